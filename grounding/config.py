@@ -1,0 +1,174 @@
+"""Configuration: frozen dataclasses, read from YAML and `key=value` overrides; an unknown key is an error."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from grounding.errors import GroundingError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class MapConfig:
+    """From tags to a phrase map. Widths are shares of the picture's side."""
+
+    stride: int = 16
+    residual: Literal["split", "main"] = "split"
+    resolution: int = 96
+    point_smoothing: float = 1 / 12
+    box_smoothing: float = 1 / 48
+    centre_prior: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class RegionConfig:
+    """From a phrase map to ranked boxes."""
+
+    proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
+    windows: int = 16
+    gamma: float = 0.2
+    nms_iou: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerConfig:
+    """Everything between a picture with a caption and its regions, but the classifier."""
+
+    maps: MapConfig = field(default_factory=MapConfig)
+    regions: RegionConfig = field(default_factory=RegionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Pictures with words, and their size when they are read into memory (squashed to a square)."""
+
+    shards: tuple[str, ...] = ()
+    image_size_px: int = 224
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherConfig:
+    """An ImageNet network whose last stage is fine-tuned on the captions and scored densely at stride 16."""
+
+    model: str = "mobilenetv1_100"
+    weights: str = ""
+    image_size_px: int = 384
+    epochs: int = 5
+    batch_size: int = 32
+    head_learning_rate: float = 1e-3
+    learning_rate: float = 2e-4
+    head_penalty: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class StudentConfig:
+    """The embedded network and how it learns the teacher's word scores at every place."""
+
+    channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256, 256, 256, 512)
+    strides: tuple[int, ...] = (2, 2, 2, 1, 2, 1, 1, 1, 1)
+    image_size_px: int = 224
+    epochs: int = 36
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    smallest_crop: float = 0.35
+    caption_weight: float = 0.1
+    average_decay: float = 0.9995
+    initial_weights: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything `python -m grounding.train` needs to know."""
+
+    output: str = "runs/embedded"
+    seed: int = 0
+    tags: int = 1000
+    shown_size_px: int = 384
+    data: DataConfig = field(default_factory=DataConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    student: StudentConfig = field(default_factory=StudentConfig)
+
+
+def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """A configuration dataclass from plain values.
+
+    Raises:
+        GroundingError: an unknown key (with the nearest known one), or a value of another type.
+    """
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        name = f"{where}{key}"
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
+            advice = f"did you mean '{where}{near[0]}'?" if near else f"known keys: {', '.join(hints)}"
+            raise GroundingError(f"unknown configuration key '{name}': {advice}")
+        arguments[key] = _convert(value, hints[key], name)
+    return cls(**arguments)
+
+
+def _convert(value: Any, kind: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise GroundingError(f"configuration key '{name}' is {value!r}: expected a group of keys")
+        return build(typing.cast(type[Any], kind), value, f"{name}.")
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value not in choices:
+            raise GroundingError(f"configuration key '{name}' is {value!r}: expected one of {', '.join(choices)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise GroundingError(f"configuration key '{name}' is {value!r}: expected a list")
+        return tuple(_convert(item, choices[0], f"{name}[{i}]") for i, item in enumerate(value))
+    if origin is types.UnionType:
+        return None if value is None else _convert(value, choices[0], name)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if type(value) is not kind:
+        raise GroundingError(f"configuration key '{name}' is {value!r}: expected {kind.__name__}")
+    return value
+
+
+def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
+    """A configuration from a YAML file, changed by `key=value` overrides (dots go down: `student.epochs=3`).
+
+    Raises:
+        GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise GroundingError(f"configuration {path} cannot be read: {error.strerror}") from error
+        except yaml.YAMLError as error:
+            raise GroundingError(f"configuration {path} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise GroundingError(f"configuration {path} holds no keys: expected `key: value` lines")
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise GroundingError(f"override '{override}' has no value: expected key=value")
+        group = values
+        *path_to, last = key.split(".")
+        for part in path_to:
+            group = group.setdefault(part, {})
+            if not isinstance(group, dict):
+                raise GroundingError(f"override '{override}': '{part}' is no group of keys")
+        group[last] = yaml.safe_load(text)
+    return build(cls, values)

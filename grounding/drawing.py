@@ -1,0 +1,105 @@
+"""Pictures of results. Pure: a result in, a picture out."""
+
+import colorsys
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from grounding.images import RgbImage
+from grounding.results import GroundedPhrase, Grounding
+
+_LONGEST_SIDE_PX = 1600
+_SHORTEST_SIDE_PX = 320
+# blue, orange, green, pink, yellow, sky, violet, red: told apart by most eyes, on dark and on light pictures
+_COLOURS = ("#2f7ff5", "#ff8c1a", "#1fb866", "#f25cb0", "#e6c700", "#35c3e8", "#9b6bf2", "#e8403a")
+
+
+def phrase_colour(index: int) -> str:
+    """The colour of the phrase at this position, as `#rrggbb`."""
+    if index < len(_COLOURS):
+        return _COLOURS[index]
+    red, green, blue = colorsys.hsv_to_rgb(index * 0.61803 % 1, 0.75, 0.95)
+    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
+
+
+def _canvas(image: RgbImage) -> tuple[Image.Image, float]:
+    """The picture at a size fit to look at, and by how much it was scaled."""
+    height, width = image.shape[:2]
+    scale = min(_LONGEST_SIDE_PX / max(height, width), max(1.0, _SHORTEST_SIDE_PX / min(height, width)))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), scale
+
+
+def overlay(result: Grounding) -> Image.Image:
+    """Each localized phrase's best box with its text, one colour a phrase; a legend names those without a box."""
+    canvas, scale = _canvas(result.image)
+    pen = ImageDraw.Draw(canvas)
+    size = max(12, round(min(max(canvas.size) / 40, 28)))
+    font = ImageFont.load_default(size)
+    line = max(2, size // 6)
+    taken: list[tuple[float, float, float, float]] = []
+    for index, found in enumerate(result):
+        if found.best is None or found.status != "localized":
+            continue
+        colour = phrase_colour(index)
+        box = [edge * scale for edge in found.best.box]
+        pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=line)
+        if found.point is not None:
+            x, y, radius = found.point[0] * scale, found.point[1] * scale, size / 4
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white", width=2)
+        _label(pen, found.phrase.text, box, colour, font, size, canvas.size, taken)
+    return canvas
+
+
+def _label(
+    pen: ImageDraw.ImageDraw,
+    text: str,
+    box: list[float],
+    colour: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: int,
+    canvas: tuple[int, int],
+    taken: list[tuple[float, float, float, float]],
+) -> None:
+    """Write a label at the box's top left corner, moved down until it covers no earlier label."""
+    text = text if len(text) <= 40 else text[:39] + "…"
+    width, height = pen.textlength(text, font) + size * 0.6, size * 1.4
+    left = min(max(0.0, box[0]), max(0.0, canvas[0] - width))
+    top = max(0.0, box[1] - height)
+    while any(left < t[2] and t[0] < left + width and top < t[3] and t[1] < top + height for t in taken):
+        top += height
+        if top + height > canvas[1]:
+            top = 0.0
+            break
+    taken.append((left, top, left + width, top + height))
+    pen.rectangle((left, top, left + width, top + height), fill=colour)
+    pen.text(
+        (left + size * 0.3, top + size * 0.1), text, fill="white", font=font, stroke_width=1, stroke_fill="#00000080"
+    )
+
+
+def map_picture(image: RgbImage, found: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
+    """The picture, greyed and darkened where the phrase map is low, with the best box and the point."""
+    canvas, scale = _canvas(image)
+    grey = np.asarray(canvas.convert("L"), np.float32)[:, :, None] / 255
+    grid = Image.fromarray(found.grid_map).resize(canvas.size, Image.Resampling.BICUBIC)
+    heat = np.asarray(grid, np.float32).clip(0)
+    heat = heat / heat.max() if heat.max() > 0 else heat
+    mixed = grey * 0.45 * (1 - heat[:, :, None]) + _heat_colours(heat) * (0.25 + 0.75 * grey) * heat[:, :, None]
+    picture = Image.fromarray((mixed.clip(0, 1) * 255).astype(np.uint8))
+    pen = ImageDraw.Draw(picture)
+    if found.best is not None and found.status == "localized":
+        box = [edge * scale for edge in found.best.box]
+        pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=3)
+    if found.point is not None:
+        x, y = found.point[0] * scale, found.point[1] * scale
+        pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=colour, outline="white", width=2)
+    return picture
+
+
+def _heat_colours(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(h, w) in [0, 1] -> (h, w, 3): dark red through orange to pale yellow."""
+    stops = np.array([[0.35, 0.0, 0.1], [0.9, 0.25, 0.05], [1.0, 0.7, 0.1], [1.0, 1.0, 0.75]], np.float32)
+    at = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(heat, at, stops[:, c]) for c in range(3)], axis=2).astype(np.float32)

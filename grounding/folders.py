@@ -1,0 +1,66 @@
+"""Output folders that are written whole or not at all."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from grounding.errors import GroundingError
+
+
+def check_output(folder: Path, overwrite: bool) -> None:
+    """Refuse early what could not be written later.
+
+    Raises:
+        GroundingError: the folder exists and `overwrite` is False, or its place is not writable.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise GroundingError(f"output {folder} is a file: expected a folder to write to")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise GroundingError(f"output folder {folder} exists and is not empty: choose another or add --overwrite")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent):
+            pass
+    except OSError as error:
+        raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its name when the block ends well, and vanishes when it does not.
+
+    Raises:
+        GroundingError: as `check_output`, or the disk is full or the place is not writable.
+    """
+    check_output(folder, overwrite)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        move_into_place(partial, folder)
+    except OSError as error:
+        raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def move_into_place(partial: Path, folder: Path) -> None:
+    """Give a finished folder its name; what had the name before is removed only afterwards."""
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+        folder.rename(old / folder.name)
+        partial.rename(folder)
+        shutil.rmtree(old)
+    else:
+        partial.rename(folder)
+
+
+def unused_folder(folder: Path) -> Path:
+    """`folder`, or `folder-2`, `folder-3`, ... : the first that does not exist."""
+    number, candidate = 1, folder
+    while candidate.exists():
+        number += 1
+        candidate = folder.with_name(f"{folder.name}-{number}")
+    return candidate

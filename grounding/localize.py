@@ -1,0 +1,245 @@
+"""`python -m grounding.localize`: a caption and a picture in, a region for every phrase out."""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grounding.errors import GroundingError
+
+if TYPE_CHECKING:
+    from grounding.pipeline import Localizer
+    from grounding.results import Grounding
+
+EPILOG = """\
+examples:
+  python -m grounding.localize --caption "a man in a red hat"
+  python -m grounding.localize --caption "Two dogs run across a field ." --image p.jpg --output out/ --json
+  python -m grounding.localize --phrases "a man" "a red hat" --image p.jpg
+  python -m grounding.localize --manifest photos.csv --output out/
+
+exit status: 0 done; 1 some pictures of a manifest failed (each has an `error` in its line); 2 bad input, said in one
+line; 130 interrupted (a manifest with --output continues where it stopped when the same command is run again)."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options, without importing anything heavy."""
+    parser = argparse.ArgumentParser(
+        prog="python -m grounding.localize",
+        description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to look at")
+    what.add_argument("--caption", help="a sentence about the picture")
+    what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
+    what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
+    what.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="many pictures: .csv or .jsonl with image, caption [, phrases]"
+    )
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--classifier", default="embedded", metavar="SOURCE", help="embedded, a folder, or torchvision:NAME"
+    )
+    how.add_argument("--top-k", type=int, default=5, metavar="K", help="at most K regions a phrase (default: 5)")
+    how.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
+    how.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
+    how.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
+    )
+    out = parser.add_argument_group("where to")
+    out.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for pictures and result.json (or results.jsonl)"
+    )
+    out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        if options.manifest:
+            return _localize_manifest(options)
+        return _localize_one(options)
+    except GroundingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        sys.stderr.close()
+        return 0
+
+
+def _load(options: argparse.Namespace) -> "Localizer":
+    from grounding.config import LocalizerConfig, load
+    from grounding.pipeline import Localizer
+
+    if options.top_k < 1:
+        raise GroundingError(f"--top-k is {options.top_k}: expected at least 1")
+    return Localizer.from_pretrained(
+        options.classifier, load(LocalizerConfig, options.config, options.set), options.device
+    )
+
+
+def _localize_one(options: argparse.Namespace) -> int:
+    if options.phrases and options.caption is None:
+        options.caption = ", ".join(options.phrases)
+    if options.caption is None:
+        raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
+    if options.caption is not None and not options.caption.strip():
+        raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat'")
+    if options.output:
+        from grounding.folders import check_output
+
+        check_output(options.output, options.overwrite)
+
+    from grounding.images import read_image, sample_scene
+
+    if options.image is None:
+        path, image = None, sample_scene()
+    elif options.image == "-":
+        path, image = "-", read_image(sys.stdin.buffer)
+    else:
+        path, image = options.image, read_image(options.image)
+    localizer = _load(options)
+    start = time.perf_counter()
+    result = localizer.encode(image).ground(options.caption, options.phrases, options.top_k)
+    seconds = time.perf_counter() - start
+    folder = options.output
+    if folder is None and not options.json:
+        from grounding.folders import unused_folder
+
+        folder = unused_folder(Path("localized") / ("sample-scene" if path in (None, "-") else Path(path).stem))
+    if folder is not None:
+        _write(result, path, folder, options.overwrite)
+    if options.json:
+        print(json.dumps(result.to_dict(path), ensure_ascii=False))
+    else:
+        _print_table(result, path, seconds, folder)
+    return 0
+
+
+def _write(result: "Grounding", path: str | None, folder: Path, overwrite: bool) -> None:
+    """The overlay, one map picture a phrase, and result.json; whole or not at all."""
+    from grounding.drawing import map_picture, overlay, phrase_colour
+    from grounding.folders import whole_folder
+
+    with whole_folder(folder, overwrite) as partial:
+        overlay(result).save(partial / "overlay.png")
+        for index, found in enumerate(result):
+            name = "".join(c if c.isalnum() else "-" for c in found.phrase.text.lower())[:40].strip("-")
+            map_picture(result.image, found, phrase_colour(index)).save(partial / f"map-{index + 1}-{name}.png")
+        text = json.dumps(result.to_dict(path), ensure_ascii=False, indent=2)
+        (partial / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _print_table(result: "Grounding", path: str | None, seconds: float, folder: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from grounding.drawing import phrase_colour
+
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=140)
+    height, width = result.image.shape[:2]
+    shown = path or "sample scene: scikit-image's CC0 photograph of a cameraman, with a hat painted on by us"
+    console.print(Text(f"{shown} ({width} x {height} px)"))
+    table = Table("phrase", "status", "tags", "box x0 y0 x1 y1 (px)", "score", "time")
+    for index, found in enumerate(result):
+        tags = "\n".join(
+            f"{match.word} -> {match.tag} ({match.reason})" if match.tag else f"{match.word} ({match.reason})"
+            for match in found.words
+        )
+        box = " ".join(f"{edge:.0f}" for edge in found.best.box) if found.best else "-"
+        guess = " (a guess)" if found.best and found.status == "out-of-vocabulary" else ""
+        table.add_row(
+            Text(found.phrase.text, style=phrase_colour(index)),
+            found.status,
+            Text(tags or "-"),
+            box + guess,
+            f"{found.best.score:.3f}" if found.best else "-",
+            f"{found.time_s * 1000:.0f} ms",
+        )
+    if len(result):
+        console.print(table)
+    else:
+        console.print("no noun phrase in this caption: nothing to look for (--phrases names them yourself)")
+    console.print(
+        Text(f"classifier {result.classifier}; {seconds:.2f} s for the picture and its {len(result)} phrases")
+    )
+    if folder is not None:
+        console.print(Text(f"pictures and result.json: {folder}"), soft_wrap=True)
+
+
+def _localize_manifest(options: argparse.Namespace) -> int:
+    if options.image or options.caption or options.phrases:
+        raise GroundingError("--manifest names the pictures, captions and phrases itself: leave out the other options")
+    from tqdm import tqdm
+
+    from grounding.manifest import fingerprint, ground_rows, read_manifest
+
+    rows = read_manifest(options.manifest)
+    localizer = _load(options)
+    mark = fingerprint(rows, options.classifier, options.top_k, localizer.config)
+    failed = 0
+    with _result_lines(options, mark) as (write, done):
+        results = ground_rows(localizer, rows[done:], options.manifest.parent, options.top_k)
+        for result in tqdm(results, total=len(rows), initial=done, unit=" rows", file=sys.stderr):
+            failed += "error" in result
+            write(json.dumps(result, ensure_ascii=False) + "\n")
+    if failed:
+        print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@contextlib.contextmanager
+def _result_lines(options: argparse.Namespace, mark: str) -> Iterator[tuple[Callable[[str], object], int]]:
+    """Where result lines go, and how many are there already from an interrupted run of the same command."""
+    if options.output is None:
+        yield sys.stdout.write, 0
+        return
+    from grounding.folders import check_output, move_into_place
+
+    check_output(options.output, options.overwrite)
+    partial = options.output.with_name(options.output.name + ".partial")
+    lines, settings = partial / "results.jsonl", partial / "settings.sha256"
+    if partial.exists() and (not settings.is_file() or settings.read_text(encoding="utf-8") != mark):
+        if not options.overwrite:
+            raise GroundingError(f"{partial} is from another, interrupted run: remove it or add --overwrite")
+        shutil.rmtree(partial)
+    try:
+        partial.mkdir(exist_ok=True)
+        settings.write_text(mark, encoding="utf-8")
+        with lines.open("a+b") as file:
+            file.seek(0)
+            written = file.read()
+            file.truncate(written.rfind(b"\n") + 1)  # a line that was cut short is written again
+
+            def write(text: str) -> None:
+                file.write(text.encode())
+                file.flush()
+
+            yield write, written.count(b"\n")
+        settings.unlink()
+        move_into_place(partial, options.output)
+    except OSError as error:
+        raise GroundingError(f"output folder {options.output} cannot be written: {error.strerror}") from error
+    except KeyboardInterrupt:
+        print(f"finished rows are in {lines}: run the same command again to continue", file=sys.stderr)
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Many pictures, one caption each: rows in, JSON lines out, resumable."""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grounding.errors import GroundingError
+
+if TYPE_CHECKING:
+    from grounding.pipeline import Localizer, Scene
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A picture and its caption; `phrases` are grounded exactly as given, None leaves them to the chunker."""
+
+    image: str
+    caption: str
+    phrases: tuple[str, ...] | None = None
+
+
+def read_manifest(path: Path) -> list[Row]:
+    """Rows of a CSV file (columns image, caption and maybe phrases, divided by `|`) or of JSON Lines (the same keys).
+
+    Raises:
+        GroundingError: a missing file, another ending, a missing column, or a broken row (with its line number).
+    """
+    if path.suffix not in (".csv", ".jsonl"):
+        raise GroundingError(f"manifest {path} ends in '{path.suffix}': expected .csv or .jsonl")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise GroundingError(f"manifest {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise GroundingError(f"manifest {path} is not UTF-8 text: save it as UTF-8") from error
+    rows = [
+        _row(path, number, values)
+        for number, values in (_csv(path, text) if path.suffix == ".csv" else _jsonl(path, text))
+    ]
+    if not rows:
+        raise GroundingError(f"manifest {path} has no rows: expected one picture and caption a row")
+    return rows
+
+
+def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text))
+    try:
+        for values in reader:
+            phrases = values.get("phrases")
+            values["phrases"] = [part.strip() for part in phrases.split("|")] if phrases else None
+            yield reader.line_num, values
+    except csv.Error as error:
+        raise GroundingError(f"manifest {path}, line {reader.line_num}: {error}") from error
+
+
+def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except json.JSONDecodeError as error:
+                raise GroundingError(f"manifest {path}, line {number} is not JSON: {error}") from error
+
+
+def _row(path: Path, number: int, values: Any) -> Row:
+    where = f"manifest {path}, line {number}"
+    if not isinstance(values, dict):
+        raise GroundingError(f"{where} is no object: expected image, caption and maybe phrases")
+    image, caption, phrases = values.get("image"), values.get("caption"), values.get("phrases")
+    if not isinstance(image, str) or not image:
+        raise GroundingError(f"{where} has no image: expected image, caption and maybe phrases")
+    if phrases is not None and not (
+        isinstance(phrases, list) and all(isinstance(p, str) and p.strip() for p in phrases)
+    ):
+        raise GroundingError(f"{where}: phrases are {phrases!r}: expected a list of texts that are not blank")
+    if phrases and not caption:
+        caption = ", ".join(phrases)
+    if not isinstance(caption, str) or not caption.strip():
+        raise GroundingError(f"{where} has no caption: expected image, caption and maybe phrases")
+    return Row(image, caption, None if phrases is None else tuple(phrases))
+
+
+def ground_rows(localizer: "Localizer", rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
+    """One result a row, in order; a row that cannot be done has an `error` and no phrases.
+
+    Args:
+        folder: relative picture paths start here.
+    """
+    from grounding.images import read_image
+
+    encoded: str | None = None
+    scene: Scene | None = None
+    for row in rows:
+        try:
+            if scene is None or encoded != row.image:
+                encoded, scene = row.image, None
+                scene = localizer.encode(read_image(folder / row.image))
+            yield scene.ground(row.caption, row.phrases, top_k).to_dict(row.image)
+        except GroundingError as error:
+            yield {
+                "schema_version": 1,
+                "image": {"path": row.image, "width": None, "height": None},
+                "caption": row.caption,
+                "classifier": localizer.classifier.name,
+                "error": str(error),
+                "phrases": [],
+            }
+
+
+def fingerprint(rows: list[Row], *settings: object) -> str:
+    """What a partial run is recognised by: the same rows and settings give the same text."""
+    return hashlib.sha256(repr((rows, settings)).encode()).hexdigest()

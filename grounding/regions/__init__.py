@@ -1,0 +1,1 @@
+"""Maps to ranked boxes."""

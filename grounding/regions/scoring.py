@@ -1,0 +1,68 @@
+"""Boxes scored by a map, and the best that do not repeat each other."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchvision.ops import nms
+
+from grounding.boxes import Boxes, area
+
+_MOST_CANDIDATES = 1000  # only the best-scored proposals enter non-maximum suppression
+
+
+def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: int) -> npt.NDArray[np.float32]:
+    """The map mass inside each box, by integral image; a cell that a box cuts counts with the share inside.
+
+    Args:
+        maps: (K, h, w) float32, non-negative, spread over a picture of `height` x `width` pixels.
+        boxes: (N, 4) in pixels of that picture.
+
+    Returns:
+        (K, N) float32.
+    """
+    integral = np.zeros((len(maps), maps.shape[1] + 1, maps.shape[2] + 1))
+    integral[:, 1:, 1:] = maps.cumsum(1, dtype=np.float64).cumsum(2)
+    x0, y0, x1, y1 = (boxes / np.array([width, height, width, height]) * np.tile(maps.shape[:0:-1], 2)).T
+
+    def corner(y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        top, left = np.minimum(y.astype(int), maps.shape[1] - 1), np.minimum(x.astype(int), maps.shape[2] - 1)
+        down, right = y - top, x - left
+        upper = integral[:, top, left] * (1 - right) + integral[:, top, left + 1] * right
+        lower = integral[:, top + 1, left] * (1 - right) + integral[:, top + 1, left + 1] * right
+        return upper * (1 - down) + lower * down
+
+    mass = corner(y1, x1) - corner(y0, x1) - corner(y1, x0) + corner(y0, x0)
+    return np.maximum(mass, 0).astype(np.float32)
+
+
+def score_boxes(
+    maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: int, gamma: float
+) -> npt.NDArray[np.float32]:
+    """`S_R / A_R^gamma`: the share of each map's mass in a box over the share of the picture the box covers, to gamma.
+
+    Args and shapes as `box_masses`. A map without mass scores 0 everywhere.
+
+    Returns:
+        (K, N) float32, at least 0.
+    """
+    total = maps.sum((1, 2), keepdims=True)
+    shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
+    covered = np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
+    scores: npt.NDArray[np.float32] = box_masses(shares, boxes, height, width) / covered**gamma
+    return scores
+
+
+def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
+    """Indices of the `top_k` best-scored boxes after non-maximum suppression, best first; ties keep the first.
+
+    Args:
+        scores: (N,) float32.
+        boxes: (N, 4).
+        nms_iou: a box that overlaps a better one by more than this IoU is dropped.
+
+    Returns:
+        (at most top_k,) indices into `boxes`.
+    """
+    order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
+    kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
+    return order[kept.numpy()[:top_k]]

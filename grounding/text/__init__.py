@@ -1,0 +1,1 @@
+"""Captions to phrases, words to tags."""

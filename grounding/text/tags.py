@@ -1,0 +1,38 @@
+"""The tags of a classifier, learnt from captions: the most frequent stems, each named by its most frequent word."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from grounding.errors import GroundingError
+from grounding.text.tokens import is_content_word, stem, tokenize
+
+
+def caption_stems(caption: str) -> set[str]:
+    """The stems of a caption's content words."""
+    return {stem(token.text) for token in tokenize(caption) if is_content_word(token.text)}
+
+
+def build_tags(captions: Iterable[str], size: int) -> list[str]:
+    """The `size` most frequent stems (counted once a caption), each as its most frequent lower-case surface word.
+
+    Ties are broken alphabetically, so the list depends on nothing but the captions.
+    """
+    stems: Counter[str] = Counter()
+    words: dict[str, Counter[str]] = {}
+    for caption in captions:
+        stems.update(caption_stems(caption))
+        for token in tokenize(caption):
+            if is_content_word(token.text):
+                words.setdefault(stem(token.text), Counter())[token.text.lower()] += 1
+    if len(stems) < size:
+        raise GroundingError(
+            f"the captions hold {len(stems)} different words; {size} tags were asked for: lower `tags`"
+        )
+    frequent = sorted(stems, key=lambda s: (-stems[s], s))[:size]
+    return [min(words[s], key=lambda w: (-words[s][w], w)) for s in frequent]
+
+
+def tag_targets(captions: Sequence[str], tag_of_stem: dict[str, int]) -> list[tuple[int, float]]:
+    """Noisy labels of one picture: (tag index, min(1, captions that use the word / 2)) for each tag that occurs."""
+    counts = Counter(tag_of_stem[s] for caption in captions for s in caption_stems(caption) if s in tag_of_stem)
+    return [(tag, min(1.0, count / 2)) for tag, count in sorted(counts.items())]

@@ -1,0 +1,152 @@
+"""The student: the embedded network, from random weights, learns the teacher's word scores at every place."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, grid_sample
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from grounding.config import StudentConfig
+from grounding.errors import GroundingError
+from grounding.tagging.network import TagNetwork, log_mean_exp
+from grounding.training.losses import word_loss
+from grounding.training.schedule import cosine_with_warmup
+from grounding.training.teacher import logits_of_bytes
+
+Progress = Callable[[str, int, int, float], None]
+
+
+def random_views(count: int, smallest_crop: float, generator: torch.Generator) -> Tensor:
+    """(N, 2, 3) affine maps of random crops: area share uniform in [smallest_crop, 1], aspect in [3/4, 4/3], flips."""
+    area = smallest_crop + (1 - smallest_crop) * torch.rand(count, generator=generator)
+    aspect = torch.exp((2 * torch.rand(count, generator=generator) - 1) * math.log(4 / 3)).sqrt()
+    width, height = (area.sqrt() * aspect).clamp(max=1), (area.sqrt() / aspect).clamp(max=1)
+    x, y = (2 * torch.rand(2, count, generator=generator) - 1) * torch.stack([1 - width, 1 - height])
+    flip = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
+    zero = torch.zeros(count)
+    return torch.stack([torch.stack([width * flip, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
+
+
+def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Random brightness, contrast and saturation of (N, 3, H, W) images in [0, 1], one draw an image."""
+    strengths = 1 + 0.4 * (2 * torch.rand(3, len(images), 1, 1, 1, generator=generator) - 1)
+    brightness, contrast, saturation = strengths
+    images = images * brightness
+    mean = images.mean((1, 2, 3), keepdim=True)
+    images = mean + (images - mean) * contrast
+    grey = images.mean(1, keepdim=True)
+    return (grey + (images - grey) * saturation).clamp(0, 1)
+
+
+class StudentTraining:
+    """One student run over (N, 3, H, W) uint8 images, (N, T) caption targets and (N, T, h, w) uint8 teacher scores.
+
+    The state after an epoch depends on the configuration and the seed alone, so a run that was killed and resumed ends
+    where an uninterrupted one does (on the same machine and threads).
+    """
+
+    def __init__(
+        self, config: StudentConfig, images: Tensor, targets: Tensor, scores: npt.NDArray[np.uint8], seed: int
+    ) -> None:
+        self.config, self.images, self.targets, self.scores, self.seed = config, images, targets, scores, seed
+        torch.manual_seed(seed)
+        layers = list(zip(config.channels, config.strides, strict=True))
+        self.network = TagNetwork(layers, targets.shape[1]).to(memory_format=torch.channels_last)
+        for module in self.network.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.network.head.weight)
+        with torch.no_grad():
+            self.network.head.bias.copy_(torch.logit(targets.mean(0), eps=1e-4))
+        if config.initial_weights:
+            if not Path(config.initial_weights).is_file():
+                raise GroundingError(f"initial weights {config.initial_weights} do not exist")
+            self.network.load_state_dict(load_file(config.initial_weights))
+        self.average = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
+        )
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        self.steps_per_epoch = max(1, len(images) // config.batch_size)
+        self.scheduler = cosine_with_warmup(self.optimizer, config.epochs * self.steps_per_epoch)
+        self.epoch = 0
+
+    def batch_loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of the images with these (B,) indices under fresh random views."""
+        size, stride = self.config.image_size_px, math.prod(self.config.strides)
+        cells = math.ceil(size / stride)
+        views = random_views(len(batch), self.config.smallest_crop, generator)
+        images = self.images[batch].float().div(255)
+        grid = affine_grid(views, [len(batch), 3, size, size], align_corners=False)
+        images = jitter(grid_sample(images, grid, padding_mode="reflection", align_corners=False), generator)
+        scores = logits_of_bytes(torch.from_numpy(self.scores[batch.numpy()]))
+        grid = affine_grid(views, [len(batch), 1, cells, cells], align_corners=False)
+        wanted = grid_sample(scores, grid, padding_mode="border", align_corners=False).sigmoid()
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.network.features(images.contiguous(memory_format=torch.channels_last))
+            local = self.network.local_scores(features).float()
+        return word_loss(local, wanted) + self.config.caption_weight * word_loss(
+            log_mean_exp(local), self.targets[batch]
+        )
+
+    def run_epoch(self, progress: Progress) -> float:
+        """One pass over the images; returns the mean loss."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        order = torch.randperm(len(self.images), generator=generator)
+        self.network.train()
+        total = 0.0
+        for step, batch in enumerate(order.split(self.config.batch_size)[: self.steps_per_epoch], start=1):
+            loss = self.batch_loss(batch, generator)
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
+            self.optimizer.step()
+            self.scheduler.step()
+            self.average.update_parameters(self.network)
+            total += loss.item()
+            progress(f"epoch {self.epoch + 1}/{self.config.epochs}", step, self.steps_per_epoch, total / step)
+        self.epoch += 1
+        return total / self.steps_per_epoch
+
+    def averaged(self) -> TagNetwork:
+        """The exponential average of the weights, batch normalisation folded, in evaluation mode."""
+        network = self.average.module
+        assert isinstance(network, TagNetwork)
+        return network.eval().folded()
+
+    def save(self, path: Path) -> None:
+        """Write the whole state to one safetensors file, whole or not at all."""
+        tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, partial, {"epoch": str(self.epoch)})
+        partial.replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a file that `save` wrote."""
+        tensors = load_file(path)
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+        self.network.load_state_dict(part("network."))
+        self.average.load_state_dict(part("average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in part("optimizer.").items():
+            index, _, name = key.partition(".")
+            state.setdefault(int(index), {})[name] = value
+        whole = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
+        self.epoch = int(self.average.n_averaged) // self.steps_per_epoch
+        for _ in range(self.epoch * self.steps_per_epoch):
+            self.scheduler.step()

@@ -1,0 +1,159 @@
+"""Words to tags, each with its reason, and the word vectors behind neighbours."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grounding.errors import GroundingError
+from grounding.text.phrases import Phrase
+from grounding.text.vectors import WordVectors
+from grounding.text.vocabulary import Match, Vocabulary
+
+TAGS = ("man", "dog", "hat", "red", "couch", "people", "running", "building")
+
+
+def toy_vectors() -> WordVectors:
+    """Cosines worked by hand: hound-dog 0.8, hound-man 0.6, blob-dog 0.39."""
+    rows = [("dog", (1, 0)), ("man", (0, 1)), ("hound", (0.8, 0.6)), ("blob", (0.39, -np.sqrt(1 - 0.39**2)))]
+    return WordVectors(tuple(word for word, _ in rows), np.array([row for _, row in rows], dtype=np.float32))
+
+
+def phrase(text: str) -> Phrase:
+    return Phrase(text, 0, len(text), text.split()[-1] if text.split() else text)
+
+
+@pytest.mark.parametrize(
+    ("word", "tag", "reason"),
+    [
+        ("dog", "dog", "exact"),
+        ("Dog", "dog", "exact"),
+        ("DOGS", "dog", "stem"),
+        ("runs", "running", "stem"),
+        ("hound", "dog", "neighbour"),
+        ("blob", None, "out-of-vocabulary"),
+        ("zyzzyva", None, "out-of-vocabulary"),
+        ("", None, "out-of-vocabulary"),
+        ("🐶", None, "out-of-vocabulary"),
+    ],
+)
+def test_lookup(word: str, tag: str | None, reason: str) -> None:
+    match = Vocabulary(TAGS, toy_vectors()).lookup(word)
+    assert (match.word, match.tag, match.reason) == (word, tag, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("of the", []),
+        ("a red hat", [("red", "red", "exact", 1 / 2), ("hat", "hat", "exact", 1 / 2)]),
+        ("the hound dogs", [("hound", "dog", "neighbour", 0.8 / 1.8), ("dogs", "dog", "stem", 1 / 1.8)]),
+        ("a qqq hat", [("qqq", None, "out-of-vocabulary", 0), ("hat", "hat", "exact", 1)]),
+        ("a hound", [("hound", "dog", "neighbour", 1)]),
+        ("qqq zzz", [("qqq", None, "out-of-vocabulary", 0), ("zzz", None, "out-of-vocabulary", 0)]),
+    ],
+)
+def test_match(text: str, expected: list[tuple[str, str | None, str, float]]) -> None:
+    matches = Vocabulary(TAGS, toy_vectors()).match(phrase(text))
+    assert [(match.word, match.tag, match.reason) for match in matches] == [row[:3] for row in expected]
+    assert [match.weight for match in matches] == pytest.approx([row[3] for row in expected], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a tiger cat", [("tiger", "tiger cat", "exact"), ("cat", "tiger cat", "exact")]),
+        ("Tiger Cats", [("Tiger", "tiger cat", "stem"), ("Cats", "tiger cat", "stem")]),
+        ("a tiger and a cat", [("tiger", "tiger cat", "exact"), ("cat", "tiger cat", "exact")]),
+        ("a cat", [("cat", "tiger cat", "stem")]),
+        ("a tiger", [("tiger", None, "out-of-vocabulary")]),
+        ("a persian cat", [("persian", "Persian cat", "exact"), ("cat", "Persian cat", "exact")]),
+        (
+            "hot dog stand",
+            [("hot", "hot dog stand", "exact")] + [(w, "hot dog stand", "exact") for w in ("dog", "stand")],
+        ),
+        ("hot dogs", [("hot", "hot dog", "stem"), ("dogs", "hot dog", "stem")]),
+        ("a dog", [("dog", "dog", "exact")]),
+    ],
+)
+def test_tags_of_several_words(text: str, expected: list[tuple[str, str | None, str]]) -> None:
+    vocabulary = Vocabulary(["tiger cat", "Persian cat", "hot dog", "hot dog stand", "dog"], None)
+    assert [(match.word, match.tag, match.reason) for match in vocabulary.match(phrase(text))] == expected
+
+
+@pytest.mark.parametrize(("word", "reason"), [("cat", "exact"), ("cats", "stem")])
+def test_a_tag_of_one_word_goes_before_a_last_word(word: str, reason: str) -> None:
+    match = Vocabulary(["tiger cat", "Cat"], None).lookup(word)
+    assert (match.tag, match.reason) == ("Cat", reason)
+
+
+def test_no_tags_and_no_vectors() -> None:
+    assert Vocabulary([]).match(phrase("a dog")) == (Match("dog", None, "out-of-vocabulary", 0.0),)
+    assert Vocabulary(["dog"], None).lookup("puppy") == Match("puppy", None, "out-of-vocabulary", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("word", "tag"),
+    [
+        ("sofa", "couch"),
+        ("puppy", "dog"),
+        ("toddler", "child"),
+        ("kitten", "cat"),
+        ("automobile", "car"),
+        ("violinist", "guitarist"),
+        ("moped", "scooter"),
+        ("creek", "river"),
+    ],
+)
+def test_embedded_neighbours(word: str, tag: str) -> None:
+    """The reason is the vectors': without them the same word has no tag."""
+    tags = "man woman child dog cat car couch river scooter guitarist shirt street water table tree ball".split()  # noqa: SIM905
+    match = Vocabulary(tags).lookup(word)
+    assert (match.tag, match.reason) == (tag, "neighbour")
+    assert 0.4 <= match.weight < 1
+    assert Vocabulary(tags, None).lookup(word).reason == "out-of-vocabulary"
+
+
+def test_embedded_vectors() -> None:
+    vectors = WordVectors.embedded()
+    assert len(vectors.stems) == len(set(vectors.stems)) == len(vectors.vectors) > 5000
+    np.testing.assert_allclose(np.linalg.norm(vectors.vectors, axis=1), 1, atol=1e-5)
+    assert vectors.similarity("dogs", "Dog") == pytest.approx(1, abs=1e-5)
+    assert vectors.similarity("dog", "zyzzyva") is None
+    assert vectors.nearest("dog", []) is None
+    assert vectors.nearest("zyzzyva", ["dog"]) is None
+    assert vectors.nearest("dog", ["zyzzyva"]) is None
+
+
+def test_vectors_save_and_load(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(50, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    written = WordVectors(tuple(f"größe{i}" for i in range(50)), rows)
+    written.save(path)
+    read = WordVectors.load(path)
+    assert read.stems == written.stems
+    np.testing.assert_allclose(read.vectors, written.vectors, atol=0.01)
+    first = path.read_bytes()
+    written.save(path)
+    assert path.read_bytes() == first
+
+
+def test_vectors_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(GroundingError, match="missing"):
+        WordVectors.load(tmp_path / "missing.npz")
+    for content in (b"", b"hello", b"PK\x03\x04 cut"):
+        (tmp_path / "bad.npz").write_bytes(content)
+        with pytest.raises(GroundingError, match=r"bad\.npz"):
+            WordVectors.load(tmp_path / "bad.npz")
+    with pytest.raises(GroundingError, match="2 stems"):
+        WordVectors(("a", "b"), np.zeros((3, 2), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", ["chunker.json.gz", "vectors.npz"])
+def test_embedded_files_are_small(name: str) -> None:
+    import grounding.text
+
+    assert 0 < (Path(grounding.text.__file__).parent / name).stat().st_size <= 1_000_000
