@@ -75,13 +75,12 @@ class StudentConfig:
     channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256, 256, 256, 512)
     strides: tuple[int, ...] = (2, 2, 2, 1, 2, 1, 1, 1, 1)
     image_size_px: int = 224
-    epochs: int = 36
+    epochs: int = 48
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     smallest_crop: float = 0.35
     caption_weight: float = 0.1
-    average_decay: float = 0.9995
     initial_weights: str = ""
 
 

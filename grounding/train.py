@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m grounding.train",
-        description="Train a tag classifier from captions alone: a teacher learns the words, and teaches them to a network "
+        description="Train a tag classifier from captions: a teacher learns the words and teaches them to a network "
         "of random weights. Run the same command again to continue after an interruption.",
     )
     parser.add_argument("config", type=Path, help="a YAML file, for example configs/embedded.yaml")
@@ -103,7 +103,7 @@ def train(config: TrainConfig) -> Path:
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{training.epoch},{loss:.4f}\n")
     classifier = output / "classifier"
-    network, preprocessing = training.averaged(), Preprocessing(config.shown_size_px)
+    network, preprocessing = training.network.eval().folded(), Preprocessing(config.shown_size_px)
     TagClassifier(network, tags, preprocessing, "trained").save_pretrained(classifier)
     return classifier
 

@@ -41,9 +41,11 @@ def read_shards(paths: Sequence[Path]) -> Iterator[CaptionedImage]:
                     if ending == "jpg":
                         photographs[key] = content.read()
                     elif ending == "json" and key in photographs:
-                        captions = tuple(json.loads(content.read())["captions"])
+                        captions = json.loads(content.read())["captions"]
+                        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
+                            raise GroundingError(f"shard {path}, {member.name}: expected a list of captions")
                         image = Image.open(io.BytesIO(photographs.pop(key))).convert("RGB")
-                        yield CaptionedImage(key, image, captions)
+                        yield CaptionedImage(key, image, tuple(captions))
         except (tarfile.TarError, KeyError, OSError, json.JSONDecodeError) as error:
             raise GroundingError(f"shard {path} cannot be read ({error}): expected <id>.jpg and <id>.json") from error
         if photographs:

@@ -8,7 +8,7 @@ from grounding.boxes import Boxes
 from grounding.config import RegionConfig
 from grounding.images import RgbImage
 
-_MOST_PROPOSALS = 2000
+_MOST_EDGE_BOXES = 2000
 _SEARCH_SIDE_PX = 256  # longest side a picture is shrunk to before Selective Search and EdgeBoxes look at it
 
 
@@ -25,7 +25,7 @@ def propose(image: RgbImage, config: RegionConfig) -> Boxes:
         return np.zeros((0, 4), np.float32)
     scale = min(1.0, _SEARCH_SIDE_PX / max(height, width))
     found = _selective_search(image, scale) if config.proposals == "selective-search" else _edge_boxes(image, scale)
-    found = found.astype(np.float32).reshape(-1, 4)[:_MOST_PROPOSALS]
+    found = np.unique(found.astype(np.float32).reshape(-1, 4), axis=0)  # Selective Search's own order is random
     boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1) / scale
     return np.minimum(boxes, np.array([width, height, width, height], np.float32))
 
@@ -47,7 +47,6 @@ def windows(height: int, width: int, count: int) -> Boxes:
 def _selective_search(image: RgbImage, scale: float) -> Any:
     import cv2
 
-    cv2.setRNGSeed(0)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.resize(image[:, :, ::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     search.switchToSelectiveSearchFast()
@@ -64,5 +63,5 @@ def _edge_boxes(image: RgbImage, scale: float) -> Any:
     if not strength.any():
         return np.zeros((0, 4), np.float32)
     orientation = np.mod(np.arctan2(down, across), np.pi).astype(np.float32)
-    search = cv2.ximgproc.createEdgeBoxes(maxBoxes=_MOST_PROPOSALS)
+    search = cv2.ximgproc.createEdgeBoxes(maxBoxes=_MOST_EDGE_BOXES)
     return search.getBoundingBoxes((strength / strength.max()).astype(np.float32), orientation)[0]

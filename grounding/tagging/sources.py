@@ -3,6 +3,7 @@
 import difflib
 from importlib.resources import as_file, files
 from pathlib import Path
+from pickle import UnpicklingError
 from urllib.error import URLError
 
 from grounding.errors import GroundingError
@@ -44,9 +45,10 @@ def _torchvision_classifier(name: str) -> TagClassifier:
     cached = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         network = models.get_model(name, weights=weights)
-    except (URLError, OSError, RuntimeError) as error:
+    except (URLError, OSError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise GroundingError(
-            f"weights of torchvision:{name} are neither at {cached} nor to be had from {weights.url} ({error})"
+            f"weights of torchvision:{name} cannot be loaded: looked for {cached}, then for {weights.url} ({reason})"
         ) from error
     transforms = weights.transforms()
     preprocessing = Preprocessing(transforms.crop_size[0], tuple(transforms.mean), tuple(transforms.std))

@@ -3,16 +3,14 @@
 import math
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 
-def cosine_with_warmup(optimizer: Optimizer, steps: int, warmup_share: float = 0.05) -> LambdaLR:
-    """Linear warm-up over a share of the steps, then a cosine down to zero."""
+def set_learning_rates(optimizer: Optimizer, step: int, steps: int, warmup_share: float = 0.05) -> None:
+    """Set each group's `lr` from its `peak`: linear warm-up over a share of the steps, then a cosine down to zero."""
     warmup = max(1, int(steps * warmup_share))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-    return LambdaLR(optimizer, factor)
+    if step < warmup:
+        factor = (step + 1) / warmup
+    else:
+        factor = 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

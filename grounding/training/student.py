@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from grounding.config import StudentConfig
 from grounding.errors import GroundingError
 from grounding.tagging.network import TagNetwork, log_mean_exp
 from grounding.training.losses import word_loss
-from grounding.training.schedule import cosine_with_warmup
+from grounding.training.schedule import set_learning_rates
 from grounding.training.teacher import logits_of_bytes
 
 Progress = Callable[[str, int, int, float], None]
@@ -57,7 +57,7 @@ class StudentTraining:
         self.config, self.images, self.targets, self.scores, self.seed = config, images, targets, scores, seed
         torch.manual_seed(seed)
         layers = list(zip(config.channels, config.strides, strict=True))
-        self.network = TagNetwork(layers, targets.shape[1]).to(memory_format=torch.channels_last)
+        self.network = TagNetwork(layers, targets.shape[1])
         for module in self.network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -68,15 +68,14 @@ class StudentTraining:
             if not Path(config.initial_weights).is_file():
                 raise GroundingError(f"initial weights {config.initial_weights} do not exist")
             self.network.load_state_dict(load_file(config.initial_weights))
-        self.average = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(config.average_decay), use_buffers=True
-        )
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        groups = [
+            {"params": decayed, "weight_decay": config.weight_decay, "peak": config.learning_rate},
+            {"params": others, "weight_decay": 0.0, "peak": config.learning_rate},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.steps_per_epoch = max(1, len(images) // config.batch_size)
-        self.scheduler = cosine_with_warmup(self.optimizer, config.epochs * self.steps_per_epoch)
         self.epoch = 0
 
     def batch_loss(self, batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -105,27 +104,20 @@ class StudentTraining:
         total = 0.0
         for step, batch in enumerate(order.split(self.config.batch_size)[: self.steps_per_epoch], start=1):
             loss = self.batch_loss(batch, generator)
+            done = self.epoch * self.steps_per_epoch + step - 1
+            set_learning_rates(self.optimizer, done, self.config.epochs * self.steps_per_epoch)
             self.optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 10.0)
             self.optimizer.step()
-            self.scheduler.step()
-            self.average.update_parameters(self.network)
             total += loss.item()
             progress(f"epoch {self.epoch + 1}/{self.config.epochs}", step, self.steps_per_epoch, total / step)
         self.epoch += 1
         return total / self.steps_per_epoch
 
-    def averaged(self) -> TagNetwork:
-        """The exponential average of the weights, batch normalisation folded, in evaluation mode."""
-        network = self.average.module
-        assert isinstance(network, TagNetwork)
-        return network.eval().folded()
-
     def save(self, path: Path) -> None:
         """Write the whole state to one safetensors file, whole or not at all."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
         partial = path.with_suffix(".partial")
@@ -134,19 +126,17 @@ class StudentTraining:
 
     def resume(self, path: Path) -> None:
         """Continue from a file that `save` wrote."""
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, it is no dictionary
+            self.epoch = int(file.metadata()["epoch"])
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
         self.network.load_state_dict(part("network."))
-        self.average.load_state_dict(part("average."))
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in part("optimizer.").items():
             index, _, name = key.partition(".")
             state.setdefault(int(index), {})[name] = value
         whole = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": state, "param_groups": whole["param_groups"]})
-        self.epoch = int(self.average.n_averaged) // self.steps_per_epoch
-        for _ in range(self.epoch * self.steps_per_epoch):
-            self.scheduler.step()

@@ -15,7 +15,7 @@ from grounding.config import TeacherConfig
 from grounding.errors import GroundingError
 from grounding.tagging.network import log_mean_exp
 from grounding.training.losses import word_loss
-from grounding.training.schedule import cosine_with_warmup
+from grounding.training.schedule import set_learning_rates
 
 LOGIT_LOW, LOGIT_HIGH = -12.0, 6.0  # dense scores are stored as bytes between these logits
 Progress = Callable[[str, int, int, float], None]
@@ -33,7 +33,8 @@ class WordTeacher(nn.Module):
             network = timm.create_model(config.model, pad_type="same")
             network.load_state_dict(load_file(path))
         except (RuntimeError, SafetensorError) as error:
-            raise GroundingError(f"teacher weights {path} do not fit timm's {config.model}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise GroundingError(f"teacher weights {path} do not fit timm's {config.model}: {reason}") from error
         self.trunk = nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:-1])
         self.tail = network.blocks[-1]
         self.head = nn.Linear(network.num_features, len(word_shares))
@@ -78,12 +79,11 @@ def finetune(
 ) -> None:
     """Fit tail and head to (N, T) caption targets through log-mean-exp pooling, in place."""
     groups = [
-        {"params": list(teacher.head.parameters()), "lr": config.head_learning_rate},
-        {"params": list(teacher.tail.parameters()), "lr": config.learning_rate},
+        {"params": list(teacher.head.parameters()), "peak": config.head_learning_rate},
+        {"params": list(teacher.tail.parameters()), "peak": config.learning_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
     steps = config.epochs * (len(features) // config.batch_size)
-    scheduler = cosine_with_warmup(optimizer, steps)
     step = 0
     for _ in range(config.epochs):
         order = torch.randperm(len(features))
@@ -95,11 +95,11 @@ def finetune(
                 local = teacher.local_scores(inputs.contiguous(memory_format=torch.channels_last))
             loss = word_loss(log_mean_exp(local), targets[batch])
             penalty = config.head_penalty * teacher.head.weight.square().sum()
+            set_learning_rates(optimizer, step, steps)
             optimizer.zero_grad()
             (loss + penalty).backward()
             nn.utils.clip_grad_norm_(teacher.parameters(), 10.0)
             optimizer.step()
-            scheduler.step()
             step += 1
             progress("teacher", step, steps, loss.item())
 

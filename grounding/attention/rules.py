@@ -1,0 +1,248 @@
+"""How winning probability passes down through each operation: one small pure function each.
+
+Excitation Backprop (arXiv 1608.00507, section 3). For a linear operation y = W x with x >= 0 and winning probability
+P(y), no bias, and 0 where Z = 0:
+
+    P(x_j) = x_j * sum_i W+_ij P(y_i) / Z_i        Z_i = sum_k W+_ik x_k        W+ = max(W, 0)
+
+A rule gets one operation of the tape and `p`, (K, *output.shape) floating point, the probability of its first output
+under each of K signals. It returns one (K, *input.shape) tensor for each active input, in the order of
+`Operation.inputs`. Every rule is linear in `p`, so `p` may be signed, and a walk may carry a difference.
+
+Choices:
+
+* Negative inputs are not clamped, as the authors do not: the equation is applied as it stands. At the image, or behind
+  a linear bottleneck, P may then be negative and, where positive and negative x nearly cancel in Z, large.
+* A sum of two activations is the linear rule with W = [1, 1]: each input gets P * x_i / (x_1 + x_2), 0 where that sum
+  is 0. A negative input gets a negative share; the shares still add up to P, and stay bounded, since P is proportional
+  to the sum itself.
+* Batch normalisation is folded into the convolution or linear layer that it alone reads. Only the sign of its scale can
+  matter, because its size cancels in P / Z. Elsewhere it passes the signal through.
+* Adding a constant is a bias: the signal passes. Multiplying by a constant is a diagonal W: the signal passes where the
+  constant is positive, and nothing passes elsewhere.
+* A maximum gives all to the element that PyTorch reports as its argmax, the first of equals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+
+if TYPE_CHECKING:
+    from grounding.attention.tape import Operation, Value
+
+aten = torch.ops.aten
+
+Rule = Callable[["Operation", Tensor], tuple[Tensor, ...]]
+
+_ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
+_BLOCK = 1 << 19  # weights of a linear layer clamped at a time: 2 MiB, so that W+ never leaves the cache
+
+
+def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
+    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
+    source, weight, _, stride, padding, dilation, _, _, groups = operation.args
+    x = _channels_last(source.content(p.dtype))  # (N, C, h, w)
+    positive = weight.content(p.dtype)  # (D, C / groups, kernel height, kernel width)
+    scale = _scale(operation, negate)
+    if scale is not None:
+        positive = positive * scale.to(p.dtype).reshape(-1, *[1] * (positive.dim() - 1))
+    positive = _channels_last(positive.clamp(min=0))
+    z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
+    n = _channels_last((p * _reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
+    extra = [
+        size - ((out - 1) * s - 2 * pad + d * (kernel - 1) + 1)
+        for size, out, s, pad, d, kernel in zip(
+            x.shape[2:],
+            n.shape[2:],
+            _repeat(stride, x),
+            _repeat(padding, x),
+            _repeat(dilation, x),
+            positive.shape[2:],
+            strict=True,
+        )
+    ]
+    back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
+    return (back.unflatten(0, (len(p), -1)).mul_(x),)
+
+
+def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
+    """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W: the dual unit.
+
+    W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
+    no signal reaches are skipped: most of them, behind a ReLU.
+    """
+    if operation.overload is aten.linear.default:
+        weight = operation.args[1].content(operation.args[1].tensor.dtype)  # (out, in)
+    else:
+        weight = operation.args[-1].content(operation.args[-1].tensor.dtype).t()
+    source = operation.inputs[0]
+    x = source.content(p.dtype).reshape(-1, weight.shape[1])  # (M, in)
+    p = p.reshape(len(p), -1, weight.shape[0])  # (K, M, out)
+    scale = _scale(operation, negate)
+    total = x.new_zeros(len(p) * len(x), weight.shape[1])  # (K * M, in)
+    for rows in p.flatten(0, 1).any(0).nonzero()[:, 0].split(max(1, _BLOCK // weight.shape[1])):
+        positive = weight[rows].to(p.dtype)  # (rows, in), a copy
+        if scale is not None:
+            positive *= scale[rows].to(p.dtype)[:, None] if scale.dim() else scale
+        positive.clamp_(min=0)
+        z = x @ positive.t()  # (M, rows)
+        total.addmm_((p[:, :, rows] * _reciprocal(z)).flatten(0, 1), positive)
+    return (total.unflatten(0, (len(p), -1)).mul_(x).reshape(len(p), *source.shape),)
+
+
+def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Average pooling of any kind, means and sums: linear operations without weights, none of them negative."""
+    x = operation.inputs[0].content(p.dtype)
+    z = _apply(operation, x)
+    return (_transpose(operation, p * _reciprocal(z)) * x,)
+
+
+def maximum(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Max pooling over the last two dimensions: each output gives all to its argmax."""
+    indices = operation.outputs[1].content(torch.int64).flatten(-2)  # (N, C, h' * w')
+    shape = operation.inputs[0].shape
+    below = p.new_zeros(len(p), *shape[:-2], shape[-2] * shape[-1])
+    below.scatter_add_(-1, indices.expand(len(p), *indices.shape), p.flatten(-2))
+    return (below.reshape(len(p), *shape),)
+
+
+def addition(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """A sum of two activations, each in proportion to its share; with a constant, all to the activation."""
+    alpha = operation.kwargs.get("alpha", 1)
+    terms = [(operation.args[0], 1.0), (operation.args[1], float(alpha))]
+    active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
+    if len(active) == 1:
+        value, factor = active[0]
+        return (_sum_to(p * float(factor > 0), value),)
+    parts = [factor * value.content(p.dtype) for value, factor in active]
+    n = p * _reciprocal(parts[0] + parts[1])
+    return tuple(_sum_to(n * part, value) for part, (value, _) in zip(parts, active, strict=True))
+
+
+def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """A product with, or quotient by, a constant: through where it is positive."""
+    constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
+    if isinstance(constant, (int, float)):
+        return (p * float(constant > 0),)
+    return (_sum_to(p * (constant.content(p.dtype) > 0), operation.inputs[0]),)
+
+
+def shift(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """An activation less a constant: a bias."""
+    return (_sum_to(p, operation.inputs[0]),)
+
+
+def concatenation(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Each input gets its part."""
+    values: list[Value] = operation.args[0]
+    dim = operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)
+    dim = dim % len(values[0].shape)
+    parts = p.split([value.shape[dim] for value in values], dim + 1)
+    return tuple(part for part, value in zip(parts, values, strict=True) if value.active)
+
+
+def identity(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Rectifiers, normalisation, dropout in evaluation mode, copies and casts."""
+    return (p,)
+
+
+def reshape(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """The same elements in the same order."""
+    return (p.reshape(len(p), *operation.inputs[0].shape),)
+
+
+def routing(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Each output is one input element, or padding: permutations, selections, expansions."""
+    return (_transpose(operation, p),)
+
+
+def _apply(operation: Operation, x: Tensor) -> Tensor:
+    assert operation.overload is not None
+    result: Tensor = operation.overload(x, *operation.args[1:], **operation.kwargs)
+    return result
+
+
+def _transpose(operation: Operation, p: Tensor) -> Tensor:
+    """(K, *output.shape) -> (K, *input.shape): the transpose of a linear operation without weights."""
+    zeros = p.new_zeros(operation.inputs[0].shape)
+    _, pull = torch.func.vjp(lambda x: _apply(operation, x), zeros)
+    (below,) = torch.func.vmap(pull)(p)
+    result: Tensor = below
+    return result
+
+
+def _reciprocal(z: Tensor) -> Tensor:
+    """1 / Z, and 0 where Z = 0."""
+    return torch.where(z.abs() > _ZERO, z.reciprocal(), 0)
+
+
+def _scale(operation: Operation, negate: bool) -> Tensor | None:
+    """What W is multiplied by: the sign of the batch normalisation behind it (D,), and -1 for the dual unit."""
+    scale = None
+    if operation.batch_norm is not None and operation.batch_norm.args[1] is not None:
+        scale = operation.batch_norm.args[1].content(torch.float32).sign()
+    if not negate:
+        return scale
+    return torch.tensor(-1.0) if scale is None else -scale
+
+
+def _sum_to(p: Tensor, value: Value) -> Tensor:
+    """Undo broadcasting: (K, *broadcast shape) -> (K, *value.shape)."""
+    missing = p.dim() - 1 - len(value.shape)
+    return p.sum_to_size(len(p), *[1] * missing, *value.shape).reshape(len(p), *value.shape)
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """The layout in which a convolution of many signals is fastest."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+
+def _repeat(setting: list[int], x: Tensor) -> list[int]:
+    """A setting for each spatial dimension; ATen lets one stand for all."""
+    return list(setting) * (x.dim() - 2) if len(setting) == 1 else list(setting)
+
+
+def supported(operation: Operation) -> bool:
+    """Whether there is a rule for this operation on these operands."""
+    overload = operation.overload
+    if overload not in RULES:
+        return False
+    if overload in _JOINS:
+        return overload not in _SCALINGS or len(operation.inputs) == 1
+    if overload is aten.convolution.default and operation.args[6]:
+        return False  # transposed
+    data = operation.args[1 if overload is aten.addmm.default else 0]
+    return len(operation.inputs) == 1 and data is operation.inputs[0]
+
+
+WEIGHTED: dict[OpOverload, Callable[..., tuple[Tensor, ...]]] = {
+    aten.convolution.default: convolution,
+    aten.linear.default: linear_layer,
+    aten.addmm.default: linear_layer,
+    aten.mm.default: linear_layer,
+}
+BATCH_NORMS: frozenset[OpOverload] = frozenset(
+    {
+        aten.native_batch_norm.default,
+        aten._native_batch_norm_legit.default,
+        aten._native_batch_norm_legit_no_training.default,
+        aten.cudnn_batch_norm.default,
+        aten.miopen_batch_norm.default,
+    }
+)
+_SUMS = (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar)
+SUMS: frozenset[OpOverload] = frozenset(_SUMS)
+_SCALINGS = (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar)
+_AVERAGES = (
+    aten.avg_pool2d.default,
+    aten._adaptive_avg_pool2d.default,
+    aten.mean.dim,
+    aten.mean.default,
+    aten.sum.dim_IntList,
+)

@@ -1,0 +1,43 @@
+"""What several tests share: the embedded localizer, the sample scene, and a way to run the command line."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from grounding.images import sample_scene
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def localizer():
+    from grounding import Localizer
+
+    return Localizer.from_pretrained()
+
+
+@pytest.fixture(scope="session")
+def scene(localizer):
+    return localizer.encode(sample_scene())
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Run `python -m grounding.localize` in an empty folder; gives exit status, standard output, standard error."""
+    from grounding.localize import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # argparse
+            status = stop.code
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return call

@@ -1,0 +1,320 @@
+"""The main job through its command line."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from grounding.images import sample_scene
+
+NUMBER = {"type": "number"}
+
+
+def record(**properties):
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+SCHEMA = record(
+    schema_version={"const": 1},
+    image=record(path={"type": ["string", "null"]}, width={"type": "integer"}, height={"type": "integer"}),
+    caption={"type": "string"},
+    classifier={"type": "string"},
+    phrases={
+        "type": "array",
+        "items": record(
+            text={"type": "string"},
+            start={"type": ["integer", "null"]},
+            end={"type": ["integer", "null"]},
+            head={"type": "string"},
+            status={"enum": ["localized", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            words={
+                "type": "array",
+                "items": record(
+                    word={"type": "string"},
+                    tag={"type": ["string", "null"]},
+                    reason={"enum": ["exact", "stem", "neighbour", "out-of-vocabulary"]},
+                    weight={"type": "number", "minimum": 0, "maximum": 1},
+                ),
+            },
+            point={"anyOf": [record(x=NUMBER, y=NUMBER), {"type": "null"}]},
+            regions={
+                "type": "array",
+                "items": record(score=NUMBER, box=record(xmin=NUMBER, ymin=NUMBER, xmax=NUMBER, ymax=NUMBER)),
+            },
+        ),
+    },
+)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photograph(tmp_path):
+    path = tmp_path / "p.png"
+    path.write_bytes(png(sample_scene()[:, :400]))
+    return path
+
+
+def boxes_inside(result):
+    width, height = result["image"]["width"], result["image"]["height"]
+    for phrase in result["phrases"]:
+        for region in phrase["regions"]:
+            box = region["box"]
+            yield 0 <= box["xmin"] < box["xmax"] <= width and 0 <= box["ymin"] < box["ymax"] <= height
+
+
+def test_the_sample_scene_shows_a_man_and_his_hat(run, tmp_path):
+    status, out, err = run("--caption", "a man in a red hat")
+    assert (status, err) == (0, "")
+    assert "sample scene" in out
+    folder = tmp_path / "localized" / "sample-scene"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["map-1-a-man.png", "map-2-a-red-hat.png", "overlay.png", "result.json"]
+    man, hat = json.loads((folder / "result.json").read_text())["phrases"]
+    assert (man["text"], hat["text"]) == ("a man", "a red hat")
+    for phrase, (x0, y0, x1, y1) in ((man, (0, 44, 330, 512)), (hat, (142, 44, 290, 125))):
+        assert phrase["status"] == "localized"
+        box = phrase["regions"][0]["box"]
+        across = min(x1, box["xmax"]) - max(x0, box["xmin"])
+        down = min(y1, box["ymax"]) - max(y0, box["ymin"])
+        both = max(0, across) * max(0, down)
+        size = (box["xmax"] - box["xmin"]) * (box["ymax"] - box["ymin"])
+        assert both / (size + (x1 - x0) * (y1 - y0) - both) >= 0.3, phrase["text"]
+        assert x0 <= phrase["point"]["x"] <= x1
+        assert y0 <= phrase["point"]["y"] <= y1
+
+
+def test_json_is_one_object_and_nothing_else(run, photograph, tmp_path):
+    caption = "Two men with a camera stand on grass ."
+    status, out, err = run("--caption", caption, "--image", photograph, "--json")
+    result = json.loads(out)
+    jsonschema.validate(result, SCHEMA)
+    assert (status, err) == (0, "")
+    assert result["image"] == {"path": str(photograph), "width": 400, "height": 512}
+    assert [caption[p["start"] : p["end"]] for p in result["phrases"]] == [p["text"] for p in result["phrases"]]
+    assert [p["text"] for p in result["phrases"]] == ["Two men", "a camera", "grass"]
+    assert all(boxes_inside(result))
+    for phrase in result["phrases"]:
+        scores = [region["score"] for region in phrase["regions"]]
+        assert scores == sorted(scores, reverse=True)
+        assert 1 <= len(scores) <= 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.png"]
+
+
+def test_given_phrases_are_grounded_exactly_as_given(run, photograph):
+    texts = ["a red hat", "a MAN", "qwrtzpl", "the camera"]
+    _, out, _ = run("--phrases", *texts, "--image", photograph, "--json", "--top-k", "2")
+    result = json.loads(out)
+    assert [phrase["text"] for phrase in result["phrases"]] == texts
+    assert result["phrases"][2]["status"] == "out-of-vocabulary"
+    assert result["phrases"][1]["words"][0]["tag"] == "man"
+    assert all(len(phrase["regions"]) <= 2 for phrase in result["phrases"])
+
+
+def test_standard_input_is_a_picture_too(run, photograph):
+    _, from_file, _ = run("--caption", "a man", "--image", photograph, "--json")
+    status, from_stdin, _ = run("--caption", "a man", "--image", "-", "--json", stdin=photograph.read_bytes())
+    assert status == 0
+    assert json.loads(from_stdin)["phrases"] == json.loads(from_file)["phrases"]
+
+
+def test_boxes_lie_in_the_upright_frame(run, tmp_path):
+    upright = sample_scene()[:, :400]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.rot90(upright)  # turning it clockwise again gives the upright picture
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(upright).save(tmp_path / "upright.png")
+    _, turned, _ = run("--caption", "a man", "--image", tmp_path / "turned.png", "--json")
+    _, plain, _ = run("--caption", "a man", "--image", tmp_path / "upright.png", "--json")
+    assert json.loads(turned)["image"]["height"] == 512
+    assert json.loads(turned)["phrases"] == json.loads(plain)["phrases"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (30, 8000, 3), (2, 3, 3)])
+def test_extreme_pictures(run, tmp_path, shape):
+    (tmp_path / "x.png").write_bytes(png(np.full(shape, 200, np.uint8)))
+    status, out, _ = run("--caption", "a man in a hat", "--image", "x.png", "--json", "--output", "out")
+    assert status == 0
+    jsonschema.validate(json.loads(out), SCHEMA)
+    assert (tmp_path / "out" / "overlay.png").exists()
+
+
+def test_a_caption_without_phrases_is_an_empty_result(run):
+    status, out, err = run("--caption", "running quickly", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(out)["phrases"] == []
+    status, out, _ = run("--caption", "running quickly")
+    assert status == 0
+    assert "no noun phrase" in out
+
+
+def test_output_is_whole_and_not_overwritten(run, tmp_path):
+    assert run("--caption", "a man", "--output", "out")[0] == 0
+    status, out, err = run("--caption", "a hat", "--output", "out")
+    assert (status, out) == (2, "")
+    assert "--overwrite" in err
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["caption"] == "a man"
+    assert run("--caption", "a hat", "--output", "out", "--overwrite")[0] == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["map-1-a-hat.png", "overlay.png", "result.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]  # nothing temporary is left
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def test_manifest_results_equal_single_ones_and_bad_pictures_are_reported(run, photograph, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    rows = [
+        ["image", "caption", "phrases"],
+        ["p.png", "a man with a camera", ""],
+        ["broken.jpg", "a dog", ""],
+        ["p.png", "a man with a camera", "camera|a man"],
+    ]
+    write_csv(tmp_path / "m.csv", rows)
+    status, out, err = run("--manifest", "m.csv")
+    results = [json.loads(line) for line in out.splitlines()]
+    assert status == 1
+    assert "1 of 3 rows failed" in err
+    assert "no picture" in results[1]["error"]
+    assert results[1]["phrases"] == []
+    _, alone, _ = run("--caption", "a man with a camera", "--image", "p.png", "--json")
+    assert results[0] == json.loads(alone)
+    assert [phrase["text"] for phrase in results[2]["phrases"]] == ["camera", "a man"]
+    assert results[2]["phrases"][1]["regions"] == results[0]["phrases"][0]["regions"]
+
+
+def test_manifest_with_output_continues_after_an_interruption(run, photograph, tmp_path, monkeypatch):
+    lines = [json.dumps({"image": "p.png", "caption": caption}) for caption in ("a man", "a hat", "grass", "a camera")]
+    (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
+    assert run("--manifest", "m.jsonl", "--output", "whole")[0] == 0
+    import grounding.pipeline
+
+    ground, calls = grounding.pipeline.Scene.ground, []
+
+    def interrupted(self, *arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return ground(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(grounding.pipeline.Scene, "ground", interrupted)
+        status, _, err = run("--manifest", "m.jsonl", "--output", "out")
+    assert status == 130
+    assert "run the same command again" in err
+    partial = tmp_path / "out.partial" / "results.jsonl"
+    assert len(partial.read_text().splitlines()) == 2
+    with partial.open("a") as file:
+        file.write('{"cut sho')
+    status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")
+    assert (status, "another, interrupted run" in err) == (2, True)
+    assert run("--manifest", "m.jsonl", "--output", "out")[0] == 0
+    assert (tmp_path / "out" / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
+    assert not partial.parent.exists()
+    assert run("--manifest", "m.jsonl", "--output", "out")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no caption"),
+        (["--caption", "  "], "caption is empty"),
+        (["--caption", "a man", "--image", "none.jpg"], "none.jpg cannot be read"),
+        (["--caption", "a man", "--top-k", "0"], "--top-k is 0"),
+        (["--caption", "a man", "--classifier", "embeded"], "did you mean 'embedded'"),
+        (["--caption", "a man", "--classifier", "torchvision:resnet51"], "did you mean 'torchvision:resnet50'"),
+        (["--caption", "a man", "--set", "regions.gama=0.3"], "did you mean 'regions.gamma'"),
+        (["--caption", "a man", "--set", "regions.proposals=all"], "expected one of windows"),
+        (["--caption", "a man", "--config", "none.yaml"], "none.yaml cannot be read"),
+        (["--caption", "a man", "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
+        (["--caption", "a man", "--output", "/proc/none/out"], "cannot be written"),
+        (["--phrases", " "], "is blank"),
+        (["--manifest", "none.csv"], "none.csv cannot be read"),
+        (["--manifest", "none.txt"], "expected .csv or .jsonl"),
+        (["--manifest", "none.csv", "--image", "p.png"], "leave out the other options"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(run, arguments, message, tmp_path):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", "", "no rows"),
+        ("m.csv", "image,caption\n", "no rows"),
+        ("m.csv", "picture,caption\np.png,a man\n", "line 2 has no image"),
+        ("m.csv", "image,caption\np.png,\n", "line 2 has no caption"),
+        ("m.jsonl", '{"image": "p.png", "caption": "a man"}\n{"image"\n', "line 2 is not JSON"),
+        ("m.jsonl", '["p.png"]\n', "line 1 is no object"),
+        ("m.jsonl", '{"image": "p.png", "caption": "a man", "phrases": "a man"}\n', "expected a list of texts"),
+    ],
+)
+def test_bad_manifests(run, tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    status, out, err = run("--manifest", name)
+    assert (status, out) == (2, "")
+    assert message in err
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, grounding.localize as l\ntry: l.main(['--help'])\nexcept SystemExit: pass\n"
+    heavy = "print(sorted({'torch', 'numpy', 'PIL', 'nltk', 'cv2'} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code + heavy], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "--caption" in done.stdout
+
+
+def test_asking_changes_nothing(scene):
+    first = scene.ground("a man in a red hat")
+    scene.ground("green grass under a tall building", top_k=1)
+    assert scene.ground("a man in a red hat").to_dict() == first.to_dict()
+
+
+def test_phrases_do_not_change_each_other(scene):
+    alone = scene.ground("a man")["a man"]
+    among = scene.ground("a man in a red hat with a camera on green grass under a blue sky")["a man"]
+    assert alone.status == among.status
+    np.testing.assert_allclose(alone.grid_map, among.grid_map, rtol=1e-4, atol=1e-8)
+    assert [region.box for region in alone.regions] == [region.box for region in among.regions]
+
+
+def test_the_tour(localizer, tmp_path):
+    import grounding
+
+    path = tmp_path / "photo.png"
+    path.write_bytes(png(sample_scene()))
+    scene = localizer.encode(grounding.read_image(path))
+    assert [round(p, 6) for _, p in scene.tags(top=5)] == sorted((round(p, 6) for _, p in scene.tags(5)), reverse=True)
+    result = scene.ground("a man in a red hat")
+    assert [found.phrase.text for found in result] == ["a man", "a red hat"]
+    phrase_map = result["a red hat"].phrase_map
+    assert phrase_map.shape == (512, 512)
+    assert phrase_map.dtype == np.float32
+    assert phrase_map.min() >= 0
+    assert phrase_map.sum() == pytest.approx(1, abs=1e-3)
+    assert result.overlay().size == (512, 512)
+    with pytest.raises(KeyError, match="a red hat"):
+        result["a blue hat"]
