@@ -25,9 +25,8 @@ Choices:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -48,11 +47,7 @@ def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[
     """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     x = _channels_last(source.content(p.dtype))  # (N, C, h, w)
-    positive = weight.content(p.dtype)  # (D, C / groups, kernel height, kernel width)
-    scale = _scale(operation, negate)
-    if scale is not None:
-        positive = positive * scale.to(p.dtype).reshape(-1, *[1] * (positive.dim() - 1))
-    positive = _channels_last(positive.clamp(min=0))
+    positive = _channels_last(_positive(weight.content(p.dtype), _sign(operation), negate))  # (D, C / groups, ...)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
     n = _channels_last((p * _reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     extra = [
@@ -68,7 +63,7 @@ def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[
         )
     ]
     back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
-    return (back.unflatten(0, (len(p), -1)).mul_(x),)
+    return (back.reshape(len(p), *x.shape).mul_(x),)
 
 
 def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
@@ -77,23 +72,18 @@ def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple
     W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
     no signal reaches are skipped: most of them, behind a ReLU.
     """
-    if operation.overload is aten.linear.default:
-        weight = operation.args[1].content(operation.args[1].tensor.dtype)  # (out, in)
-    else:
-        weight = operation.args[-1].content(operation.args[-1].tensor.dtype).t()
+    linear = operation.overload is aten.linear.default
+    weight = operation.args[1].content() if linear else operation.args[-1].content().t()  # (out, in)
     source = operation.inputs[0]
     x = source.content(p.dtype).reshape(-1, weight.shape[1])  # (M, in)
     p = p.reshape(len(p), -1, weight.shape[0])  # (K, M, out)
-    scale = _scale(operation, negate)
+    sign = _sign(operation)
     total = x.new_zeros(len(p) * len(x), weight.shape[1])  # (K * M, in)
-    for rows in p.flatten(0, 1).any(0).nonzero()[:, 0].split(max(1, _BLOCK // weight.shape[1])):
-        positive = weight[rows].to(p.dtype)  # (rows, in), a copy
-        if scale is not None:
-            positive *= scale[rows].to(p.dtype)[:, None] if scale.dim() else scale
-        positive.clamp_(min=0)
+    for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
+        positive = _positive(weight[rows].to(p.dtype), None if sign is None else sign[rows], negate)  # (rows, in)
         z = x @ positive.t()  # (M, rows)
         total.addmm_((p[:, :, rows] * _reciprocal(z)).flatten(0, 1), positive)
-    return (total.unflatten(0, (len(p), -1)).mul_(x).reshape(len(p), *source.shape),)
+    return (total.reshape(len(p), *x.shape).mul_(x).reshape(len(p), *source.shape),)
 
 
 def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
@@ -119,10 +109,21 @@ def addition(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
     if len(active) == 1:
         value, factor = active[0]
-        return (_sum_to(p * float(factor > 0), value),)
+        return (sum_to(p * float(factor > 0), value),)
     parts = [factor * value.content(p.dtype) for value, factor in active]
     n = p * _reciprocal(parts[0] + parts[1])
-    return tuple(_sum_to(n * part, value) for part, (value, _) in zip(parts, active, strict=True))
+    return tuple(sum_to(n * part, value) for part, (value, _) in zip(parts, active, strict=True))
+
+
+def main_branch(operation: Operation) -> Value | None:
+    """The deeper input of a sum of two activations, the first of equals; None for any other operation.
+
+    Depth counts convolutions and linear layers on the longest way from an input: an identity or a projection beside a
+    residual block is shallower than the block. `residual="main"` gives the whole signal to this input.
+    """
+    if operation.overload not in SUMS or len(operation.inputs) < 2:
+        return None
+    return max(operation.inputs, key=lambda value: value.depth)
 
 
 def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
@@ -130,12 +131,12 @@ def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
     if isinstance(constant, (int, float)):
         return (p * float(constant > 0),)
-    return (_sum_to(p * (constant.content(p.dtype) > 0), operation.inputs[0]),)
+    return (sum_to(p * (constant.content(p.dtype) > 0), operation.inputs[0]),)
 
 
 def shift(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     """An activation less a constant: a bias."""
-    return (_sum_to(p, operation.inputs[0]),)
+    return (sum_to(p, operation.inputs[0]),)
 
 
 def concatenation(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
@@ -143,7 +144,7 @@ def concatenation(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     values: list[Value] = operation.args[0]
     dim = operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)
     dim = dim % len(values[0].shape)
-    parts = p.split([value.shape[dim] for value in values], dim + 1)
+    parts = torch.split(p, [value.shape[dim] for value in values], dim + 1)
     return tuple(part for part, value in zip(parts, values, strict=True) if value.active)
 
 
@@ -171,7 +172,7 @@ def _apply(operation: Operation, x: Tensor) -> Tensor:
 def _transpose(operation: Operation, p: Tensor) -> Tensor:
     """(K, *output.shape) -> (K, *input.shape): the transpose of a linear operation without weights."""
     zeros = p.new_zeros(operation.inputs[0].shape)
-    _, pull = torch.func.vjp(lambda x: _apply(operation, x), zeros)
+    pull = torch.func.vjp(lambda x: _apply(operation, x), zeros)[1]
     (below,) = torch.func.vmap(pull)(p)
     result: Tensor = below
     return result
@@ -182,17 +183,22 @@ def _reciprocal(z: Tensor) -> Tensor:
     return torch.where(z.abs() > _ZERO, z.reciprocal(), 0)
 
 
-def _scale(operation: Operation, negate: bool) -> Tensor | None:
-    """What W is multiplied by: the sign of the batch normalisation behind it (D,), and -1 for the dual unit."""
-    scale = None
-    if operation.batch_norm is not None and operation.batch_norm.args[1] is not None:
-        scale = operation.batch_norm.args[1].content(torch.float32).sign()
-    if not negate:
-        return scale
-    return torch.tensor(-1.0) if scale is None else -scale
+def _sign(operation: Operation) -> Tensor | None:
+    """(D,) the sign of the batch normalisation behind each output; None where there is none."""
+    if operation.batch_norm is None or operation.batch_norm.args[1] is None:
+        return None
+    scale: Tensor = operation.batch_norm.args[1].content(torch.float32)
+    return scale.sign()
 
 
-def _sum_to(p: Tensor, value: Value) -> Tensor:
+def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
+    """W+, or (-W)+ for the dual unit, after the batch normalisation is folded in: (D, ...) -> (D, ...)."""
+    if sign is not None:
+        weight = weight * sign.to(weight.dtype).reshape(-1, *[1] * (weight.dim() - 1))
+    return weight.clamp(max=0).neg_() if negate else weight.clamp(min=0)
+
+
+def sum_to(p: Tensor, value: Value) -> Tensor:
     """Undo broadcasting: (K, *broadcast shape) -> (K, *value.shape)."""
     missing = p.dim() - 1 - len(value.shape)
     return p.sum_to_size(len(p), *[1] * missing, *value.shape).reshape(len(p), *value.shape)
@@ -206,19 +212,6 @@ def _channels_last(tensor: Tensor) -> Tensor:
 def _repeat(setting: list[int], x: Tensor) -> list[int]:
     """A setting for each spatial dimension; ATen lets one stand for all."""
     return list(setting) * (x.dim() - 2) if len(setting) == 1 else list(setting)
-
-
-def supported(operation: Operation) -> bool:
-    """Whether there is a rule for this operation on these operands."""
-    overload = operation.overload
-    if overload not in RULES:
-        return False
-    if overload in _JOINS:
-        return overload not in _SCALINGS or len(operation.inputs) == 1
-    if overload is aten.convolution.default and operation.args[6]:
-        return False  # transposed
-    data = operation.args[1 if overload is aten.addmm.default else 0]
-    return len(operation.inputs) == 1 and data is operation.inputs[0]
 
 
 WEIGHTED: dict[OpOverload, Callable[..., tuple[Tensor, ...]]] = {
@@ -236,13 +229,75 @@ BATCH_NORMS: frozenset[OpOverload] = frozenset(
         aten.miopen_batch_norm.default,
     }
 )
-_SUMS = (aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar)
-SUMS: frozenset[OpOverload] = frozenset(_SUMS)
-_SCALINGS = (aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar)
+SUMS: frozenset[OpOverload] = frozenset({aten.add.Tensor, aten.add_.Tensor})
 _AVERAGES = (
     aten.avg_pool2d.default,
     aten._adaptive_avg_pool2d.default,
-    aten.mean.dim,
     aten.mean.default,
+    aten.mean.dim,
     aten.sum.dim_IntList,
 )
+_IDENTITIES = (
+    *BATCH_NORMS,
+    aten.relu.default,
+    aten.relu_.default,
+    aten.hardtanh.default,
+    aten.hardtanh_.default,
+    aten.native_dropout.default,
+    aten.clone.default,
+    aten.detach.default,
+    aten.alias.default,
+    aten._to_copy.default,
+)
+_RESHAPES = (
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten._reshape_alias.default,
+    aten.reshape.default,
+    aten.flatten.using_ints,
+    aten.squeeze.default,
+    aten.squeeze.dim,
+    aten.squeeze.dims,
+    aten.unsqueeze.default,
+)
+_ROUTINGS = (
+    aten.t.default,
+    aten.transpose.int,
+    aten.permute.default,
+    aten.select.int,
+    aten.slice.Tensor,
+    aten.expand.default,
+    aten.constant_pad_nd.default,
+)
+RULES: dict[OpOverload, Rule] = {
+    **WEIGHTED,
+    **dict.fromkeys(SUMS, addition),
+    aten.mul.Tensor: scaling,
+    aten.mul_.Tensor: scaling,
+    aten.div.Tensor: scaling,
+    aten.div_.Tensor: scaling,
+    aten.sub.Tensor: shift,
+    aten.sub_.Tensor: shift,
+    aten.cat.default: concatenation,
+    aten.max_pool2d_with_indices.default: maximum,
+    aten.adaptive_max_pool2d.default: maximum,
+    **dict.fromkeys(_AVERAGES, average),
+    **dict.fromkeys(_IDENTITIES, identity),
+    **dict.fromkeys(_RESHAPES, reshape),
+    **dict.fromkeys(_ROUTINGS, routing),
+}
+NEEDS_VALUES: frozenset[OpOverload] = frozenset({*WEIGHTED, *SUMS, *_AVERAGES})  # of their active inputs
+_ANYWHERE = frozenset({aten.mul.Tensor, aten.mul_.Tensor})  # the one activation may be any operand
+
+
+def supported(operation: Operation) -> bool:
+    """Whether there is a rule for this operation on these operands."""
+    overload, args = operation.overload, operation.args
+    if overload not in RULES:
+        return False
+    if overload in SUMS or overload is aten.cat.default:
+        return True
+    if (overload in WEIGHTED and operation.kwargs) or (overload is aten.convolution.default and args[6]):
+        return False  # a scaled product; a transposed convolution
+    data = args[1] if overload is aten.addmm.default else args[0]
+    return len(operation.inputs) == 1 and (data is operation.inputs[0] or overload in _ANYWHERE)

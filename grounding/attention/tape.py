@@ -27,17 +27,25 @@ class Value:
         active: whether it depends on the inputs; parameters and constants do not.
         tensor: its content, kept for constants and where a rule needs it.
         depth: convolutions and linear layers on the longest way from an input.
+        version: PyTorch's count of the writes to `tensor` when the recording ended.
     """
 
     shape: torch.Size
     active: bool
     tensor: Tensor | None = None
     depth: int = 0
+    version: int = 0
 
-    def content(self, dtype: torch.dtype) -> Tensor:
-        """The values the tensor had at that moment, in this dtype."""
+    def content(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values the tensor had at that moment, in this dtype.
+
+        Raises:
+            GroundingError: it has been overwritten since the recording, by training for instance.
+        """
         assert self.tensor is not None, "a rule asked for a value that the tape did not keep: see NEEDS_VALUES"
-        return self.tensor.to(dtype)
+        if _version(self.tensor) != self.version:
+            raise GroundingError("weights or images have changed since the forward pass was recorded: record it again")
+        return self.tensor.to(dtype or self.tensor.dtype)
 
 
 @dataclass(eq=False, slots=True)
@@ -107,6 +115,7 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     _attach_batch_norms(recorder.operations)
+    recorder.close()
     return Tape(recorder.inputs, output, tuple(recorder.operations), scores)
 
 
@@ -124,11 +133,11 @@ class _Known:
     writes: int = 0
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every ATen operation below autograd, in the order it runs."""
 
     def __init__(self, inputs: tuple[Tensor, ...]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
         self._storages: dict[StorageWeakRef, _Storage] = {}
@@ -180,17 +189,24 @@ class _Recorder(TorchDispatchMode):
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
-        known = self._known.get(tensor)
+        known: _Known | None = self._known.get(tensor, None)  # type: ignore[no-untyped-call]
         storage = self._storage(tensor)
         writes = known.writes if known else 0
         active = known is not None and known.value.active
         if storage.writes != writes and (active or storage.written):
-            sources = tuple(value for value in (known.value if active else None, storage.written) if value)
+            old = known.value if known is not None and active else None
+            sources = tuple(value for value in (old, storage.written) if value)
             value = Value(tensor.shape, active=True, depth=max(source.depth for source in sources))
             self.operations.append(Operation(None, sources, {}, sources, (value,)))
             self._known[tensor] = _Known(value, storage.writes)
             return value
-        return known.value if known else Value(tensor.shape, active=False)
+        return known.value if known is not None else Value(tensor.shape, active=False)
+
+    def close(self) -> None:
+        """Note the version of all that was kept."""
+        for value in (value for values in self._kept.values() for value in values):
+            assert value.tensor is not None
+            value.version = _version(value.tensor)
 
     def _storage(self, tensor: Tensor) -> _Storage:
         return self._storages.get(_memory(tensor)) or _Storage()
@@ -212,9 +228,13 @@ class _Recorder(TorchDispatchMode):
                 value.tensor = value.tensor.clone()
 
 
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
 def _memory(tensor: Tensor) -> StorageWeakRef:
     """Equal for tensors that share memory; unlike an address, never equal to that of memory freed before."""
-    return StorageWeakRef(tensor.untyped_storage())
+    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 def _mutated(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
@@ -230,7 +250,7 @@ def _mutated(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if func in BATCH_NORMS and dict(zip(_names(func), args, strict=False), **kwargs).get("training", False):
         raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
-    if func is aten.native_dropout.default and args[2] is not False or func.overloadpacket is aten.bernoulli_:
+    if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")
 
 

@@ -1,0 +1,70 @@
+"""From coarse word maps to a phrase map at image resolution."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from grounding.errors import GroundingError
+
+
+def upsample(maps: Tensor, height: int, width: int) -> Tensor:
+    """Bilinear, pixel areas aligned: (..., h, w) float32 -> (..., height, width) float32, within the range of maps."""
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    fine = functional.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
+    return fine.reshape(*maps.shape[:-2], height, width)
+
+
+def smooth(maps: Tensor, sigma_px: float) -> Tensor:
+    """Gaussian blur, cut off at 4 sigma, with the border values continued outwards: (..., h, w) -> (..., h, w).
+
+    Raises:
+        GroundingError: a negative or infinite sigma_px; 0 changes nothing.
+    """
+    if not (math.isfinite(sigma_px) and sigma_px >= 0):
+        raise GroundingError(f"sigma_px is {sigma_px}: expected a finite number of pixels, at least 0")
+    radius = math.ceil(4 * sigma_px)
+    if radius == 0:
+        return maps
+    offsets = torch.arange(-radius, radius + 1, dtype=maps.dtype, device=maps.device)
+    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
+    kernel = kernel / kernel.sum()
+    flat = maps.reshape(-1, 1, *maps.shape[-2:])
+    flat = functional.conv2d(functional.pad(flat, (0, 0, radius, radius), "replicate"), kernel[:, None][None, None])
+    flat = functional.conv2d(functional.pad(flat, (radius, radius, 0, 0), "replicate"), kernel[None][None, None])
+    return flat.reshape(maps.shape)
+
+
+def normalize(maps: Tensor) -> Tensor:
+    """(..., h, w), at least 0 -> the same, each map summing to 1, or all zero where it was all zero."""
+    total = maps.sum((-2, -1), keepdim=True)
+    return torch.where(total > 0, maps / total, 0)
+
+
+def phrase_map(word_maps: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of the word maps of a phrase, each normalised first; maps that are all zero stay out.
+
+    Args:
+        word_maps: (W, h, w) float32, at least 0.
+        weights: (W,) float32, at least 0.
+
+    Returns:
+        (h, w) float32, sums to 1, or all zero where no word map and weight is above 0.
+
+    Raises:
+        GroundingError: another number of weights than maps, or a weight below 0.
+    """
+    if weights.shape != word_maps.shape[:1] or bool((weights < 0).any()):
+        raise GroundingError(f"weights are {weights.tolist()}: expected {len(word_maps)} numbers, none below 0")
+    mean = (normalize(word_maps) * weights[:, None, None]).sum(0)  # (h, w)
+    return normalize(mean)
+
+
+def peak(map_: Tensor) -> tuple[float, float]:
+    """(h, w) -> (x, y), the centre of the highest pixel in pixels from the top left corner; of equals the first by row.
+
+    The centre of the first pixel is (0.5, 0.5).
+    """
+    row, column = divmod(int(map_.argmax()), map_.shape[1])
+    return column + 0.5, row + 0.5

@@ -1,0 +1,30 @@
+"""Everything that must hold before a change lands: lint, format, types, tests (README commands and notebooks included).
+
+python scripts/check.py
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+STEPS = (
+    ("lint", ["ruff", "check", "."]),
+    ("format", ["ruff", "format", "--check", "."]),
+    ("types", ["mypy"]),
+    ("tests", ["pytest", "-q"]),
+)
+
+
+def main() -> int:
+    """Run every step, also after one failed; the exit status is 1 when any did."""
+    failed = []
+    for name, command in STEPS:
+        print(f"== {name}: python -m {' '.join(command)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *command], cwd=Path(__file__).parents[1], check=False).returncode:
+            failed.append(name)
+    print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
