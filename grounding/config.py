@@ -23,8 +23,8 @@ class MapConfig:
     stride: int = 16
     residual: Literal["split", "main"] = "split"
     resolution: int = 96
-    point_smoothing: float = 1 / 12
-    box_smoothing: float = 1 / 48
+    point_smoothing: float = 1 / 16
+    box_smoothing: float = 1 / 32
     centre_prior: float = 0.4
 
 
@@ -34,7 +34,7 @@ class RegionConfig:
 
     proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
     windows: int = 16
-    gamma: float = 0.2
+    gamma: float = 0.3
     nms_iou: float = 0.5
 
 

@@ -96,7 +96,7 @@ def _localize_one(options: argparse.Namespace) -> int:
         options.caption = ", ".join(options.phrases)
     if options.caption is None:
         raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
-    if options.caption is not None and not options.caption.strip():
+    if not options.caption.strip() and not options.phrases:
         raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat'")
     if options.output:
         from grounding.folders import check_output

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from grounding.attention import Tape, contrastive_mwp, record
+from grounding.attention.excitation import attention_maps
 from grounding.attention.maps import normalize, peak, phrase_map, smooth, upsample
 from grounding.boxes import Boxes
 from grounding.config import LocalizerConfig
@@ -25,7 +25,7 @@ from grounding.tagging.sources import load_classifier
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
 
-_SIGNALS_AT_ONCE = 32  # bounds memory for captions with very many words
+_AT_ONCE = 32  # words or phrases: bounds the memory that a very long caption takes
 
 
 class Localizer:
@@ -117,64 +117,75 @@ class Scene:
             raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat'")
         matches = [self.localizer.vocabulary.match(phrase) for phrase in found]
         word_maps = self._word_maps(sorted({match.tag for words in matches for match in words if match.tag}))
-        grounded = [self._locate(phrase, words, word_maps, top_k) for phrase, words in zip(found, matches, strict=True)]
+        grounded: list[GroundedPhrase] = []
+        for first in range(0, len(found), _AT_ONCE):
+            group = slice(first, first + _AT_ONCE)
+            grounded += self._locate(found[group], matches[group], word_maps, top_k)
         share_s = (time.perf_counter() - start) / max(1, len(grounded))
         timed = tuple(replace(phrase, time_s=share_s) for phrase in grounded)
         return Grounding(self.image, caption, self.localizer.classifier.name, timed)
 
     def _word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """The (h, w) word map of each tag."""
-        config, maps = self.localizer.config.maps, {}
-        for first in range(0, len(tags), _SIGNALS_AT_ONCE):
-            group = tags[first : first + _SIGNALS_AT_ONCE]
-            signals = torch.zeros(len(group), len(self.localizer.classifier.tags), device=self.localizer.device)
-            for row, tag in enumerate(group):
-                signals[row, self.localizer.tag_indices[tag]] = 1.0
+        config, indices = self.localizer.config.maps, self.localizer.tag_indices
+        maps: dict[str, Tensor] = {}
+        for first in range(0, len(tags), _AT_ONCE):
+            group = tags[first : first + _AT_ONCE]
+            signals = torch.zeros(len(group), len(indices), device=self.localizer.device)
+            signals[range(len(group)), [indices[tag] for tag in group]] = 1.0
             walked = contrastive_mwp(self._tape, signals, stride=config.stride, residual=config.residual)
-            maps.update(zip(group, walked.sum(2).clamp(min=0)[:, 0].cpu(), strict=True))  # (K, h, w)
+            maps.update(zip(group, attention_maps(walked)[:, 0].cpu(), strict=True))  # (K, h, w)
         return maps
 
     def _locate(
-        self, phrase: Phrase, words: tuple[Match, ...], word_maps: dict[str, Tensor], top_k: int
-    ) -> GroundedPhrase:
-        config = self.localizer.config
-        side = config.maps.resolution
-        known = [match for match in words if match.tag is not None]
-        status: Status = "localized"
-        if known:
-            weights = torch.tensor([match.weight for match in known])
-            coarse = phrase_map(torch.stack([word_maps[match.tag] for match in known if match.tag]), weights)
-            fine = upsample(coarse[None], side, side)[0]
-        else:
-            status, fine = "out-of-vocabulary", torch.ones(side, side)
-        grid = normalize(smooth(fine, config.maps.box_smoothing * side))
-        point, regions = None, ()
-        if not bool(grid.any()):
-            status = "empty-map"
-        else:
-            point = self._point(fine)
-            regions = self._regions(grid.numpy(), top_k)
-            if not regions:
+        self,
+        phrases: Sequence[Phrase],
+        matches: Sequence[tuple[Match, ...]],
+        word_maps: dict[str, Tensor],
+        top_k: int,
+    ) -> list[GroundedPhrase]:
+        maps, regions = self.localizer.config.maps, self.localizer.config.regions
+        height, width = self.image.shape[:2]
+        side = maps.resolution
+        fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
+        grids = normalize(smooth(fine, maps.box_smoothing * side))
+        wide = smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior)
+        scores = score_boxes(grids.numpy(), self._proposals, height, width, regions.gamma)  # (P, N)
+        located = []
+        for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
+            known, filled = any(match.tag for match in words), bool(grids[row].any())
+            point, best = None, np.zeros(0, np.intp)
+            if filled:
+                x, y = peak(wide[row])
+                point = (x * width / side, y * height / side)
+                best = best_boxes(scores[row], self._proposals, top_k, regions.nms_iou)
+            status: Status = "localized"
+            if not known:
+                status = "out-of-vocabulary"
+            elif not filled:
+                status = "empty-map"
+            elif not len(best):
                 status = "no-proposals"
-        return GroundedPhrase(phrase, status, words, point, regions, grid.numpy(), self.image.shape[:2], 0.0)
+            chosen = tuple(Region(*map(float, (*self._proposals[index], scores[row, index]))) for index in best)
+            located.append(
+                GroundedPhrase(phrase, status, words, point, chosen, grids[row].numpy(), (height, width), time_s=0.0)
+            )
+        return located
 
-    def _point(self, fine: Tensor) -> tuple[float, float]:
-        """(x, y) in picture pixels where the widely smoothed map, times the centre prior, is highest."""
-        config, side = self.localizer.config.maps, len(fine)
-        wide = smooth(fine, config.point_smoothing * side)
-        if config.centre_prior > 0:
-            offset = (torch.arange(side) + 0.5) / side - 0.5
-            bell = torch.exp(-0.5 * (offset / config.centre_prior) ** 2)
-            wide = wide * bell[:, None] * bell
-        x, y = peak(wide)
-        height, width = self.image.shape[:2]
-        return x * width / side, y * height / side
+    def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
+        """(side, side), at least 0; uniform for a phrase without any known word."""
+        side = self.localizer.config.maps.resolution
+        known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
+        if not known:
+            return torch.ones(side, side)
+        maps, weights = zip(*known, strict=True)
+        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights)), side, side)
 
-    def _regions(self, grid: npt.NDArray[np.float32], top_k: int) -> tuple[Region, ...]:
-        if not len(self._proposals):
-            return ()
-        height, width = self.image.shape[:2]
-        config = self.localizer.config.regions
-        scores = score_boxes(grid[None], self._proposals, height, width, config.gamma)[0]
-        best = best_boxes(scores, self._proposals, top_k, config.nms_iou)
-        return tuple(Region(*map(float, self._proposals[index]), float(scores[index])) for index in best)
+
+def centre_prior(side: int, width: float) -> Tensor:
+    """(side, side) Gaussian bell round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
+    if width == 0:
+        return torch.ones(side, side)
+    offset = (torch.arange(side) + 0.5) / side - 0.5
+    bell = torch.exp(-0.5 * (offset / width) ** 2)
+    return bell[:, None] * bell

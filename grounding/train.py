@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from grounding.config import TrainConfig, load
 from grounding.errors import GroundingError
@@ -68,7 +69,7 @@ def train(config: TrainConfig) -> Path:
         for tag, target in tag_targets(group, tag_of_stem):
             targets[row, tag] = target
 
-    bars: dict[str, tqdm[None]] = {}
+    bars: dict[str, tqdm[Any]] = {}
 
     def progress(stage: str, done: int, total: int, loss: float) -> None:
         if stage not in bars:

@@ -22,10 +22,11 @@ from grounding.tagging.network import TagNetwork
 EMBEDDED = ((32, 2), (64, 2), (128, 2), (128, 1), (256, 1), (256, 2), (512, 1), (512, 1), (512, 1))
 
 
-def network(name: str) -> nn.Module:
+def network(name: str) -> Callable[[Tensor], Tensor]:
     """A torchvision classifier by name, or `embedded`."""
     if name == "embedded":
-        return TagNetwork(EMBEDDED, 1000, normalised=False).eval()
+        tags = TagNetwork(EMBEDDED, 1000, normalised=False).eval()
+        return lambda images: tags.mean_scores(tags.features(images))
     options = {"init_weights": False} if name == "googlenet" else {}
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return model.eval()
@@ -52,8 +53,7 @@ def measure(name: str, stride: float, size_px: int, signals: int, repeats: int) 
 
     def forward() -> Tensor:
         with torch.no_grad():
-            scores: Tensor = model(image)
-        return scores
+            return model(image)
 
     times = medians(
         {
@@ -88,7 +88,8 @@ def main() -> None:
                 print("  ".join(f"{key:>14}" for key in rows[0]))
             print("  ".join(f"{value:>14}" for value in rows[-1].values()), flush=True)
     if options.json:
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__}
+        versions = {"python": platform.python_version(), "torch": torch.__version__}
+        versions["torchvision"] = torchvision.__version__
         setting = {"threads": options.threads, "repeats": options.repeats, "processor": platform.processor()}
         json.dump({"schema_version": 1, "versions": versions, **setting, "rows": rows}, sys.stdout, indent=2)
         print()

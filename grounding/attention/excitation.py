@@ -83,6 +83,8 @@ def find_layer(tape: Tape, stride: float) -> Value:
     Raises:
         GroundingError: no layer comes that close.
     """
+    if not stride > 0:
+        raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = tape.inputs[0].shape[-2:]
     found: tuple[float, Value] | None = None
     strides: list[str] = []

@@ -40,14 +40,15 @@ aten = torch.ops.aten
 Rule = Callable[["Operation", Tensor], tuple[Tensor, ...]]
 
 _ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
-_BLOCK = 1 << 19  # weights of a linear layer clamped at a time: 2 MiB, so that W+ never leaves the cache
+_BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
 def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
     """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     x = _channels_last(source.content(p.dtype))  # (N, C, h, w)
-    positive = _channels_last(_positive(weight.content(p.dtype), _sign(operation), negate))  # (D, C / groups, ...)
+    positive = _positive_(weight.content(p.dtype).clone(), _sign(operation), negate)  # (D, C / groups, ...)
+    positive = _channels_last(positive)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
     n = _channels_last((p * _reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     extra = [
@@ -80,17 +81,26 @@ def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple
     sign = _sign(operation)
     total = x.new_zeros(len(p) * len(x), weight.shape[1])  # (K * M, in)
     for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
-        positive = _positive(weight[rows].to(p.dtype), None if sign is None else sign[rows], negate)  # (rows, in)
+        positive = _positive_(weight[rows].to(p.dtype), None if sign is None else sign[rows], negate)  # (rows, in)
         z = x @ positive.t()  # (M, rows)
         total.addmm_((p[:, :, rows] * _reciprocal(z)).flatten(0, 1), positive)
     return (total.reshape(len(p), *x.shape).mul_(x).reshape(len(p), *source.shape),)
 
 
 def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
-    """Average pooling of any kind, means and sums: linear operations without weights, none of them negative."""
+    """Means and sums over dimensions: linear operations without weights, none of them negative."""
     x = operation.inputs[0].content(p.dtype)
-    z = _apply(operation, x)
-    return (_transpose(operation, p * _reciprocal(z)) * x,)
+    return (_transpose(operation, p * _reciprocal(_apply(operation, x))) * x,)
+
+
+def average_pooling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+    """Average pooling over the last two dimensions: the same, with the signals as a batch."""
+    if operation.inputs[0].shape == operation.outputs[0].shape and operation.overload in _ADAPTIVE:
+        return (p,)  # bins of one element
+    x = operation.inputs[0].content(p.dtype)
+    n = (p * _reciprocal(_apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
+    pull = torch.func.vjp(lambda x: _apply(operation, x), n.new_zeros(len(n), *x.shape[1:]))[1]
+    return (pull(n)[0].reshape(len(p), *x.shape).mul_(x),)
 
 
 def maximum(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
@@ -110,7 +120,7 @@ def addition(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     if len(active) == 1:
         value, factor = active[0]
         return (sum_to(p * float(factor > 0), value),)
-    parts = [factor * value.content(p.dtype) for value, factor in active]
+    parts = [factor * _channels_last(value.content(p.dtype)) for value, factor in active]
     n = p * _reciprocal(parts[0] + parts[1])
     return tuple(sum_to(n * part, value) for part, (value, _) in zip(parts, active, strict=True))
 
@@ -191,11 +201,11 @@ def _sign(operation: Operation) -> Tensor | None:
     return scale.sign()
 
 
-def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
-    """W+, or (-W)+ for the dual unit, after the batch normalisation is folded in: (D, ...) -> (D, ...)."""
+def _positive_(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
+    """A copy of W becomes W+, or (-W)+ for the dual unit, with the batch normalisation folded in: (D, ...)."""
     if sign is not None:
-        weight = weight * sign.to(weight.dtype).reshape(-1, *[1] * (weight.dim() - 1))
-    return weight.clamp(max=0).neg_() if negate else weight.clamp(min=0)
+        weight *= sign.to(weight.dtype).reshape(-1, *[1] * (weight.dim() - 1))
+    return weight.neg_().clamp_(min=0) if negate else weight.clamp_(min=0)
 
 
 def sum_to(p: Tensor, value: Value) -> Tensor:
@@ -230,9 +240,9 @@ BATCH_NORMS: frozenset[OpOverload] = frozenset(
     }
 )
 SUMS: frozenset[OpOverload] = frozenset({aten.add.Tensor, aten.add_.Tensor})
+_ADAPTIVE = (aten._adaptive_avg_pool2d.default, aten.adaptive_avg_pool2d.default)
+_POOLINGS = (aten.avg_pool2d.default, *_ADAPTIVE)
 _AVERAGES = (
-    aten.avg_pool2d.default,
-    aten._adaptive_avg_pool2d.default,
     aten.mean.default,
     aten.mean.dim,
     aten.sum.dim_IntList,
@@ -282,11 +292,12 @@ RULES: dict[OpOverload, Rule] = {
     aten.max_pool2d_with_indices.default: maximum,
     aten.adaptive_max_pool2d.default: maximum,
     **dict.fromkeys(_AVERAGES, average),
+    **dict.fromkeys(_POOLINGS, average_pooling),
     **dict.fromkeys(_IDENTITIES, identity),
     **dict.fromkeys(_RESHAPES, reshape),
     **dict.fromkeys(_ROUTINGS, routing),
 }
-NEEDS_VALUES: frozenset[OpOverload] = frozenset({*WEIGHTED, *SUMS, *_AVERAGES})  # of their active inputs
+NEEDS_VALUES: frozenset[OpOverload] = frozenset({*WEIGHTED, *SUMS, *_AVERAGES, *_POOLINGS})  # of their active inputs
 _ANYWHERE = frozenset({aten.mul.Tensor, aten.mul_.Tensor})  # the one activation may be any operand
 
 

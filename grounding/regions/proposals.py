@@ -27,7 +27,8 @@ def propose(image: RgbImage, config: RegionConfig) -> Boxes:
     found = _selective_search(image, scale) if config.proposals == "selective-search" else _edge_boxes(image, scale)
     found = np.unique(found.astype(np.float32).reshape(-1, 4), axis=0)  # Selective Search's own order is random
     boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1) / scale
-    return np.minimum(boxes, np.array([width, height, width, height], np.float32))
+    inside: Boxes = np.minimum(boxes, [width, height, width, height]).astype(np.float32)
+    return inside
 
 
 def windows(height: int, width: int, count: int) -> Boxes:
@@ -41,7 +42,7 @@ def windows(height: int, width: int, count: int) -> Boxes:
     across, down = np.meshgrid(np.arange(len(first)), np.arange(len(first)))
     x, y = across.ravel(), down.ravel()
     grid = np.stack([edges[first[x]], edges[first[y]], edges[last[x]], edges[last[y]]], axis=1)
-    return grid * np.array([width, height, width, height], np.float32)
+    return (grid * [width, height, width, height]).astype(np.float32)
 
 
 def _selective_search(image: RgbImage, scale: float) -> Any:

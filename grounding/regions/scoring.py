@@ -29,7 +29,8 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
         down, right = y - top, x - left
         upper = integral[:, top, left] * (1 - right) + integral[:, top, left + 1] * right
         lower = integral[:, top + 1, left] * (1 - right) + integral[:, top + 1, left + 1] * right
-        return upper * (1 - down) + lower * down
+        value: npt.NDArray[np.float64] = upper * (1 - down) + lower * down
+        return value
 
     mass = corner(y1, x1) - corner(y0, x1) - corner(y1, x0) + corner(y0, x0)
     return np.maximum(mass, 0).astype(np.float32)
@@ -48,8 +49,7 @@ def score_boxes(
     total = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
     covered = np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
-    scores: npt.NDArray[np.float32] = box_masses(shares, boxes, height, width) / covered**gamma
-    return scores
+    return (box_masses(shares, boxes, height, width) / covered**gamma).astype(np.float32)
 
 
 def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
@@ -65,4 +65,5 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     """
     order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
     kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
-    return order[kept.numpy()[:top_k]]
+    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
+    return best

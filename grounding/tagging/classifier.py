@@ -98,6 +98,7 @@ class TagClassifier:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             save_file(weights, folder / "model.safetensors", {"format": "pt"})
+            (folder / "model.safetensors").chmod(0o644)
             (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
         except OSError as error:
             raise GroundingError(f"classifier folder {folder} cannot be written: {error.strerror}") from error
@@ -133,7 +134,7 @@ class TagClassifier:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GroundingError(
             f"classifier configuration {path} cannot be read ({error.strerror}): "

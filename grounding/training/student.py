@@ -34,14 +34,16 @@ def random_views(count: int, smallest_crop: float, generator: torch.Generator) -
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random brightness, contrast and saturation of (N, 3, H, W) images in [0, 1], one draw an image."""
+    """Random brightness, contrast and saturation of (N, 3, H, W) images in [0, 1], one draw each; a tenth is grey."""
     strengths = 1 + 0.4 * (2 * torch.rand(3, len(images), 1, 1, 1, generator=generator) - 1)
     brightness, contrast, saturation = strengths
+    saturation = saturation * (torch.rand(len(images), 1, 1, 1, generator=generator) >= 0.1)
     images = images * brightness
     mean = images.mean((1, 2, 3), keepdim=True)
     images = mean + (images - mean) * contrast
     grey = images.mean(1, keepdim=True)
-    return (grey + (images - grey) * saturation).clamp(0, 1)
+    coloured: Tensor = grey + (images - grey) * saturation
+    return coloured.clamp(0, 1)
 
 
 class StudentTraining:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -30,13 +31,13 @@ class WordTeacher(nn.Module):
         if not path.is_file():
             raise GroundingError(f"teacher weights {path} do not exist: see data/README.md for where to get them")
         try:
-            network = timm.create_model(config.model, pad_type="same")
+            network: Any = timm.create_model(config.model, pad_type="same")
             network.load_state_dict(load_file(path))
         except (RuntimeError, SafetensorError) as error:
             reason = " ".join(str(error).split())
             raise GroundingError(f"teacher weights {path} do not fit timm's {config.model}: {reason}") from error
         self.trunk = nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:-1])
-        self.tail = network.blocks[-1]
+        self.tail: nn.Module = network.blocks[-1]
         self.head = nn.Linear(network.num_features, len(word_shares))
         nn.init.zeros_(self.head.weight)
         with torch.no_grad():

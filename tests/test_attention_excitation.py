@@ -1,0 +1,544 @@
+"""Whole networks: conservation, contrast, choice of layer, independence of signals and images, and the tape."""
+
+import copy
+import gc
+import warnings
+import weakref
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+
+from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention.excitation import attention_maps, find_layer, layers
+from grounding.errors import GroundingError, UnsupportedOperationError
+
+TAGS = 12
+NETWORKS = ["vgg16", "googlenet", "resnet50"]
+
+
+def soften(model, seed=0):
+    """Random scales of both signs, and shifts that keep most units of random weights alive.
+
+    A unit with Z = 0 loses its share, rightly; in a network of random weights it would be common and hide real leaks.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.weight[::5] *= -1
+                module.bias.uniform_(0.0, 0.4, generator=generator)
+                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
+                module.running_var.uniform_(0.5, 1.5, generator=generator)
+            elif isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+                module.bias.uniform_(0.0, 0.02, generator=generator)
+    return model.eval()
+
+
+def build(name):
+    torch.manual_seed(0)
+    options = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
+    return soften(torchvision.models.get_model(name, weights=None, num_classes=TAGS, **options))
+
+
+@pytest.fixture(scope="module")
+def tapes():
+    torch.set_num_threads(1)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    return {name: record(build(name), images) for name in NETWORKS}
+
+
+def signals(count=3, tags=TAGS, seed=2):
+    weights = torch.rand(count, tags, generator=torch.Generator().manual_seed(seed))
+    return weights / weights.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("residual", ["split", "main"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_mass_is_conserved_at_every_layer_down_to_the_image(tapes, name, residual):
+    tape = tapes[name]
+    found = layers(tape)
+    assert found[0] is tape.inputs[0]
+    chosen = range(len(found)) if name == "vgg16" else range(0, len(found), 4)
+    for index in chosen:
+        walked = mwp(tape, signals(), layer=index, residual=residual)
+        assert walked.shape == (3, *found[index].shape)
+        torch.testing.assert_close(walked.flatten(1).sum(1), torch.ones(3), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("residual", ["split", "main"])
+@pytest.mark.parametrize(("name", "stride"), [("vgg16", 16), ("googlenet", 8), ("resnet50", 16), ("resnet50", 4)])
+def test_contrastive_difference_sums_to_zero_and_is_not_zero(tapes, name, stride, residual):
+    walked = contrastive_mwp(tapes[name], signals(), stride=stride, residual=residual)
+    torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-5)
+    assert walked.abs().flatten(1).sum(1).min() > 1e-3
+    maps = attention_maps(walked)
+    assert maps.shape == (3, 1, *walked.shape[-2:])
+    assert torch.equal(maps, walked.sum(2).clamp(min=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "layer"),
+    [
+        ("vgg16", 16, "features.23"),
+        ("vgg16", 8, "features.16"),
+        ("googlenet", 8, "maxpool2"),
+        ("googlenet", 16, "maxpool3"),
+        ("resnet50", 16, "layer3.0"),
+        ("resnet50", 8, "layer2.0"),
+        ("resnet50", 4, "maxpool"),
+    ],
+)
+@pytest.mark.parametrize("size", [(64, 64), (100, 75)])
+def test_stride_chooses_the_layer_of_the_paper(name, stride, layer, size):
+    model, shapes = build(name), {}
+    handle = model.get_submodule(layer).register_forward_hook(lambda module, given, made: shapes.update(made=made))
+    images = torch.rand(1, 3, *size)
+    tape = record(model, images)
+    handle.remove()
+    value = find_layer(tape, stride)
+    above = layers(tape)[layers(tape).index(value) - 1]
+    assert value.shape == shapes["made"].shape
+    assert above.shape[2:] > value.shape[2:]  # the first of that size
+    walked = mwp(tape, signals(1), stride=stride)
+    support = walked.flatten(1)[:, shapes["made"].flatten() == 0]
+    assert support.abs().max() == 0  # P is where x is
+
+
+def test_a_stride_between_layers_is_refused_with_those_there_are(tapes):
+    with pytest.raises(GroundingError, match=r"no layer of the network has stride 64: expected one of 1, 2, 4, 8, 16"):
+        contrastive_mwp(tapes["vgg16"], signals(), stride=64)
+
+
+# --- a tiny network, matrix by matrix ---------------------------------------------------------------------------------
+
+
+class Tiny(nn.Module):
+    """Convolution, batch normalisation with scales of both signs, a residual block, pooling, a linear classifier."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+        self.block1, self.norm1 = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.block2, self.norm2 = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+        self.relu = nn.ReLU(inplace=inplace)
+        self.head = nn.Linear(4, TAGS)
+        self.inplace = inplace
+
+    def forward(self, x):
+        x = self.relu(self.stem(x))
+        y = self.relu(self.norm1(self.block1(x)))
+        y = self.norm2(self.block2(y))
+        if self.inplace:
+            y += x
+        else:
+            y = y + x
+        return self.head(self.relu(y).mean((2, 3)))
+
+
+def tiny(inplace=False):
+    torch.manual_seed(3)
+    model = Tiny(inplace).double().eval()
+    with torch.no_grad():
+        for norm in (model.norm1, model.norm2):
+            norm.weight.copy_(torch.tensor([1.0, -0.7, 0.5, -1.2]))
+            norm.bias.copy_(torch.tensor([0.1, 0.6, -0.1, 0.8]))
+            norm.running_mean.uniform_(-0.2, 0.2)
+    return model
+
+
+def excite(matrix, x, p):
+    positive = matrix.clamp(min=0)
+    z = positive @ x
+    return x * (positive.T @ torch.where(z != 0, p / z, 0))
+
+
+def dense(layer, shape, scale=None):
+    units = torch.eye(torch.Size(shape).numel(), dtype=torch.float64).reshape(-1, *shape)
+    bias = layer(torch.zeros(1, *shape, dtype=torch.float64))
+    columns = (layer(units) - bias) * (1 if scale is None else scale[:, None, None])
+    return columns.detach().flatten(1).T
+
+
+def tiny_by_matrices(model, image, signal, contrast, residual):
+    """The walk written out by hand, each layer a dense matrix."""
+    norms = {
+        name: norm.weight / (norm.running_var + norm.eps).sqrt()
+        for name, norm in (("1", model.norm1), ("2", model.norm2))
+    }
+    shape = (4, *image.shape[1:])
+    size = shape[1] * shape[2]
+    stem = dense(model.stem, image.shape)
+    block1, block2 = dense(model.block1, shape, norms["1"]), dense(model.block2, shape, norms["2"])
+    a = (stem @ image.flatten()).relu()
+    b = model.norm1(model.block1(a.reshape(1, *shape))).relu().flatten()
+    c = model.norm2(model.block2(b.reshape(1, *shape))).flatten()
+    total = c + a
+    mean = torch.eye(4, dtype=torch.float64).repeat_interleave(size, 1) / size
+    pooled = mean @ total.relu()
+    head = model.head.weight
+    p = excite(head, pooled, signal)
+    if contrast:
+        p = p - excite(-head, pooled, signal)
+    p = excite(mean, total.relu(), p)
+    if residual == "main":
+        main, skip = p, torch.zeros_like(p)
+    else:
+        main, skip = (torch.where(total != 0, p * part / total, 0) for part in (c, a))
+    p = skip + excite(block1, a, excite(block2, b, main))
+    return excite(stem, image.flatten(), p).reshape(image.shape)
+
+
+@pytest.mark.parametrize("residual", ["split", "main"])
+@pytest.mark.parametrize("contrast", [False, True])
+@pytest.mark.parametrize("inplace", [False, True])
+@torch.no_grad()
+def test_tiny_residual_network_matrix_by_matrix(inplace, contrast, residual):
+    model = tiny(inplace)
+    images = torch.rand(2, 2, 4, 5, dtype=torch.float64)
+    weights = signals().double()
+    walk = contrastive_mwp if contrast else mwp
+    found = walk(record(model, images), weights, layer=0, residual=residual)
+    for k, n in ((0, 0), (1, 1), (2, 0)):
+        expected = tiny_by_matrices(model, images[n], weights[k], contrast, residual)
+        torch.testing.assert_close(found[k, n], expected, rtol=1e-9, atol=1e-11)
+    assert not torch.allclose(found[0, 0], found[1, 0])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_signals_together_equal_one_walk_each(tapes, name):
+    weights = signals(4)
+    together = contrastive_mwp(tapes[name], weights, stride=8)
+    for k in range(4):
+        alone = contrastive_mwp(tapes[name], weights[k : k + 1], stride=8)
+        torch.testing.assert_close(together[k : k + 1], alone, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_images_together_equal_each_alone(name):
+    model, images = build(name), torch.rand(3, 3, 64, 64)
+    together = contrastive_mwp(record(model, images), signals(), stride=16)
+    own = contrastive_mwp(record(model, images), signals()[:, None].expand(3, 3, TAGS), stride=16)
+    assert torch.equal(together, own)
+    for n in range(3):
+        alone = contrastive_mwp(record(model, images[n : n + 1]), signals(), stride=16)
+        torch.testing.assert_close(together[:, n : n + 1], alone, rtol=1e-3, atol=1e-7)
+
+
+def test_signals_per_image_reach_their_image_only():
+    model, images = build("vgg16"), torch.rand(2, 3, 32, 32)
+    weights = torch.zeros(1, 2, TAGS)
+    weights[0, 1] = signals(1)[0]
+    walked = mwp(record(model, images), weights, stride=8)
+    assert walked[:, 0].abs().sum() == 0
+    assert walked[:, 1].sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_no_signals_give_no_maps(tapes):
+    assert contrastive_mwp(tapes["vgg16"], torch.zeros(0, TAGS)).shape == (0, 1, 512, 4, 4)
+
+
+# --- classifiers ------------------------------------------------------------------------------------------------------
+
+
+def test_head_on_mean_features_and_layers_by_index():
+    """The embedded architecture: plain convolutions, then `features.mean((2, 3))` and a linear head."""
+    torch.manual_seed(0)
+    features = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(True), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(True))
+    head = torch.randn(TAGS, 8)
+    tape = record(lambda x: functional.linear(features(x).mean((2, 3)), head), torch.rand(1, 3, 16, 16))
+    assert [tuple(value.shape[1:]) for value in layers(tape)] == [
+        (3, 16, 16),
+        (8, 8, 8),
+        (8, 8, 8),
+        (8, 4, 4),
+        (8, 4, 4),
+        (8,),
+    ]
+    at_classifier = contrastive_mwp(tape, signals(), layer=-1)
+    pooled = layers(tape)[-1].tensor
+    for k, signal in enumerate(signals()):
+        expected = excite(head, pooled[0], signal) - excite(-head, pooled[0], signal)
+        torch.testing.assert_close(at_classifier[k, 0], expected)
+    assert torch.equal(contrastive_mwp(tape, signals(), layer=-2), contrastive_mwp(tape, signals(), stride=4))
+
+
+def test_classifier_by_one_by_one_convolution_below_the_pooling():
+    """As SqueezeNet: the contrast is at the input of the convolution, wherever the pooling is."""
+    torch.manual_seed(0)
+    conv, head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, TAGS, 1)
+    images = torch.rand(1, 3, 8, 8)
+
+    def local(x):
+        return functional.adaptive_avg_pool2d(functional.relu(head(functional.relu(conv(x)))), 1).flatten(1)
+
+    walked = contrastive_mwp(record(local, images), signals(), layer=-1)
+    assert walked.shape == (3, 1, 6, 8, 8)
+    torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-6)
+
+
+def test_no_single_classifier_is_an_error():
+    head = nn.Linear(4, TAGS)
+    with pytest.raises(GroundingError, match="side by side"):
+        mwp(record(lambda x: head(x) + head(x * 2), torch.rand(1, 4)), signals())
+    with pytest.raises(GroundingError, match="no convolution or linear layer"):
+        mwp(record(lambda x: x * 2, torch.rand(1, TAGS)), signals())
+
+
+# --- the tape ---------------------------------------------------------------------------------------------------------
+
+
+def state(model):
+    return {
+        "values": {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        "identity": {name: (id(p), p._version, p.requires_grad, p.grad) for name, p in model.named_parameters()},
+        "buffers": {name: (id(b), b._version) for name, b in model.named_buffers()},
+        "flags": {name: module.training for name, module in model.named_modules()},
+        "hooks": {
+            name: [len(getattr(module, key)) for key in sorted(vars(module)) if key.endswith("_hooks")]
+            for name, module in model.named_modules()
+        },
+        "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
+        "forward": {name: module.forward.__func__ for name, module in model.named_modules()},
+        "grad mode": torch.is_grad_enabled(),
+    }
+
+
+def same(before, after):
+    values, other = before.pop("values"), after.pop("values")
+    assert values.keys() == other.keys()
+    assert all(torch.equal(values[name], other[name]) for name in values)
+    assert before == after
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_model_and_images_are_left_as_they_were(name):
+    model, images = build(name), torch.rand(1, 3, 64, 64)
+    model.requires_grad_(True)
+    next(model.parameters()).requires_grad_(False)
+    before, pixels = state(model), images.clone()
+    contrastive_mwp(record(model, images), signals(), stride=8)
+    same(before, state(model))
+    assert torch.equal(images, pixels)
+
+
+class Broken(nn.Module):
+    """A network whose forward pass, or whose walk, raises."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.conv, self.norm, self.head, self.how = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, TAGS), how
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        if self.how == "forward":
+            raise RuntimeError("broken")
+        if self.how == "write":
+            self.seen += 1
+        x = torch.sin(x) if self.how == "walk" else x.relu()
+        return self.head(functional.dropout(x.mean((2, 3)), training=self.how == "dropout"))
+
+
+@pytest.mark.parametrize(
+    ("how", "training", "error", "message"),
+    [
+        ("forward", False, RuntimeError, "broken"),
+        ("walk", False, UnsupportedOperationError, r"aten\.sin\.default of \(1x4x6x6\)"),
+        ("write", False, GroundingError, r"changes a tensor of the model .*aten\.add_\.Tensor"),
+        ("dropout", False, GroundingError, r"dropout is active.*model\.eval\(\)"),
+        ("", True, GroundingError, r"training mode: call model\.eval\(\)"),
+    ],
+)
+def test_model_is_left_as_it_was_when_recording_or_walking_raises(how, training, error, message):
+    model = Broken(how).train(training)
+    before = state(model)
+    with pytest.raises(error, match=message):
+        mwp(record(model, torch.rand(1, 3, 8, 8)), signals())
+    same(before, state(model))
+    assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+
+
+def test_batch_statistics_in_evaluation_mode_are_an_error():
+    norm = nn.BatchNorm2d(3, track_running_stats=False).eval()
+    with pytest.raises(GroundingError, match=r"statistics of the batch"):
+        record(lambda x: norm(x), torch.rand(2, 3, 4, 4))
+
+
+def test_an_operation_off_the_way_does_not_matter():
+    conv, head = nn.Conv2d(3, 4, 3), nn.Linear(4, TAGS)
+
+    def model(x):
+        features = conv(torch.sin(x)).relu()
+        torch.erfinv(features).logsumexp((2, 3))
+        return head(features.mean((2, 3)))
+
+    tape = record(model, torch.rand(1, 3, 8, 8))
+    assert mwp(tape, signals(), layer=-2).shape == (3, 1, 4, 6, 6)
+    with pytest.raises(UnsupportedOperationError, match="sin"):
+        mwp(tape, signals())
+
+
+@pytest.mark.parametrize("name", ["vgg16", "resnet50"])
+def test_in_place_and_out_of_place_networks_give_the_same(name):
+    model, images = build(name), torch.rand(1, 3, 64, 64)
+    other = copy.deepcopy(model)
+    for module in other.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = not module.inplace
+    found = [contrastive_mwp(record(m, images), signals(), stride=4) for m in (model, other)]
+    assert torch.equal(*found)
+
+
+def _keep(x, w, in_place):
+    x = x * 1.0
+    y = functional.conv2d(x, w)
+    x = x.mul_(3.0) if in_place else x * 3.0
+    return y + x
+
+
+def test_input_overwritten_after_use_is_kept_as_it_was():
+    w, head = torch.randn(3, 3, 1, 1), torch.randn(TAGS, 3)
+    images = torch.rand(1, 3, 4, 4)
+    found = [
+        mwp(record(lambda x, i=i: functional.linear(_keep(x, w, i).mean((2, 3)), head), images), signals())
+        for i in (True, False)
+    ]
+    assert torch.equal(*found)
+
+
+def test_aliased_write_is_an_error_only_where_it_is_read():
+    conv, head = nn.Conv2d(3, 3, 1), nn.Linear(3, TAGS)
+
+    def model(x, read_alias):
+        y = conv(x)
+        alias = y.view(1, -1)
+        y = functional.relu_(y)
+        return head((alias.view(y.shape) if read_alias else y).mean((2, 3)))
+
+    images = torch.rand(1, 3, 4, 4)
+    assert mwp(record(lambda x: model(x, False), images), signals()).isfinite().all()
+    with pytest.raises(UnsupportedOperationError, match="in-place write through a view"):
+        mwp(record(lambda x: model(x, True), images), signals())
+
+
+def test_activation_written_into_a_constant_is_not_taken_for_one():
+    head = nn.Linear(3, TAGS)
+
+    def model(x):
+        buffer = torch.zeros(1, 3)
+        buffer[:, 1:].copy_(x[:, 1:])
+        return head(buffer)
+
+    with pytest.raises(UnsupportedOperationError, match="in-place write through a view"):
+        mwp(record(model, torch.rand(1, 3)), signals())
+
+
+def test_constants_made_on_the_way_are_constants():
+    head = nn.Linear(6, TAGS)
+
+    def model(x):
+        for _ in range(20):  # memory is used again and again: an address says nothing
+            x = functional.relu_(x + 0.0) * torch.tensor([1.0] * 6)
+        return head(x)
+
+    walked = mwp(record(model, torch.rand(1, 6)), signals())
+    torch.testing.assert_close(walked.sum((1, 2)), torch.ones(3))
+
+
+def test_weights_changed_after_recording_are_an_error():
+    model = build("vgg16")
+    tape = record(model, torch.rand(1, 3, 32, 32))
+    with torch.no_grad():
+        model.classifier[6].weight.mul_(2)
+    with pytest.raises(GroundingError, match="changed since the forward pass"):
+        mwp(tape, signals(), layer=-1)
+
+
+def test_under_inference_mode_and_with_inference_tensors():
+    model, images = tiny(inplace=True), torch.rand(1, 2, 4, 5, dtype=torch.float64)
+    expected = mwp(record(model, images), signals())
+    with torch.inference_mode():
+        found = mwp(record(model, images.clone()), signals())
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_tape_is_freed_without_the_garbage_collector():
+    tape = record(tiny(), torch.rand(1, 2, 4, 5, dtype=torch.float64))
+    mwp(tape, signals())
+    image = weakref.ref(tape.operations[0].outputs[0].tensor or tape.scores)
+    gc.disable()
+    try:
+        del tape
+        assert image() is None
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "message"),
+    [
+        (lambda x: (x, x), (torch.rand(1, 3),), "returned a tuple"),
+        (lambda x: torch.ones(2), (torch.rand(1, 3),), "does not depend"),
+        (lambda: torch.ones(2), (), "expected tensors"),
+        (lambda x: x, ([1, 2],), "expected tensors"),
+    ],
+)
+def test_what_cannot_be_recorded(model, inputs, message):
+    with pytest.raises(GroundingError, match=message):
+        record(model, *inputs)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (torch.zeros(2, TAGS + 1), {}, rf"signals are \(2, {TAGS + 1}\)"),
+        (torch.zeros(TAGS), {}, "signals are"),
+        (torch.zeros(2, 3, TAGS), {}, "signals are"),
+        (torch.zeros(2, TAGS, dtype=torch.long), {}, "floating point"),
+        (torch.full((1, TAGS), torch.nan), {}, "NaN"),
+        (torch.zeros(2, TAGS), {"residual": "both"}, "expected 'split' or 'main'"),
+        (torch.zeros(2, TAGS), {"layer": 99}, "layer is 99: the network has"),
+        (torch.zeros(2, TAGS), {"layer": 1, "stride": 16}, "both stride 16 and layer 1"),
+        (torch.zeros(2, TAGS), {"stride": 0}, "stride is 0"),
+    ],
+)
+def test_bad_signals_and_options(tapes, given, options, message):
+    with pytest.raises(GroundingError, match=message):
+        mwp(tapes["vgg16"], given, **options)
+
+
+# --- an independent implementation ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("convolutional_only", [True, False])
+def test_agrees_with_zennit(convolutional_only):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from zennit.attribution import Gradient
+        from zennit.composites import ExcitationBackprop
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(8, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(2) if convolutional_only else nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16 * 16, 32),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Linear(32, TAGS),
+    ).eval()
+    images, weights = torch.rand(2, 3, 16, 16), signals()
+    found = mwp(record(model, images), weights)
+    for k in range(3):
+        with Gradient(model=model, composite=ExcitationBackprop(zero_params="bias")) as attributor:
+            _, expected = attributor(images, weights[k].expand(2, TAGS))
+        torch.testing.assert_close(found[k], expected, rtol=1e-4, atol=1e-8)

@@ -1,0 +1,106 @@
+"""From coarse maps to a phrase map: tables worked by hand, and brute force."""
+
+import math
+
+import pytest
+import torch
+
+from grounding.attention.maps import normalize, peak, phrase_map, smooth, upsample
+from grounding.errors import GroundingError
+
+
+def test_upsample_interpolates_between_the_centres_of_pixels():
+    fine = upsample(torch.tensor([[[0.0, 4.0]]]), 2, 4)
+    assert fine.dtype == torch.float32
+    assert fine.tolist() == [[[0, 1, 3, 4]] * 2]
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((2, 3), (5, 7)), ((4, 2, 3), (4, 5, 7)), ((0, 2, 3), (0, 5, 7))])
+def test_upsample_takes_height_before_width(shape, expected):
+    assert upsample(torch.rand(shape), 5, 7).shape == expected
+
+
+def gaussian_by_loops(image, sigma_px):
+    radius = math.ceil(4 * sigma_px)
+    height, width = image.shape
+    weight = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
+    result = torch.zeros(height, width, dtype=torch.float64)
+    for row in range(height):
+        for column in range(width):
+            for i, down in enumerate(weight):
+                for j, across in enumerate(weight):
+                    y = min(max(row + i - radius, 0), height - 1)
+                    x = min(max(column + j - radius, 0), width - 1)
+                    result[row, column] += down * across * float(image[y, x])
+    return (result / sum(weight) ** 2).float()
+
+
+@pytest.mark.parametrize(("height", "width", "sigma_px"), [(5, 8, 0.7), (7, 3, 1.5), (1, 1, 2.0), (6, 4, 0.1)])
+def test_smooth_is_a_gaussian_with_the_border_continued(height, width, sigma_px):
+    maps = torch.rand(2, height, width)
+    expected = torch.stack([gaussian_by_loops(image, sigma_px) for image in maps])
+    torch.testing.assert_close(smooth(maps, sigma_px), expected)
+    torch.testing.assert_close(smooth(maps[0], sigma_px), expected[0])
+
+
+def test_smooth_by_nothing_changes_nothing():
+    maps = torch.rand(3, 4)
+    assert torch.equal(smooth(maps, 0), maps)
+
+
+@pytest.mark.parametrize("sigma_px", [-1.0, math.nan, math.inf])
+def test_smooth_refuses(sigma_px):
+    with pytest.raises(GroundingError, match="sigma_px"):
+        smooth(torch.rand(3, 4), sigma_px)
+
+
+@pytest.mark.parametrize(
+    ("maps", "expected"),
+    [
+        ([[0.0, 0.0]], [[0.0, 0.0]]),
+        ([[1.0, 3.0]], [[0.25, 0.75]]),
+        ([[1e-30, 1e-30]], [[0.5, 0.5]]),
+        ([[[2.0, 2.0]], [[0.0, 0.0]]], [[[0.5, 0.5]], [[0.0, 0.0]]]),
+    ],
+)
+def test_normalize(maps, expected):
+    assert normalize(torch.tensor(maps)).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("word_maps", "weights", "expected"),
+    [
+        ([[[1.0, 3.0]]], [2.0], [[0.25, 0.75]]),
+        ([[[1.0, 3.0]], [[0.0, 8.0]]], [1.0, 1.0], [[0.125, 0.875]]),
+        ([[[1.0, 3.0]], [[0.0, 8.0]]], [3.0, 1.0], [[0.1875, 0.8125]]),
+        ([[[1.0, 3.0]], [[0.0, 0.0]]], [1.0, 9.0], [[0.25, 0.75]]),
+        ([[[1.0, 3.0]], [[0.0, 8.0]]], [1.0, 0.0], [[0.25, 0.75]]),
+        ([[[0.0, 0.0]]], [1.0], [[0.0, 0.0]]),
+        ([[[1.0, 3.0]]], [0.0], [[0.0, 0.0]]),
+    ],
+)
+def test_phrase_map_is_the_weighted_mean_of_normalised_maps(word_maps, weights, expected):
+    assert phrase_map(torch.tensor(word_maps), torch.tensor(weights)).tolist() == expected
+
+
+def test_phrase_map_of_no_words_is_all_zero():
+    assert phrase_map(torch.zeros(0, 2, 3), torch.zeros(0)).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, -1.0], [1.0, 1.0, 1.0]])
+def test_phrase_map_refuses_weights(weights):
+    with pytest.raises(GroundingError, match="weights are"):
+        phrase_map(torch.ones(2, 3, 3), torch.tensor(weights))
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ([[5.0]], (0.5, 0.5)),
+        ([[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]], (2.5, 0.5)),
+        ([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]], (0.5, 1.5)),
+        ([[0.0, 2.0, 0.0], [2.0, 2.0, 0.0]], (1.5, 0.5)),
+    ],
+)
+def test_peak_is_the_centre_of_the_first_highest_pixel(image, expected):
+    assert peak(torch.tensor(image)) == expected
