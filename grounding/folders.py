@@ -8,17 +8,24 @@ from pathlib import Path
 
 from grounding.errors import GroundingError
 
+_OURS = ("overlay.png", "map-*.png", "result.json", "results.jsonl")
+
 
 def check_output(folder: Path, overwrite: bool) -> None:
     """Refuse early what could not be written later.
 
     Raises:
-        GroundingError: the folder exists and `overwrite` is False, or its place is not writable.
+        GroundingError: the folder has content and `overwrite` is False, or content that is not ours to replace; or its
+            place is not writable.
     """
     if folder.exists() and not folder.is_dir():
         raise GroundingError(f"output {folder} is a file: expected a folder to write to")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise GroundingError(f"output folder {folder} exists and is not empty: choose another or add --overwrite")
+    present = sorted(folder.iterdir()) if folder.is_dir() else []
+    foreign = [path.name for path in present if not any(path.match(pattern) for pattern in _OURS)]
+    if foreign:
+        raise GroundingError(f"output folder {folder} holds other things, such as {foreign[0]}: choose another folder")
+    if present and not overwrite:
+        raise GroundingError(f"output folder {folder} has results already: choose another or add --overwrite")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):

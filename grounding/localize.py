@@ -2,7 +2,7 @@
 
 import argparse
 import contextlib
-import json
+import io
 import shutil
 import sys
 import time
@@ -63,8 +63,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    options = build_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         if options.manifest:
             return _localize_manifest(options)
@@ -104,6 +105,7 @@ def _localize_one(options: argparse.Namespace) -> int:
         check_output(options.output, options.overwrite)
 
     from grounding.images import read_image, sample_scene
+    from grounding.results import to_json
 
     if options.image is None:
         path, image = None, sample_scene()
@@ -123,7 +125,7 @@ def _localize_one(options: argparse.Namespace) -> int:
     if folder is not None:
         _write(result, path, folder, options.overwrite)
     if options.json:
-        print(json.dumps(result.to_dict(path), ensure_ascii=False))
+        print(to_json(result.to_dict(path)))
     else:
         _print_table(result, path, seconds, folder)
     return 0
@@ -133,14 +135,14 @@ def _write(result: "Grounding", path: str | None, folder: Path, overwrite: bool)
     """The overlay, one map picture a phrase, and result.json; whole or not at all."""
     from grounding.drawing import map_picture, overlay, phrase_colour
     from grounding.folders import whole_folder
+    from grounding.results import to_json
 
     with whole_folder(folder, overwrite) as partial:
         overlay(result).save(partial / "overlay.png")
         for index, found in enumerate(result):
             name = "".join(c if c.isalnum() else "-" for c in found.phrase.text.lower())[:40].strip("-")
             map_picture(result.image, found, phrase_colour(index)).save(partial / f"map-{index + 1}-{name}.png")
-        text = json.dumps(result.to_dict(path), ensure_ascii=False, indent=2)
-        (partial / "result.json").write_text(text + "\n", encoding="utf-8")
+        (partial / "result.json").write_text(to_json(result.to_dict(path), indent=2) + "\n", encoding="utf-8")
 
 
 def _print_table(result: "Grounding", path: str | None, seconds: float, folder: Path | None) -> None:
@@ -189,6 +191,7 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from grounding.manifest import fingerprint, ground_rows, read_manifest
+    from grounding.results import to_json
 
     rows = read_manifest(options.manifest)
     localizer = _load(options)
@@ -198,7 +201,7 @@ def _localize_manifest(options: argparse.Namespace) -> int:
         results = ground_rows(localizer, rows[done:], options.manifest.parent, options.top_k)
         for result in tqdm(results, total=len(rows), initial=done, unit=" rows", file=sys.stderr):
             failed += "error" in result
-            write(json.dumps(result, ensure_ascii=False) + "\n")
+            write(to_json(result) + "\n")
     if failed:
         print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
     return 1 if failed else 0

@@ -1,5 +1,6 @@
 """What a caption's phrases were found to be: frozen records, and their JSON form."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -117,6 +118,11 @@ class Grounding:
             "classifier": self.classifier,
             "phrases": [_phrase_to_dict(found) for found in self.phrases],
         }
+
+
+def to_json(value: dict[str, Any], indent: int | None = None) -> str:
+    """JSON text that can be written as UTF-8 even where a path or a caption holds bytes that were no text."""
+    return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
 
 
 def _phrase_to_dict(found: GroundedPhrase) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Whole networks: conservation, contrast, choice of layer, independence of signals and images, and the tape."""
 
 import copy
+import functools
 import gc
 import warnings
 import weakref
@@ -38,7 +39,9 @@ def soften(model, seed=0):
     return model.eval()
 
 
+@functools.cache
 def build(name):
+    """One of torchvision's networks with random weights; shared by the tests, so they must not change it."""
     torch.manual_seed(0)
     options = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
     return soften(torchvision.models.get_model(name, weights=None, num_classes=TAGS, **options))
@@ -56,27 +59,44 @@ def signals(count=3, tags=TAGS, seed=2):
     return weights / weights.sum(1, keepdim=True)
 
 
-@pytest.mark.parametrize("residual", ["split", "main"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("name", "residual"), [("vgg16", "split"), ("googlenet", "split"), ("resnet50", "split"), ("resnet50", "main")]
+)
 def test_mass_is_conserved_at_every_layer_down_to_the_image(tapes, name, residual):
     tape = tapes[name]
     found = layers(tape)
     assert found[0] is tape.inputs[0]
-    chosen = range(len(found)) if name == "vgg16" else range(0, len(found), 4)
-    for index in chosen:
+    for index in range(0, len(found), 3):
         walked = mwp(tape, signals(), layer=index, residual=residual)
         assert walked.shape == (3, *found[index].shape)
         torch.testing.assert_close(walked.flatten(1).sum(1), torch.ones(3), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("residual", ["split", "main"])
-@pytest.mark.parametrize(("name", "stride"), [("vgg16", 16), ("googlenet", 8), ("resnet50", 16), ("resnet50", 4)])
-def test_contrastive_difference_sums_to_zero_and_is_not_zero(tapes, name, stride, residual):
-    walked = contrastive_mwp(tapes[name], signals(), stride=stride, residual=residual)
-    torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-5)
-    assert walked.abs().flatten(1).sum(1).min() > 1e-3
+@pytest.mark.parametrize("name", NETWORKS)
+def test_contrastive_difference_sums_to_zero_at_the_classifier(tapes, name):
+    walked = contrastive_mwp(tapes[name], signals(), layer=-1)
+    torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-6)
+    assert walked.abs().flatten(1).sum(1).min() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "stride", "residual"),
+    [("googlenet", 8, "split"), ("resnet50", 16, "split"), ("resnet50", 16, "main"), ("resnet50", 4, "split")],
+)
+def test_contrastive_difference_sums_to_zero_below(name, stride, residual):
+    """In float64: random weights mix the difference to almost nothing, so its sum is compared with its size."""
+    tape = record(copy.deepcopy(build(name)).double(), torch.rand(1, 3, 64, 64).double())
+    walked = contrastive_mwp(tape, signals(), stride=stride, residual=residual)
+    size = walked.abs().flatten(1).sum(1)
+    assert size.min() > 0
+    assert (walked.flatten(1).sum(1).abs() / size).max() < 1e-5
+
+
+def test_word_maps_are_summed_over_channels_and_then_clamped(tapes):
+    walked = contrastive_mwp(tapes["resnet50"], signals())
     maps = attention_maps(walked)
-    assert maps.shape == (3, 1, *walked.shape[-2:])
+    assert maps.shape == (3, 1, 4, 4)
+    assert maps.min() == 0 < maps.max()
     assert torch.equal(maps, walked.sum(2).clamp(min=0))
 
 
@@ -270,6 +290,8 @@ def test_classifier_by_one_by_one_convolution_below_the_pooling():
     """As SqueezeNet: the contrast is at the input of the convolution, wherever the pooling is."""
     torch.manual_seed(0)
     conv, head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, TAGS, 1)
+    with torch.no_grad():
+        conv.bias.fill_(2)  # every unit is alive, so both signs of W find something to excite
     images = torch.rand(1, 3, 8, 8)
 
     def local(x):
@@ -316,7 +338,7 @@ def same(before, after):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_model_and_images_are_left_as_they_were(name):
-    model, images = build(name), torch.rand(1, 3, 64, 64)
+    model, images = copy.deepcopy(build(name)), torch.rand(1, 3, 64, 64)
     model.requires_grad_(True)
     next(model.parameters()).requires_grad_(False)
     before, pixels = state(model), images.clone()
@@ -450,12 +472,12 @@ def test_constants_made_on_the_way_are_constants():
 
 
 def test_weights_changed_after_recording_are_an_error():
-    model = build("vgg16")
-    tape = record(model, torch.rand(1, 3, 32, 32))
+    model = tiny()
+    tape = record(model, torch.rand(1, 2, 4, 5, dtype=torch.float64))
     with torch.no_grad():
-        model.classifier[6].weight.mul_(2)
+        model.block1.weight.mul_(2)
     with pytest.raises(GroundingError, match="changed since the forward pass"):
-        mwp(tape, signals(), layer=-1)
+        mwp(tape, signals())
 
 
 def test_under_inference_mode_and_with_inference_tensors():
@@ -541,4 +563,5 @@ def test_agrees_with_zennit(convolutional_only):
     for k in range(3):
         with Gradient(model=model, composite=ExcitationBackprop(zero_params="bias")) as attributor:
             _, expected = attributor(images, weights[k].expand(2, TAGS))
-        torch.testing.assert_close(found[k], expected, rtol=1e-4, atol=1e-8)
+        # zennit adds 1e-6 to every Z
+        torch.testing.assert_close(found[k], expected, rtol=1e-4, atol=1e-4 * float(found[k].max()))

@@ -175,6 +175,21 @@ def test_output_is_whole_and_not_overwritten(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]  # nothing temporary is left
 
 
+def test_overwrite_never_removes_what_is_not_ours(run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    status, _, err = run("--caption", "a man", "--output", "out", "--overwrite")
+    assert (status, "thesis.txt" in err) == (2, True)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
+
+
+def test_text_of_any_kind(run):
+    for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 2500):
+        status, out, err = run("--caption", caption, "--json")
+        assert (status, err) == (0, "")
+        jsonschema.validate(json.loads(out), SCHEMA)
+
+
 def write_csv(path, rows):
     with path.open("w", newline="") as file:
         csv.writer(file).writerows(rows)

@@ -149,7 +149,7 @@ def test_training_learns_where_things_are():
     images = bright.repeat_interleave(8, 2).repeat_interleave(8, 3).byte().mul(200).add(20).expand(-1, 3, -1, -1)
     scores = torch.cat([bright, ~bright], 1).byte().mul(255).numpy()
     config = StudentConfig(channels=(8, 16), strides=(2, 4), image_size_px=32, epochs=15, batch_size=8)
-    training = StudentTraining(config, images[:32].contiguous(), torch.ones(32, 2), scores[:32], 0)
+    training = StudentTraining(config, images[:32].contiguous(), torch.full((32, 2), 0.5), scores[:32], 0)
     for _ in range(15):
         training.run_epoch(lambda *_: None)
     network = training.network.eval().folded()

@@ -51,16 +51,11 @@ def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[
     positive = _channels_last(positive)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
     n = _channels_last((p * _reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
-    extra = [
-        size - ((out - 1) * s - 2 * pad + d * (kernel - 1) + 1)
-        for size, out, s, pad, d, kernel in zip(
-            x.shape[2:],
-            n.shape[2:],
-            _repeat(stride, x),
-            _repeat(padding, x),
-            _repeat(dilation, x),
-            positive.shape[2:],
-            strict=True,
+    settings = (_repeat(setting, x) for setting in (stride, padding, dilation))
+    extra = [  # rows and columns at the far edge that the stride skipped
+        size - ((out - 1) * step - 2 * pad + spread * (kernel - 1) + 1)
+        for size, out, kernel, step, pad, spread in zip(
+            x.shape[2:], n.shape[2:], positive.shape[2:], *settings, strict=True
         )
     ]
     back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
@@ -242,11 +237,7 @@ BATCH_NORMS: frozenset[OpOverload] = frozenset(
 SUMS: frozenset[OpOverload] = frozenset({aten.add.Tensor, aten.add_.Tensor})
 _ADAPTIVE = (aten._adaptive_avg_pool2d.default, aten.adaptive_avg_pool2d.default)
 _POOLINGS = (aten.avg_pool2d.default, *_ADAPTIVE)
-_AVERAGES = (
-    aten.mean.default,
-    aten.mean.dim,
-    aten.sum.dim_IntList,
-)
+_AVERAGES = (aten.mean.default, aten.mean.dim, aten.sum.dim_IntList)
 _IDENTITIES = (
     *BATCH_NORMS,
     aten.relu.default,
