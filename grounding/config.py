@@ -75,7 +75,7 @@ class StudentConfig:
     channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256, 256, 256, 512)
     strides: tuple[int, ...] = (2, 2, 2, 1, 2, 1, 1, 1, 1)
     image_size_px: int = 224
-    epochs: int = 48
+    epochs: int = 44
     batch_size: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 0.05

@@ -4,7 +4,7 @@ import colorsys
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from grounding.images import RgbImage
 from grounding.results import GroundedPhrase, Grounding
@@ -74,9 +74,9 @@ def _label(
             break
     taken.append((left, top, left + width, top + height))
     pen.rectangle((left, top, left + width, top + height), fill=colour)
-    pen.text(
-        (left + size * 0.3, top + size * 0.1), text, fill="white", font=font, stroke_width=1, stroke_fill="#00000080"
-    )
+    red, green, blue = ImageColor.getrgb(colour)[:3]
+    ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else "white"
+    pen.text((left + size * 0.3, top + size * 0.1), text, fill=ink, font=font)
 
 
 def map_picture(image: RgbImage, found: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
@@ -86,7 +86,7 @@ def map_picture(image: RgbImage, found: GroundedPhrase, colour: str = "#ff8c1a")
     grid = Image.fromarray(found.grid_map).resize(canvas.size, Image.Resampling.BICUBIC)
     heat = np.asarray(grid, np.float32).clip(0)
     heat = heat / heat.max() if heat.max() > 0 else heat
-    mixed = grey * 0.45 * (1 - heat[:, :, None]) + _heat_colours(heat) * (0.25 + 0.75 * grey) * heat[:, :, None]
+    mixed = grey * 0.45 * (1 - heat[:, :, None]) + _heat_colours(heat) * (0.5 + 0.5 * grey) * heat[:, :, None]
     picture = Image.fromarray((mixed.clip(0, 1) * 255).astype(np.uint8))
     pen = ImageDraw.Draw(picture)
     if found.best is not None and found.status == "localized":

@@ -40,6 +40,14 @@ def chain_boxes(archive: zipfile.ZipFile, image: str, width: int, height: int) -
     return boxes
 
 
+def marked_chains(archive: zipfile.ZipFile, image: str, boxes: dict[str, list[Box]]) -> dict[str, list[str]]:
+    """For each caption the chains of its phrases that have a box, in order."""
+    return {
+        MARKED.sub(r"\3", sentence): [chain for chain, _, _ in MARKED.findall(sentence) if boxes.get(chain)]
+        for sentence in archive.read(f"Sentences/{image}.txt").decode().splitlines()
+    }
+
+
 def hits(found: dict[str, Any], boxes: list[Box]) -> tuple[bool, bool]:
     """(pointing any-box, R@1 merged-box) of one phrase's result."""
     point = found["point"] or {"x": -1, "y": -1}
@@ -76,11 +84,7 @@ def main() -> int:
     right, wrong, sizes = [], [], []
     for image, captions in sorted(results.items()):
         boxes = chain_boxes(archive, image, captions[0]["image"]["width"], captions[0]["image"]["height"])
-        sentences = archive.read(f"Sentences/{image}.txt").decode().splitlines()
-        chains = {
-            MARKED.sub(r"\3", sentence): [chain for chain, _, _ in MARKED.findall(sentence) if boxes.get(chain)]
-            for sentence in sentences
-        }
+        chains = marked_chains(archive, image, boxes)
         phrases = [
             pair for result in captions for pair in zip(result["phrases"], chains[result["caption"]], strict=True)
         ]

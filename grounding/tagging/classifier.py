@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ class Preprocessing:
     image_size_px: int
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+    def resized(self, image_size_px: int) -> "Preprocessing":
+        """The same for a square of another side."""
+        return replace(self, image_size_px=image_size_px)
 
     def __call__(self, image: RgbImage) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
