@@ -16,10 +16,11 @@ import torchvision
 from torch import Tensor, nn
 
 from grounding.attention import contrastive_mwp, record
+from grounding.config import StudentConfig
 from grounding.tagging.network import TagNetwork
 
-# (channels, stride) of the convolutions of an embedded-like network: features at 1/16 of 384 px
-EMBEDDED = ((32, 2), (64, 2), (128, 2), (128, 1), (256, 1), (256, 2), (512, 1), (512, 1), (512, 1))
+# (channels, stride) of each convolution of the embedded classifier
+EMBEDDED = tuple(zip(StudentConfig().channels, StudentConfig().strides, strict=True))
 
 
 def network(name: str) -> Callable[[Tensor], Tensor]:

@@ -230,7 +230,7 @@ def test_tiny_residual_network_matrix_by_matrix(inplace, contrast, residual):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_signals_together_equal_one_walk_each(tapes, name):
-    weights = signals(4)
+    weights = torch.eye(TAGS)[:4]
     together = contrastive_mwp(tapes[name], weights, stride=8)
     for k in range(4):
         alone = contrastive_mwp(tapes[name], weights[k : k + 1], stride=8)
@@ -463,8 +463,9 @@ def test_constants_made_on_the_way_are_constants():
     head = nn.Linear(6, TAGS)
 
     def model(x):
-        for _ in range(20):  # memory is used again and again: an address says nothing
-            x = functional.relu_(x + 0.0) * torch.tensor([1.0] * 6)
+        for _ in range(20):  # the constant gets the memory of what was overwritten and freed
+            x = functional.relu_(x + 0.0) * 1.0
+            x = x * torch.tensor([1.0] * 6)
         return head(x)
 
     walked = mwp(record(model, torch.rand(1, 6)), signals())

@@ -20,7 +20,7 @@ Choices:
   matter, because its size cancels in P / Z. Elsewhere it passes the signal through.
 * Adding a constant is a bias: the signal passes. Multiplying by a constant is a diagonal W: the signal passes where the
   constant is positive, and nothing passes elsewhere.
-* A maximum gives all to the element that PyTorch reports as its argmax, the first of equals.
+* A maximum gives all to its argmax as PyTorch reports it, the first of equals.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
 
 def average_pooling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     """Average pooling over the last two dimensions: the same, with the signals as a batch."""
-    if operation.inputs[0].shape == operation.outputs[0].shape and operation.overload in _ADAPTIVE:
+    adaptive = operation.overload is aten._adaptive_avg_pool2d.default
+    if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
         return (p,)  # bins of one element
     x = operation.inputs[0].content(p.dtype)
     n = (p * _reciprocal(_apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
@@ -134,13 +135,12 @@ def main_branch(operation: Operation) -> Value | None:
 def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     """A product with, or quotient by, a constant: through where it is positive."""
     constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
-    if isinstance(constant, (int, float)):
-        return (p * float(constant > 0),)
-    return (sum_to(p * (constant.content(p.dtype) > 0), operation.inputs[0]),)
+    positive = constant > 0 if isinstance(constant, (int, float)) else constant.content(p.dtype) > 0
+    return (sum_to(p * positive, operation.inputs[0]),)
 
 
 def shift(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
-    """An activation less a constant: a bias."""
+    """An activation less a constant, which is a bias."""
     return (sum_to(p, operation.inputs[0]),)
 
 
@@ -176,11 +176,9 @@ def _apply(operation: Operation, x: Tensor) -> Tensor:
 
 def _transpose(operation: Operation, p: Tensor) -> Tensor:
     """(K, *output.shape) -> (K, *input.shape): the transpose of a linear operation without weights."""
-    zeros = p.new_zeros(operation.inputs[0].shape)
-    pull = torch.func.vjp(lambda x: _apply(operation, x), zeros)[1]
-    (below,) = torch.func.vmap(pull)(p)
-    result: Tensor = below
-    return result
+    pull = torch.func.vjp(lambda x: _apply(operation, x), p.new_zeros(operation.inputs[0].shape))[1]
+    below: Tensor = torch.func.vmap(pull)(p)[0]
+    return below
 
 
 def _reciprocal(z: Tensor) -> Tensor:
@@ -235,8 +233,7 @@ BATCH_NORMS: frozenset[OpOverload] = frozenset(
     }
 )
 SUMS: frozenset[OpOverload] = frozenset({aten.add.Tensor, aten.add_.Tensor})
-_ADAPTIVE = (aten._adaptive_avg_pool2d.default, aten.adaptive_avg_pool2d.default)
-_POOLINGS = (aten.avg_pool2d.default, *_ADAPTIVE)
+_POOLINGS = (aten.avg_pool2d.default, aten._adaptive_avg_pool2d.default)
 _AVERAGES = (aten.mean.default, aten.mean.dim, aten.sum.dim_IntList)
 _IDENTITIES = (
     *BATCH_NORMS,
@@ -254,8 +251,6 @@ _RESHAPES = (
     aten.view.default,
     aten._unsafe_view.default,
     aten._reshape_alias.default,
-    aten.reshape.default,
-    aten.flatten.using_ints,
     aten.squeeze.default,
     aten.squeeze.dim,
     aten.squeeze.dims,

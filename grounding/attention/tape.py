@@ -133,7 +133,7 @@ class _Known:
     writes: int = 0
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(TorchDispatchMode):
     """Sees every ATen operation below autograd, in the order it runs."""
 
     def __init__(self, inputs: tuple[Tensor, ...]) -> None:
@@ -189,7 +189,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
-        known: _Known | None = self._known.get(tensor, None)  # type: ignore[no-untyped-call]
+        known: _Known | None = self._known.get(tensor, None)
         storage = self._storage(tensor)
         writes = known.writes if known else 0
         active = known is not None and known.value.active
@@ -234,7 +234,7 @@ def _version(tensor: Tensor) -> int:
 
 def _memory(tensor: Tensor) -> StorageWeakRef:
     """Equal for tensors that share memory; unlike an address, never equal to that of memory freed before."""
-    return StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    return StorageWeakRef(tensor.untyped_storage())
 
 
 def _mutated(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
