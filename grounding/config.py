@@ -18,9 +18,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class MapConfig:
-    """From tags to a phrase map. Widths are shares of the picture's side."""
+    """From tags to a phrase map. Widths are shares of the picture's side.
 
-    stride: int = 16
+    `stride` None reads the map at the layer that the classifier recommends, or else at stride 16.
+    """
+
+    stride: int | None = None
     residual: Literal["split", "main"] = "split"
     resolution: int = 96
     point_smoothing: float = 1 / 16
@@ -92,6 +95,7 @@ class TrainConfig:
     seed: int = 0
     tags: int = 1000
     shown_size_px: int = 384
+    map_layer: int = -6
     data: DataConfig = field(default_factory=DataConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)

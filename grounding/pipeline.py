@@ -128,12 +128,15 @@ class Scene:
     def _word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """The (h, w) word map of each tag."""
         config, indices = self.localizer.config.maps, self.localizer.tag_indices
+        layer = self.localizer.classifier.map_layer if config.stride is None else None
         maps: dict[str, Tensor] = {}
         for first in range(0, len(tags), _AT_ONCE):
             group = tags[first : first + _AT_ONCE]
             signals = torch.zeros(len(group), len(indices), device=self.localizer.device)
             signals[range(len(group)), [indices[tag] for tag in group]] = 1.0
-            walked = contrastive_mwp(self._tape, signals, stride=config.stride, residual=config.residual)
+            walked = contrastive_mwp(
+                self._tape, signals, stride=config.stride or 16, layer=layer, residual=config.residual
+            )
             maps.update(zip(group, attention_maps(walked)[:, 0].cpu(), strict=True))  # (K, h, w)
         return maps
 

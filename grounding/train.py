@@ -105,7 +105,7 @@ def train(config: TrainConfig) -> Path:
             file.write(f"{training.epoch},{loss:.4f}\n")
     classifier = output / "classifier"
     network, preprocessing = training.network.eval().folded(), Preprocessing(config.shown_size_px)
-    TagClassifier(network, tags, preprocessing, "trained").save_pretrained(classifier)
+    TagClassifier(network, tags, preprocessing, "trained", map_layer=config.map_layer).save_pretrained(classifier)
     return classifier
 
 

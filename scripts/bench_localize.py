@@ -40,12 +40,12 @@ def main() -> None:
     scene = localizer.encode(image)
     tags = {match.tag for found in scene.ground(caption, PHRASES) for match in found.words if match.tag}
     signals = torch.eye(len(localizer.classifier.tags))[[localizer.tag_indices[tag] for tag in sorted(tags)]]
-    walk = localizer.config.maps
+    layer = localizer.classifier.map_layer
     record = {
         "total_s": median_s(lambda: localizer.encode(image).ground(caption, PHRASES), options.repeats),
         "encode_s": median_s(lambda: localizer.encode(image), options.repeats),
         "ground_s": median_s(lambda: scene.ground(caption, PHRASES), options.repeats),
-        "attention_s": median_s(lambda: contrastive_mwp(scene._tape, signals, stride=walk.stride), options.repeats),
+        "attention_s": median_s(lambda: contrastive_mwp(scene._tape, signals, layer=layer), options.repeats),
         "phrases": len(PHRASES),
         "signals": len(signals),
         "image_px": list(image.shape[:2]),

@@ -29,7 +29,9 @@ def small_network(seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    classifier = TagClassifier(small_network().folded(), ["man", "hat", "dog"], Preprocessing(32), "small")
+    classifier = TagClassifier(
+        small_network().folded(), ["man", "hat", "dog"], Preprocessing(32), "small", map_layer=-2
+    )
     classifier.save_pretrained(tmp_path / "c")
     return tmp_path / "c"
 
@@ -73,6 +75,7 @@ def test_save_and_load(folder):
     classifier = load_classifier(folder)
     assert classifier.tags == ("man", "hat", "dog")
     assert classifier.preprocessing.image_size_px == 32
+    assert classifier.map_layer == -2
     images = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(classifier.network(images), small_network().folded()(images), rtol=0.05, atol=0.05)
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
@@ -101,6 +104,7 @@ def poison(folder):
         (lambda f: change_config(f, tags=["man"]), "do not fit"),
         (lambda f: change_config(f, layers=[[8, 2]]), "do not fit"),
         (lambda f: change_config(f, layers="deep"), "do not fit"),
+        (lambda f: change_config(f, map_layer="deep"), "do not fit"),
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x01" * 99), "are corrupt"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "are corrupt"),
@@ -140,11 +144,13 @@ def test_torchvision_weights_come_from_its_cache_or_are_missed_aloud(tmp_path, m
     assert not classifier.multi_label
 
 
-def test_the_embedded_classifier_knows_a_man():
+def test_the_embedded_classifier_sees_what_the_sample_scene_shows():
     classifier = load_classifier()
     assert classifier.name == "embedded"
-    assert len(classifier.tags) == len(set(classifier.tags)) >= 500
+    assert len(classifier.tags) == len(set(classifier.tags)) == 1000
     with torch.no_grad():
         _, logits = classifier.evidence(classifier.preprocessing(sample_scene()))
-    probability = classifier.probabilities(logits)[0, classifier.tags.index("man")]
-    assert probability > 0.5
+    probabilities = classifier.probabilities(logits)[0]
+    best = {classifier.tags[index] for index in probabilities.topk(10).indices}
+    assert {"man", "hat", "red"} <= best
+    assert 0 <= probabilities.min() < probabilities.max() <= 1

@@ -16,7 +16,7 @@ from grounding.images import RgbImage
 from grounding.tagging.network import TagNetwork, log_mean_exp
 
 SCHEMA_VERSION = 1
-_KEYS = ("schema_version", "architecture", "layers", "image_size_px", "tags")
+_KEYS = ("schema_version", "architecture", "layers", "image_size_px", "map_layer", "tags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class TagClassifier:
         preprocessing: from a picture to the network's input.
         name: what results call this classifier.
         multi_label: whether the tags are independent (sigmoid) or exclude each other (softmax).
+        map_layer: the layer at which its maps are best read, counted as `grounding.attention.excitation.layers` does
+            (-1 is the classifier's input); None leaves it to the stride.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class TagClassifier:
         preprocessing: Preprocessing,
         name: str,
         multi_label: bool = True,
+        map_layer: int | None = None,
     ) -> None:
         self.network, self.tags, self.preprocessing = network, tuple(tags), preprocessing
-        self.name, self.multi_label = name, multi_label
+        self.name, self.multi_label, self.map_layer = name, multi_label, map_layer
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass.
@@ -96,6 +99,7 @@ class TagClassifier:
             "architecture": "TagNetwork",
             "layers": [[conv.out_channels, conv.stride[0]] for conv in convolutions],
             "image_size_px": self.preprocessing.image_size_px,
+            "map_layer": self.map_layer,
             "tags": list(self.tags),
         }
         weights = {key: value.bfloat16().contiguous() for key, value in self.network.state_dict().items()}
@@ -125,6 +129,8 @@ class TagClassifier:
             network = TagNetwork(layers, len(config["tags"]), normalised=False)
             weights = {key: value.float() for key, value in load_file(path).items()}
             network.load_state_dict(weights)
+            preprocessing = Preprocessing(int(config["image_size_px"]))
+            map_layer = None if config["map_layer"] is None else int(config["map_layer"])
         except (SafetensorError, OSError) as error:
             raise GroundingError(f"weights {path} are corrupt ({error}): fetch or train them again") from error
         except (RuntimeError, TypeError, ValueError) as error:
@@ -133,7 +139,7 @@ class TagClassifier:
         for key, value in weights.items():
             if not bool(value.isfinite().all()):
                 raise GroundingError(f"weights {path}: '{key}' holds NaN or infinity: train the classifier again")
-        return cls(network.eval(), config["tags"], Preprocessing(int(config["image_size_px"])), name or str(folder))
+        return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=map_layer)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
