@@ -16,6 +16,11 @@ from grounding.errors import GroundingError
 T = TypeVar("T")
 
 
+def _require(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise GroundingError(f"configuration key '{name}' is {value}: expected {low} to {high}")
+
+
 @dataclass(frozen=True, slots=True)
 class MapConfig:
     """From tags to a phrase map. Widths are shares of the picture's side.
@@ -30,6 +35,13 @@ class MapConfig:
     box_smoothing: float = 1 / 32
     centre_prior: float = 0.4
 
+    def __post_init__(self) -> None:
+        _require("maps.stride", 16 if self.stride is None else self.stride, 1, 1024)
+        _require("maps.resolution", self.resolution, 8, 1024)
+        _require("maps.point_smoothing", self.point_smoothing, 0, 1)
+        _require("maps.box_smoothing", self.box_smoothing, 0, 1)
+        _require("maps.centre_prior", self.centre_prior, 0, 100)
+
 
 @dataclass(frozen=True, slots=True)
 class RegionConfig:
@@ -39,6 +51,11 @@ class RegionConfig:
     windows: int = 16
     gamma: float = 0.3
     nms_iou: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require("regions.windows", self.windows, 1, 48)
+        _require("regions.gamma", self.gamma, 0, 10)
+        _require("regions.nms_iou", self.nms_iou, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,12 @@ class TrainConfig:
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     student: StudentConfig = field(default_factory=StudentConfig)
 
+    def __post_init__(self) -> None:
+        _require("tags", self.tags, 1, 100_000)
+        for name, part in (("teacher", self.teacher), ("student", self.student)):
+            _require(f"{name}.epochs", part.epochs, 1, 100_000)
+            _require(f"{name}.batch_size", part.batch_size, 1, 100_000)
+
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """A configuration dataclass from plain values.
@@ -159,7 +182,7 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise GroundingError(f"configuration {path} cannot be read: {error.strerror}") from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
             raise GroundingError(f"configuration {path} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(values, dict):
             raise GroundingError(f"configuration {path} holds no keys: expected `key: value` lines")
@@ -173,5 +196,8 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
             group = group.setdefault(part, {})
             if not isinstance(group, dict):
                 raise GroundingError(f"override '{override}': '{part}' is no group of keys")
-        group[last] = yaml.safe_load(text)
+        try:
+            group[last] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
+            raise GroundingError(f"override '{override}' is not YAML: {' '.join(str(error).split())}") from error
     return build(cls, values)

@@ -32,24 +32,30 @@ def _canvas(image: RgbImage) -> tuple[Image.Image, float]:
 
 
 def overlay(result: Grounding) -> Image.Image:
-    """Each localized phrase's best box with its text, one colour a phrase; a legend names those without a box."""
+    """Each localized phrase's best box with its text, one colour a phrase; small boxes lie over large ones."""
     canvas, scale = _canvas(result.image)
     pen = ImageDraw.Draw(canvas)
     size = max(12, round(min(max(canvas.size) / 40, 28)))
     font = ImageFont.load_default(size)
     line = max(2, size // 6)
     taken: list[tuple[float, float, float, float]] = []
-    for index, found in enumerate(result):
-        if found.best is None or found.status != "localized":
-            continue
+    drawn = [(index, found) for index, found in enumerate(result) if found.best and found.status == "localized"]
+    for index, found in sorted(drawn, key=lambda pair: -_size(pair[1])):
+        assert found.best is not None
         colour = phrase_colour(index)
         box = [edge * scale for edge in found.best.box]
         pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=line)
         if found.point is not None:
             x, y, radius = found.point[0] * scale, found.point[1] * scale, size / 4
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white", width=2)
-        _label(pen, found.phrase.text, box, colour, font, size, canvas.size, taken)
+        if canvas.height >= 4 * size:
+            _label(pen, found.phrase.text, box, colour, font, size, canvas.size, taken)
     return canvas
+
+
+def _size(found: GroundedPhrase) -> float:
+    x0, y0, x1, y1 = found.best.box if found.best else (0, 0, 0, 0)
+    return (x1 - x0) * (y1 - y0)
 
 
 def _label(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grounding.errors import GroundingError
 
-_OURS = ("overlay.png", "map-*.png", "result.json", "results.jsonl")
+_OURS = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.sha256")
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
@@ -18,15 +18,15 @@ def check_output(folder: Path, overwrite: bool) -> None:
         GroundingError: the folder has content and `overwrite` is False, or content that is not ours to replace; or its
             place is not writable.
     """
-    if folder.exists() and not folder.is_dir():
-        raise GroundingError(f"output {folder} is a file: expected a folder to write to")
-    present = sorted(folder.iterdir()) if folder.is_dir() else []
-    foreign = [path.name for path in present if not any(path.match(pattern) for pattern in _OURS)]
-    if foreign:
-        raise GroundingError(f"output folder {folder} holds other things, such as {foreign[0]}: choose another folder")
-    if present and not overwrite:
-        raise GroundingError(f"output folder {folder} has results already: choose another or add --overwrite")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise GroundingError(f"output {folder} is a file: expected a folder to write to")
+        present = sorted(folder.iterdir()) if folder.is_dir() else []
+        foreign = [path.name for path in present if not any(path.match(pattern) for pattern in _OURS)]
+        if foreign:
+            raise GroundingError(f"output folder {folder} holds other things, such as {foreign[0]}: choose another")
+        if present and not overwrite:
+            raise GroundingError(f"output folder {folder} has results already: choose another or add --overwrite")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):
             pass
@@ -41,6 +41,7 @@ def whole_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         GroundingError: as `check_output`, or the disk is full or the place is not writable.
     """
+    folder = folder.resolve()
     check_output(folder, overwrite)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -55,13 +56,18 @@ def whole_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
 
 def move_into_place(partial: Path, folder: Path) -> None:
     """Give a finished folder its name; what had the name before is removed only afterwards."""
-    if folder.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-        folder.rename(old / folder.name)
+    if not folder.exists():
         partial.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    folder.rename(old / folder.name)
+    try:
+        partial.rename(folder)
+    except OSError:
+        (old / folder.name).rename(folder)
+        raise
+    finally:
         shutil.rmtree(old)
-    else:
-        partial.rename(folder)
 
 
 def unused_folder(folder: Path) -> Path:

@@ -32,8 +32,9 @@ def read_image(source: str | Path | BinaryIO) -> RgbImage:
     name = str(source) if isinstance(source, str | Path) else "standard input"
     try:
         content = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
-    except OSError as error:
-        raise GroundingError(f"image {name} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise GroundingError(f"image {name!r} cannot be read: {reason}") from error
     if not content:
         raise GroundingError(f"image {name} is empty: expected a picture file such as JPEG or PNG")
     try:
@@ -67,7 +68,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_image(image: object) -> RgbImage:
-    """The picture as (H, W, 3) uint8.
+    """The picture as (H, W, 3) uint8, a copy of its own.
 
     Args:
         image: an (H, W, 3) or (H, W) uint8 array, or a Pillow image.
@@ -84,7 +85,7 @@ def check_image(image: object) -> RgbImage:
         image = np.repeat(image[:, :, None], 3, axis=2)
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise GroundingError(f"the image has shape {image.shape}: expected (H, W, 3) with at least one pixel")
-    return image
+    return np.array(image, order="C")
 
 
 def sample_scene() -> RgbImage:

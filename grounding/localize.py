@@ -1,14 +1,14 @@
 """`python -m grounding.localize`: a caption and a picture in, a region for every phrase out."""
 
 import argparse
-import contextlib
 import io
-import shutil
+import json
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from grounding.errors import GroundingError
 
@@ -29,7 +29,7 @@ line; 130 interrupted (a manifest with --output continues where it stopped when 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options, without importing anything heavy."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m grounding.localize",
         description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
         epilog=EPILOG,
@@ -61,24 +61,32 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = build_parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        if options.manifest:
-            return _localize_manifest(options)
-        return _localize_one(options)
+        status = _localize_manifest(options) if options.manifest else _localize_one(options)
+        sys.stdout.flush()
+        return status
     except GroundingError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        sys.stderr.close()
-        return 0
+    except OSError as error:  # the files we write have errors of their own: this is standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered cannot be written either
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return 0
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 def _load(options: argparse.Namespace) -> "Localizer":
@@ -99,17 +107,17 @@ def _localize_one(options: argparse.Namespace) -> int:
         raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
     if not options.caption.strip() and not options.phrases:
         raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat'")
-    if options.output:
-        from grounding.folders import check_output
-
-        check_output(options.output, options.overwrite)
-
+    from grounding.folders import check_output, unused_folder
     from grounding.images import read_image, sample_scene
     from grounding.results import to_json
 
+    if options.output:
+        check_output(options.output, options.overwrite)
     if options.image is None:
         path, image = None, sample_scene()
     elif options.image == "-":
+        if sys.stdin is None:
+            raise GroundingError("standard input is closed: expected a picture on it")
         path, image = "-", read_image(sys.stdin.buffer)
     else:
         path, image = options.image, read_image(options.image)
@@ -117,17 +125,18 @@ def _localize_one(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     result = localizer.encode(image).ground(options.caption, options.phrases, options.top_k)
     seconds = time.perf_counter() - start
-    folder = options.output
-    if folder is None and not options.json:
-        from grounding.folders import unused_folder
-
-        folder = unused_folder(Path("localized") / ("sample-scene" if path in (None, "-") else Path(path).stem))
-    if folder is not None:
-        _write(result, path, folder, options.overwrite)
     if options.json:
         print(to_json(result.to_dict(path)))
     else:
-        _print_table(result, path, seconds, folder)
+        _print_table(result, path, seconds)
+    folder = options.output
+    if folder is None and not options.json:
+        name = {None: "sample-scene", "-": "standard-input"}.get(path) or Path(path or "").stem
+        folder = unused_folder(Path("localized") / name)
+    if folder is not None:
+        _write(result, path, folder, options.overwrite)
+        if not options.json:
+            print(f"pictures and result.json: {folder}")
     return 0
 
 
@@ -145,20 +154,19 @@ def _write(result: "Grounding", path: str | None, folder: Path, overwrite: bool)
         (partial / "result.json").write_text(to_json(result.to_dict(path), indent=2) + "\n", encoding="utf-8")
 
 
-def _print_table(result: "Grounding", path: str | None, seconds: float, folder: Path | None) -> None:
+def _print_table(result: "Grounding", path: str | None, seconds: float) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from grounding.drawing import phrase_colour
 
-    console = Console(highlight=False, soft_wrap=False)
+    console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=140)
     height, width = result.image.shape[:2]
     shown = path or "sample scene: scikit-image's CC0 photograph of a cameraman, with a hat painted on by us"
-    console.print(Text(f"{shown} ({width} x {height} px)"))
-    table = Table("phrase", "status", "tags", "box x0 y0 x1 y1 (px)", "score", "time")
+    table = Table("phrase", "status", "tags", "box x0 y0 x1 y1 (px)", "score", "time (share)")
     for index, found in enumerate(result):
         tags = "\n".join(
             f"{match.word} -> {match.tag} ({match.reason})" if match.tag else f"{match.word} ({match.reason})"
@@ -167,22 +175,30 @@ def _print_table(result: "Grounding", path: str | None, seconds: float, folder: 
         box = " ".join(f"{edge:.0f}" for edge in found.best.box) if found.best else "-"
         guess = " (a guess)" if found.best and found.status == "out-of-vocabulary" else ""
         table.add_row(
-            Text(found.phrase.text, style=phrase_colour(index)),
+            Text(_visible(found.phrase.text), style=phrase_colour(index)),
             found.status,
-            Text(tags or "-"),
+            Text(_visible(tags) or "-"),
             box + guess,
             f"{found.best.score:.3f}" if found.best else "-",
             f"{found.time_s * 1000:.0f} ms",
         )
-    if len(result):
-        console.print(table)
-    else:
-        console.print("no noun phrase in this caption: nothing to look for (--phrases names them yourself)")
-    console.print(
-        Text(f"classifier {result.classifier}; {seconds:.2f} s for the picture and its {len(result)} phrases")
+    with console.capture() as capture:
+        console.print(Text(f"{_visible(shown)} ({width} x {height} px)"), soft_wrap=True)
+        if len(result):
+            console.print(table)
+        else:
+            console.print("no noun phrase in this caption: nothing to look for (--phrases names them yourself)")
+        console.print(
+            Text(f"classifier {result.classifier}; {seconds:.2f} s for the picture and {len(result)} phrases")
+        )
+    print(capture.get(), end="")
+
+
+def _visible(text: str) -> str:
+    """Without characters that a terminal would obey."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}" for character in text
     )
-    if folder is not None:
-        console.print(Text(f"pictures and result.json: {folder}"), soft_wrap=True)
 
 
 def _localize_manifest(options: argparse.Namespace) -> int:
@@ -192,56 +208,29 @@ def _localize_manifest(options: argparse.Namespace) -> int:
 
     from grounding.manifest import fingerprint, ground_rows, read_manifest
     from grounding.results import to_json
+    from grounding.resumable import resumable_lines
 
     rows = read_manifest(options.manifest)
+    start = options.manifest.parent
     localizer = _load(options)
-    mark = fingerprint(rows, options.classifier, options.top_k, localizer.config)
-    failed = 0
-    with _result_lines(options, mark) as (write, done):
-        results = ground_rows(localizer, rows[done:], options.manifest.parent, options.top_k)
-        for result in tqdm(results, total=len(rows), initial=done, unit=" rows", file=sys.stderr):
+    if options.output is None:
+        failed = 0
+        for result in tqdm(ground_rows(localizer, rows, start, options.top_k), total=len(rows), unit=" rows"):
             failed += "error" in result
-            write(to_json(result) + "\n")
+            print(to_json(result), flush=True)
+    else:
+        mark = fingerprint(
+            rows, start.resolve(), localizer.classifier.fingerprint(), options.top_k, options.device, localizer.config
+        )
+        with resumable_lines(options.output, mark, options.overwrite) as (write, done):
+            failed = sum("error" in json.loads(line) for line in done)
+            results = ground_rows(localizer, rows[len(done) :], start, options.top_k)
+            for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
+                failed += "error" in result
+                write(to_json(result))
     if failed:
         print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
     return 1 if failed else 0
-
-
-@contextlib.contextmanager
-def _result_lines(options: argparse.Namespace, mark: str) -> Iterator[tuple[Callable[[str], object], int]]:
-    """Where result lines go, and how many are there already from an interrupted run of the same command."""
-    if options.output is None:
-        yield sys.stdout.write, 0
-        return
-    from grounding.folders import check_output, move_into_place
-
-    check_output(options.output, options.overwrite)
-    partial = options.output.with_name(options.output.name + ".partial")
-    lines, settings = partial / "results.jsonl", partial / "settings.sha256"
-    if partial.exists() and (not settings.is_file() or settings.read_text(encoding="utf-8") != mark):
-        if not options.overwrite:
-            raise GroundingError(f"{partial} is from another, interrupted run: remove it or add --overwrite")
-        shutil.rmtree(partial)
-    try:
-        partial.mkdir(exist_ok=True)
-        settings.write_text(mark, encoding="utf-8")
-        with lines.open("a+b") as file:
-            file.seek(0)
-            written = file.read()
-            file.truncate(written.rfind(b"\n") + 1)  # a line that was cut short is written again
-
-            def write(text: str) -> None:
-                file.write(text.encode())
-                file.flush()
-
-            yield write, written.count(b"\n")
-        settings.unlink()
-        move_into_place(partial, options.output)
-    except OSError as error:
-        raise GroundingError(f"output folder {options.output} cannot be written: {error.strerror}") from error
-    except KeyboardInterrupt:
-        print(f"finished rows are in {lines}: run the same command again to continue", file=sys.stderr)
-        raise
 
 
 if __name__ == "__main__":

@@ -48,8 +48,12 @@ def read_manifest(path: Path) -> list[Row]:
 
 
 def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
+        missing = [key for key in ("image", "caption") if key not in (reader.fieldnames or ())]
+        if missing and text.strip():
+            columns = ", ".join(reader.fieldnames or ())
+            raise GroundingError(f"manifest {path} has no column '{missing[0]}'; its columns are {columns}")
         for values in reader:
             phrases = values.get("phrases")
             values["phrases"] = [part.strip() for part in phrases.split("|")] if phrases else None
@@ -63,7 +67,7 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise GroundingError(f"manifest {path}, line {number} is not JSON: {error}") from error
 
 

@@ -43,6 +43,7 @@ class Localizer:
     def __init__(self, classifier: TagClassifier, config: LocalizerConfig | None = None, device: str = "cpu") -> None:
         try:
             self.device = torch.device(device)
+            torch.zeros(1, device=self.device).cpu()
             classifier.network.to(self.device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
@@ -91,6 +92,8 @@ class Scene:
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
         """The most probable tags of the picture, best first, with their probabilities."""
+        if top < 1:
+            raise GroundingError(f"top is {top}: expected at least 1 tag")
         best = self._probabilities.topk(min(top, len(self._probabilities)))
         names = self.localizer.classifier.tags
         return [(names[index], value) for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
@@ -109,6 +112,8 @@ class Scene:
         start = time.perf_counter()
         if top_k < 1:
             raise GroundingError(f"top_k is {top_k}: expected at least 1 region a phrase")
+        if isinstance(phrases, str):
+            raise GroundingError(f"phrases are the text {phrases!r}: expected a list of texts")
         if phrases is not None:
             found = find_phrases(caption, phrases)
         elif caption.strip():
@@ -132,7 +137,7 @@ class Scene:
         maps: dict[str, Tensor] = {}
         for first in range(0, len(tags), _AT_ONCE):
             group = tags[first : first + _AT_ONCE]
-            signals = torch.zeros(len(group), len(indices), device=self.localizer.device)
+            signals = torch.zeros(len(group), len(self.localizer.classifier.tags), device=self.localizer.device)
             signals[range(len(group)), [indices[tag] for tag in group]] = 1.0
             walked = contrastive_mwp(
                 self._tape, signals, stride=config.stride or 16, layer=layer, residual=config.residual

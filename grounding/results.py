@@ -33,7 +33,7 @@ class Region:
         return self.x0, self.y0, self.x1, self.y1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class GroundedPhrase:
     """One phrase and where it is.
 
@@ -42,11 +42,12 @@ class GroundedPhrase:
         status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
             guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
         words: each content word, the tag it stands for, and why.
-        point: (x, y) of the map's maximum in pixels, or None for an empty map.
+        point: (x, y) in pixels of the maximum of the map once it is smoothed more widely and multiplied with a centre
+            prior (`maps.point_smoothing`, `maps.centre_prior`), or None for an empty map.
         regions: best first.
         grid_map: (h, w) float32 phrase map over the whole picture at working resolution, sums to 1 or all zero.
         image_size: (H, W) of the picture.
-        time_s: this phrase's share of the time the caption took.
+        time_s: the time that the caption took, divided by the number of its phrases.
     """
 
     phrase: Phrase
@@ -73,7 +74,7 @@ class GroundedPhrase:
         return values / total if total > 0 else values
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Grounding:
     """The phrases of one caption in one picture, in caption order. Iterate it, or index it by number or by text."""
 
@@ -89,13 +90,13 @@ class Grounding:
         return len(self.phrases)
 
     def __getitem__(self, key: int | str) -> GroundedPhrase:
-        """The phrase with this position or, the first one with this text.
+        """The phrase with this position, or the first one with this text.
 
         Raises:
             IndexError: no such position.
             KeyError: no such text; the message lists the phrases there are.
         """
-        if isinstance(key, int):
+        if not isinstance(key, str):
             return self.phrases[key]
         for found in self.phrases:
             if found.phrase.text == key:

@@ -1,6 +1,7 @@
 """`python -m grounding.train CONFIG [key=value ...]`: train the embedded tag classifier from captions."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -26,11 +27,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GroundingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: run the same command again to continue from the last epoch", file=sys.stderr)
         return 130
     print(f"classifier written to {classifier}")
     return 0
+
+
+def _check_same_run(config: TrainConfig, path: Path) -> None:
+    """Refuse to continue in the folder of a run with other pictures, tags, teacher or layers."""
+    student = {key: getattr(config.student, key) for key in ("channels", "strides")}
+    values = {"seed": config.seed, "tags": config.tags, "student": student}
+    values |= {"data": dataclasses.asdict(config.data), "teacher": dataclasses.asdict(config.teacher)}
+    wanted = json.loads(json.dumps(values))
+    if not path.is_file():
+        path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    given = json.loads(path.read_text(encoding="utf-8"))
+    different = [key for key in wanted if given.get(key) != wanted[key]]
+    if different:
+        raise GroundingError(f"{path.parent} holds a run with another '{different[0]}': choose another output")
 
 
 def train(config: TrainConfig) -> Path:
@@ -48,7 +66,6 @@ def train(config: TrainConfig) -> Path:
     from grounding.training.student import StudentTraining
 
     output = Path(config.output)
-    output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
 
     size = config.data.image_size_px
@@ -58,11 +75,9 @@ def train(config: TrainConfig) -> Path:
         raise GroundingError("no captioned image was read: expected at least one shard under data.shards")
     images = torch.from_numpy(np.stack([image for image, _ in read])).permute(0, 3, 1, 2).contiguous()
     captions = [captions for _, captions in read]
-    tags_file = output / "tags.json"
-    if not tags_file.is_file():
-        tags = build_tags((caption for group in captions for caption in group), config.tags)
-        tags_file.write_text(json.dumps(tags), encoding="utf-8")
-    tags = json.loads(tags_file.read_text(encoding="utf-8"))
+    tags = build_tags((caption for group in captions for caption in group), config.tags)
+    output.mkdir(parents=True, exist_ok=True)
+    _check_same_run(config, output / "config.json")
     tag_of_stem = {stem(tag): index for index, tag in enumerate(tags)}
     targets = torch.zeros(len(images), len(tags))
     for row, group in enumerate(captions):
@@ -89,7 +104,9 @@ def train(config: TrainConfig) -> Path:
             teacher.load_state_dict(load_file(teacher_weights))
         else:
             teaching.finetune(teacher, features, targets, config.teacher, progress)
-            save_file(teacher.state_dict(), teacher_weights)
+            partial = teacher_weights.with_suffix(".partial")
+            save_file(teacher.state_dict(), partial)
+            partial.replace(teacher_weights)
         teaching.write_dense_scores(teacher, features, dense_scores, progress)
         del features, teacher
 

@@ -13,6 +13,7 @@ import json
 import sys
 import zipfile
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def main() -> int:
     combinations = [load(LocalizerConfig, None, overrides) for overrides in itertools.product(*choices)]
     classifier = grounding.Localizer.from_pretrained(options.classifier).classifier
     if options.image_size:
-        classifier.preprocessing = classifier.preprocessing.resized(options.image_size)
+        classifier.preprocessing = replace(classifier.preprocessing, image_size_px=options.image_size)
     localizers = [Localizer(classifier, config) for config in combinations]
 
     archive = zipfile.ZipFile(options.annotations)

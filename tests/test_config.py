@@ -44,6 +44,28 @@ def test_what_is_wrong_is_named(tmp_path, text, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "override",
+    ["maps.resolution=0", "maps.stride=0", "maps.centre_prior=.nan", "regions.windows=-1", "regions.gamma=.inf",
+     "regions.nms_iou=1.5", "maps.point_smoothing=-1"],
+)  # fmt: skip
+def test_values_out_of_range(override):
+    with pytest.raises(GroundingError, match=f"'{override.partition('=')[0]}' is .*: expected"):
+        load(LocalizerConfig, None, [override])
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\x89PNG\xff")
+    with pytest.raises(GroundingError, match="is not YAML"):
+        load(LocalizerConfig, tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("override", ["tags=[", "tags=2024-99-99"])
+def test_an_override_that_is_no_yaml(override):
+    with pytest.raises(GroundingError, match="is not YAML"):
+        load(TrainConfig, None, [override])
+
+
 @pytest.mark.parametrize(("override", "message"), [("tags", "has no value"), ("tags.x=1", "is no group of keys")])
 def test_wrong_overrides(tmp_path, override, message):
     (tmp_path / "c.yaml").write_text("tags: 5")

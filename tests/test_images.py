@@ -125,3 +125,18 @@ def test_sample_scene_has_a_red_hat_on_a_grey_photograph():
     assert 140 <= columns.min() < columns.max() <= 290
     assert 40 <= rows.min() < rows.max() <= 125
     assert red.sum() > 5000
+
+
+def test_the_picture_is_a_copy_of_any_layout():
+    given = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    for view in (given[:, :, ::-1], given[:, ::-1], np.asarray(Image.fromarray(given))):
+        taken = check_image(view)
+        np.testing.assert_array_equal(taken, view)
+        assert taken.flags.writeable
+        assert taken.flags.c_contiguous
+        assert not np.shares_memory(taken, given)
+
+
+def test_a_path_that_no_system_has():
+    with pytest.raises(GroundingError, match="null"):
+        read_image("a\0b.jpg")

@@ -183,6 +183,61 @@ def test_overwrite_never_removes_what_is_not_ours(run, tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_partial_folder_that_is_not_ours_stays(run, photograph, tmp_path):
+    (tmp_path / "m.csv").write_text("image,caption\np.png,a man\n")
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "thesis.txt").write_text("years of work")
+    status, _, err = run("--manifest", "m.csv", "--output", "out", "--overwrite")
+    assert (status, "not ours" in err) == (2, True)
+    assert (tmp_path / "out.partial" / "thesis.txt").exists()
+
+
+def test_two_runs_at_once_do_not_mix(tmp_path):
+    from grounding.errors import GroundingError
+    from grounding.resumable import resumable_lines
+
+    with resumable_lines(tmp_path / "out", "mark", False) as (write, done):
+        assert done == []
+        write("one")
+        with pytest.raises(GroundingError, match="another run"), resumable_lines(tmp_path / "out", "mark", False):
+            pass
+    assert (tmp_path / "out" / "results.jsonl").read_text() == "one\n"
+
+
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+@pytest.mark.parametrize(("sink", "status", "lines"), [("/dev/full", 2, 1), ("head", 0, 0)])
+def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, lines):
+    command = [sys.executable, "-m", "grounding.localize", "--caption", "a man", *arguments]
+    if sink == "head":
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdout.close()
+        err = process.stderr.read()
+        process.stderr.close()
+        process.wait()
+    else:
+        with open(sink, "w") as full:  # noqa: PTH123
+            process = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        err = process.stderr
+    assert process.returncode == status, err
+    assert err.count("\n") == lines, err
+
+
+def test_the_library_refuses_what_makes_no_sense(scene):
+    from grounding.errors import GroundingError
+
+    for call, message in (
+        (lambda: scene.ground("the man", phrases="man"), "expected a list"),
+        (lambda: scene.ground(""), "caption is empty"),
+        (lambda: scene.ground("a man", top_k=0), "at least 1"),
+        (lambda: scene.tags(0), "at least 1"),
+    ):
+        with pytest.raises(GroundingError, match=message):
+            call()
+    result = scene.ground("a man in a red hat")
+    assert result == result  # compared by identity: maps are arrays
+    assert [found.phrase.text for found in result[0:1]] == ["a man"]
+
+
 def test_text_of_any_kind(run):
     for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 2500):
         status, out, err = run("--caption", caption, "--json")
@@ -217,9 +272,10 @@ def test_manifest_results_equal_single_ones_and_bad_pictures_are_reported(run, p
 
 
 def test_manifest_with_output_continues_after_an_interruption(run, photograph, tmp_path, monkeypatch):
-    lines = [json.dumps({"image": "p.png", "caption": caption}) for caption in ("a man", "a hat", "grass", "a camera")]
+    rows = [("none.png", "a cat"), ("p.png", "a man"), ("p.png", "a hat"), ("p.png", "grass"), ("p.png", "a camera")]
+    lines = [json.dumps({"image": image, "caption": caption}) for image, caption in rows]
     (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
-    assert run("--manifest", "m.jsonl", "--output", "whole")[0] == 0
+    assert run("--manifest", "m.jsonl", "--output", "whole")[0] == 1
     import grounding.pipeline
 
     ground, calls = grounding.pipeline.Scene.ground, []
@@ -236,12 +292,14 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
     assert status == 130
     assert "run the same command again" in err
     partial = tmp_path / "out.partial" / "results.jsonl"
-    assert len(partial.read_text().splitlines()) == 2
+    assert len(partial.read_text().splitlines()) == 3
     with partial.open("a") as file:
         file.write('{"cut sho')
     status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")
     assert (status, "another, interrupted run" in err) == (2, True)
-    assert run("--manifest", "m.jsonl", "--output", "out")[0] == 0
+    status, _, err = run("--manifest", "m.jsonl", "--output", "out")
+    assert (status, "1 of 5 rows failed" in err) == (1, True)  # the one that failed before the interruption counts
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]
     assert (tmp_path / "out" / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
     assert not partial.parent.exists()
     assert run("--manifest", "m.jsonl", "--output", "out")[0] == 2
@@ -254,6 +312,10 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
         (["--caption", "  "], "caption is empty"),
         (["--caption", "a man", "--image", "none.jpg"], "none.jpg cannot be read"),
         (["--caption", "a man", "--top-k", "0"], "--top-k is 0"),
+        (["--caption", "a man", "--top-k", "1.5"], "invalid int value"),
+        (["--caption", "a man", "--device", "meta"], "device 'meta' cannot be used"),
+        (["--caption", "a man", "--output", "x" * 300], "name too long"),
+        (["--caption", "a man", "--image", "a\nb.jpg"], "cannot be read"),
         (["--caption", "a man", "--classifier", "embeded"], "did you mean 'embedded'"),
         (["--caption", "a man", "--classifier", "torchvision:resnet51"], "did you mean 'torchvision:resnet50'"),
         (["--caption", "a man", "--set", "regions.gama=0.3"], "did you mean 'regions.gamma'"),
@@ -280,7 +342,9 @@ def test_bad_input_is_one_line_and_status_2(run, arguments, message, tmp_path):
     [
         ("m.csv", "", "no rows"),
         ("m.csv", "image,caption\n", "no rows"),
-        ("m.csv", "picture,caption\np.png,a man\n", "line 2 has no image"),
+        ("m.csv", "picture,caption\np.png,a man\n", "no column 'image'; its columns are picture, caption"),
+        ("m.csv", 'image,caption\na.jpg,"a man\nb.jpg,a dog\n', "unexpected end of data"),
+        ("m.jsonl", "[" * 100_000, "line 1 is not JSON"),
         ("m.csv", "image,caption\np.png,\n", "line 2 has no caption"),
         ("m.jsonl", '{"image": "p.png", "caption": "a man"}\n{"image"\n', "line 2 is not JSON"),
         ("m.jsonl", '["p.png"]\n', "line 1 is no object"),

@@ -10,6 +10,7 @@ from torch import nn
 
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
+from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import TagNetwork, log_mean_exp
 from grounding.tagging.sources import load_classifier
@@ -103,8 +104,11 @@ def poison(folder):
         (lambda f: change_config(f, schema_version=2), "of schema 2"),
         (lambda f: change_config(f, tags=["man"]), "do not fit"),
         (lambda f: change_config(f, layers=[[8, 2]]), "do not fit"),
-        (lambda f: change_config(f, layers="deep"), "do not fit"),
-        (lambda f: change_config(f, map_layer="deep"), "do not fit"),
+        (lambda f: change_config(f, layers="deep"), "'layers' is not"),
+        (lambda f: change_config(f, layers=[[8, 0], [12, 2]]), "'layers' is not"),
+        (lambda f: change_config(f, map_layer="deep"), "'map_layer' is not"),
+        (lambda f: change_config(f, image_size_px=0), "'image_size_px' is not"),
+        (lambda f: change_config(f, tags=[1, 2, 3]), "'tags' is not"),
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x01" * 99), "are corrupt"),
         (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-9]), "are corrupt"),
@@ -142,6 +146,8 @@ def test_torchvision_weights_come_from_its_cache_or_are_missed_aloud(tmp_path, m
     torch.testing.assert_close(classifier.network(images), network(images))
     assert classifier.tags[:2] == ("tench", "goldfish")
     assert not classifier.multi_label
+    found = Localizer(classifier).encode(sample_scene()).ground("a dog with toilet tissue and a cardigan")
+    assert [phrase.status for phrase in found] == ["localized"] * 3  # the last of 1,000 tags, and one that stands twice
 
 
 def test_the_embedded_classifier_sees_what_the_sample_scene_shows():
@@ -154,3 +160,12 @@ def test_the_embedded_classifier_sees_what_the_sample_scene_shows():
     best = {classifier.tags[index] for index in probabilities.topk(10).indices}
     assert {"man", "hat", "red"} <= best
     assert 0 <= probabilities.min() < probabilities.max() <= 1
+
+
+def test_the_fingerprint_follows_weights_and_tags(folder):
+    first = load_classifier(folder).fingerprint()
+    assert load_classifier(folder).fingerprint() == first
+    weights = load_file(folder / "model.safetensors")
+    weights["head.bias"][1] += 1
+    save_file(weights, folder / "model.safetensors")
+    assert load_classifier(folder).fingerprint() != first

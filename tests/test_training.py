@@ -212,8 +212,18 @@ def test_the_whole_command_runs_and_continues(config, tmp_path, capsys):
         ("tags=4", "3 different words"),
         ("data.shards=[]", "no captioned image"),
         ("data.shards=[none.tar]", "does not exist"),
+        ("data.shards=[", "is not YAML"),
+        ("student.epochs=0", "expected 1 to"),
+        ("output=/dev/null", "File exists"),
     ],
 )
-def test_bad_training_input(config, override, message, capsys):
+def test_bad_training_input(config, override, message, capsys):  # one line at the end: progress bars stand above
     assert main([str(config), override]) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_folder_belongs_to_one_run(config, tmp_path, capsys):
+    assert main([str(config), "student.epochs=1"]) == 0
+    for override, key in (("tags=2", "tags"), ("student.channels=[8, 8, 8, 8]", "student"), ("seed=1", "seed")):
+        assert main([str(config), override]) == 2
+        assert f"another '{key}'" in capsys.readouterr().err.splitlines()[-1]

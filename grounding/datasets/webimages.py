@@ -5,7 +5,7 @@ import json
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -34,7 +34,7 @@ def read_shards(paths: Sequence[Path]) -> Iterator[CaptionedImage]:
             with tarfile.open(path) as tar:
                 photographs: dict[str, bytes] = {}
                 for member in tar:
-                    key, _, ending = member.name.partition(".")
+                    key, _, ending = PurePosixPath(member.name).name.rpartition(".")
                     content = tar.extractfile(member)
                     if content is None:
                         continue

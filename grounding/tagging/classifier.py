@@ -1,8 +1,9 @@
 """A tag classifier: a network, the tag of each of its outputs, and how a picture is prepared for it."""
 
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,6 @@ class Preprocessing:
     image_size_px: int
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-    def resized(self, image_size_px: int) -> "Preprocessing":
-        """The same for a square of another side."""
-        return replace(self, image_size_px=image_size_px)
 
     def __call__(self, image: RgbImage) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
@@ -84,6 +81,13 @@ class TagClassifier:
         """(N, T) logits -> (N, T) tag probabilities."""
         return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
+    def fingerprint(self) -> str:
+        """The same text for the same weights and tags."""
+        digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
+        for name, value in self.network.state_dict().items():
+            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` (bfloat16), the layout of the Hugging Face hub.
 
@@ -125,21 +129,19 @@ class TagClassifier:
         if not path.is_file():
             raise GroundingError(f"classifier folder {folder} has no model.safetensors")
         try:
-            layers = [(int(channels), int(stride)) for channels, stride in config["layers"]]
-            network = TagNetwork(layers, len(config["tags"]), normalised=False)
+            network = TagNetwork(config["layers"], len(config["tags"]), normalised=False)
             weights = {key: value.float() for key, value in load_file(path).items()}
             network.load_state_dict(weights)
-            preprocessing = Preprocessing(int(config["image_size_px"]))
-            map_layer = None if config["map_layer"] is None else int(config["map_layer"])
         except (SafetensorError, OSError) as error:
             raise GroundingError(f"weights {path} are corrupt ({error}): fetch or train them again") from error
-        except (RuntimeError, TypeError, ValueError) as error:
+        except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise GroundingError(f"weights {path} do not fit the configuration beside them: {reason}") from error
         for key, value in weights.items():
             if not bool(value.isfinite().all()):
                 raise GroundingError(f"weights {path}: '{key}' holds NaN or infinity: train the classifier again")
-        return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=map_layer)
+        preprocessing = Preprocessing(config["image_size_px"])
+        return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=config["map_layer"])
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -158,4 +160,18 @@ def _read_config(path: Path) -> dict[str, Any]:
     if config["schema_version"] != SCHEMA_VERSION or config["architecture"] != "TagNetwork":
         given = f"{config['architecture']} of schema {config['schema_version']}"
         raise GroundingError(f"classifier configuration {path} is a {given}: expected TagNetwork of {SCHEMA_VERSION}")
+    pairs = config["layers"] if isinstance(config["layers"], list) else [None]
+    sound = {
+        "layers": all(isinstance(p, list) and len(p) == 2 and all(_natural(n) for n in p) for p in pairs) and pairs,
+        "image_size_px": _natural(config["image_size_px"]),
+        "map_layer": config["map_layer"] is None or type(config["map_layer"]) is int,
+        "tags": isinstance(config["tags"], list) and all(isinstance(tag, str) for tag in config["tags"]),
+    }
+    wrong = [key for key, good in sound.items() if not good]
+    if wrong:
+        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
     return config
+
+
+def _natural(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= 8192

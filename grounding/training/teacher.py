@@ -84,11 +84,12 @@ def finetune(
         {"params": list(teacher.tail.parameters()), "peak": config.learning_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
-    steps = config.epochs * (len(features) // config.batch_size)
+    batches = max(1, len(features) // config.batch_size)
+    steps = config.epochs * batches
     step = 0
     for _ in range(config.epochs):
         order = torch.randperm(len(features))
-        for batch in order.split(config.batch_size)[: len(features) // config.batch_size]:
+        for batch in order.split(config.batch_size)[:batches]:
             inputs = features[batch]
             if torch.rand(()) < 0.5:
                 inputs = inputs.flip(3)
