@@ -49,7 +49,7 @@ class RegionConfig:
 
     proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
     windows: int = 16
-    gamma: float = 0.3
+    gamma: float = 0.35
     nms_iou: float = 0.5
 
     def __post_init__(self) -> None:

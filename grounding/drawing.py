@@ -39,23 +39,23 @@ def overlay(result: Grounding) -> Image.Image:
     font = ImageFont.load_default(size)
     line = max(2, size // 6)
     taken: list[tuple[float, float, float, float]] = []
-    drawn = [(index, found) for index, found in enumerate(result) if found.best and found.status == "localized"]
-    for index, found in sorted(drawn, key=lambda pair: -_size(pair[1])):
-        assert found.best is not None
-        colour = phrase_colour(index)
-        box = [edge * scale for edge in found.best.box]
+    boxes = {
+        index: [edge * scale for edge in found.best.box]
+        for index, found in enumerate(result)
+        if found.best is not None and found.status == "localized"
+    }
+    order = sorted(boxes, key=lambda i: -(boxes[i][2] - boxes[i][0]) * (boxes[i][3] - boxes[i][1]))
+    for index in order:
+        box, point, colour = boxes[index], result[index].point, phrase_colour(index)
         pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=line)
-        if found.point is not None:
-            x, y, radius = found.point[0] * scale, found.point[1] * scale, size / 4
+        if point is not None:
+            x, y, radius = point[0] * scale, point[1] * scale, size / 4
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white", width=2)
-        if canvas.height >= 4 * size:
-            _label(pen, found.phrase.text, box, colour, font, size, canvas.size, taken)
+    if canvas.height >= 4 * size:  # else labels would hide the picture
+        for index in order:
+            text, colour = result[index].phrase.text, phrase_colour(index)
+            _label(pen, text, boxes[index], colour, font, size, canvas.size, taken)
     return canvas
-
-
-def _size(found: GroundedPhrase) -> float:
-    x0, y0, x1, y1 = found.best.box if found.best else (0, 0, 0, 0)
-    return (x1 - x0) * (y1 - y0)
 
 
 def _label(

@@ -34,7 +34,7 @@ def read_image(source: str | Path | BinaryIO) -> RgbImage:
         content = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise GroundingError(f"image {name!r} cannot be read: {reason}") from error
+        raise GroundingError(f"image {name} cannot be read: {reason}") from error
     if not content:
         raise GroundingError(f"image {name} is empty: expected a picture file such as JPEG or PNG")
     try:
@@ -106,10 +106,10 @@ def sample_scene() -> RgbImage:
     def at(*points: float) -> list[float]:
         return [scale * value for value in points]
 
-    pen.ellipse(at(160, 44, 266, 164), fill=red)
-    pen.rectangle(at(150, 104, 280, 170), fill=(0, 0, 0, 0))
-    pen.rectangle(at(160, 92, 266, 104), fill=dark)
-    pen.ellipse(at(142, 96, 288, 116), fill=red)
+    pen.ellipse(at(148, 22, 278, 172), fill=red)
+    pen.rectangle(at(140, 97, 290, 180), fill=(0, 0, 0, 0))
+    pen.rectangle(at(148, 82, 278, 97), fill=dark)
+    pen.ellipse(at(116, 86, 310, 114), fill=red)
     hat = hat.rotate(-8, Image.Resampling.BICUBIC, center=(scale * 214, scale * 104))  # he leans forward
     hat = hat.resize(photograph.size, Image.Resampling.LANCZOS)
     return np.array(Image.alpha_composite(photograph.convert("RGBA"), hat).convert("RGB"))

@@ -122,8 +122,8 @@ def test_sample_scene_has_a_red_hat_on_a_grey_photograph():
     red = (scene[:, :, 0] - scene[:, :, 1]) > 80
     rows, columns = np.nonzero(red)
     assert scene.shape == (512, 512, 3)
-    assert 140 <= columns.min() < columns.max() <= 290
-    assert 40 <= rows.min() < rows.max() <= 125
+    assert 110 <= columns.min() < columns.max() <= 315
+    assert 20 <= rows.min() < rows.max() <= 125
     assert red.sum() > 5000
 
 

@@ -87,7 +87,7 @@ def test_the_sample_scene_shows_a_man_and_his_hat(run, tmp_path):
     assert names == ["map-1-a-man.png", "map-2-a-red-hat.png", "overlay.png", "result.json"]
     man, hat = json.loads((folder / "result.json").read_text())["phrases"]
     assert (man["text"], hat["text"]) == ("a man", "a red hat")
-    for phrase, (x0, y0, x1, y1) in ((man, (0, 44, 330, 512)), (hat, (142, 44, 290, 125))):
+    for phrase, (x0, y0, x1, y1) in ((man, (0, 22, 330, 512)), (hat, (117, 22, 310, 120))):
         assert phrase["status"] == "localized"
         box = phrase["regions"][0]["box"]
         across = min(x1, box["xmax"]) - max(x0, box["xmin"])
