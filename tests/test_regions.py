@@ -81,6 +81,12 @@ def test_best_boxes_of_none_and_of_equals():
     assert best_boxes(np.ones(3, np.float32), boxes, 5, 0.5).tolist() == [0, 1]
 
 
+def test_the_best_of_very_many_boxes_are_among_those_that_are_compared():
+    left = np.arange(3000, dtype=np.float32) * 2
+    boxes = np.stack([left, left * 0, left + 1, left * 0 + 1], axis=1)
+    assert best_boxes(left, boxes, 3, 0.5).tolist() == [2999, 2998, 2997]
+
+
 @pytest.mark.parametrize("kind", ["windows", "selective-search", "edge-boxes"])
 def test_proposals_lie_in_the_picture_and_are_the_same_every_time(kind):
     image = sample_scene()[:, :400]
