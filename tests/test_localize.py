@@ -121,7 +121,10 @@ def test_given_phrases_are_grounded_exactly_as_given(run, photograph):
     _, out, _ = run("--phrases", *texts, "--image", photograph, "--json", "--top-k", "2")
     result = json.loads(out)
     assert [phrase["text"] for phrase in result["phrases"]] == texts
-    assert result["phrases"][2]["status"] == "out-of-vocabulary"
+    unknown = result["phrases"][2]
+    assert unknown["status"] == "out-of-vocabulary"
+    assert unknown["regions"][0]["box"] == {"xmin": 0, "ymin": 0, "xmax": 400, "ymax": 512}  # a guess, said to be one
+    assert unknown["point"] == pytest.approx({"x": 200, "y": 256}, abs=6)
     assert result["phrases"][1]["words"][0]["tag"] == "man"
     assert all(len(phrase["regions"]) <= 2 for phrase in result["phrases"])
 
