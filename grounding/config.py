@@ -101,7 +101,7 @@ class StudentConfig:
     weight_decay: float = 0.05
     smallest_crop: float = 0.35
     caption_weight: float = 0.1
-    initial_weights: str = ""
+    initial_classifier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

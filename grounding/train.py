@@ -60,6 +60,8 @@ def train(config: TrainConfig) -> Path:
 
     from grounding.datasets.webimages import read_shards
     from grounding.tagging.classifier import Preprocessing, TagClassifier
+    from grounding.tagging.network import TagNetwork
+    from grounding.tagging.sources import load_classifier
     from grounding.text.tags import build_tags, tag_targets
     from grounding.text.tokens import stem
     from grounding.training import teacher as teaching
@@ -111,7 +113,13 @@ def train(config: TrainConfig) -> Path:
         del features, teacher
 
     scores = np.load(dense_scores, mmap_mode="r")
-    training = StudentTraining(config.student, images, targets, scores, config.seed)
+    initial: TagNetwork | None = None
+    if config.student.initial_classifier:
+        classifier = load_classifier(config.student.initial_classifier)
+        if list(classifier.tags) != tags or not isinstance(classifier.network, TagNetwork):
+            raise GroundingError(f"student.initial_classifier {classifier.name} has other tags than the captions give")
+        initial = classifier.network
+    training = StudentTraining(config.student, images, targets, scores, config.seed, initial)
     checkpoint, log = output / "student.safetensors", output / "log.csv"
     if checkpoint.is_file():
         training.resume(checkpoint)
@@ -120,10 +128,10 @@ def train(config: TrainConfig) -> Path:
         training.save(checkpoint)
         with log.open("a", encoding="utf-8") as file:
             file.write(f"{training.epoch},{loss:.4f}\n")
-    classifier = output / "classifier"
+    folder = output / "classifier"
     network, preprocessing = training.network.eval().folded(), Preprocessing(config.shown_size_px)
-    TagClassifier(network, tags, preprocessing, "trained", map_layer=config.map_layer).save_pretrained(classifier)
-    return classifier
+    TagClassifier(network, tags, preprocessing, "trained", map_layer=config.map_layer).save_pretrained(folder)
+    return folder
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from torch.nn.functional import affine_grid, grid_sample
 from grounding.config import StudentConfig
 from grounding.datasets.webimages import read_shards
 from grounding.errors import GroundingError
+from grounding.tagging.network import TagNetwork
 from grounding.text.tags import build_tags, tag_targets
 from grounding.train import main
 from grounding.training.losses import word_loss
 from grounding.training.schedule import set_learning_rates
-from grounding.training.student import StudentTraining, jitter, random_views
+from grounding.training.student import StudentTraining, jitter, random_views, warm_start
 
 
 def test_word_loss_against_its_definition():
@@ -158,15 +159,17 @@ def test_training_learns_where_things_are():
     assert ((local > 0) == torch.cat([bright, ~bright], 1)[32:]).float().mean() > 0.95
 
 
-def test_initial_weights_must_exist():
-    with pytest.raises(GroundingError, match=r"none\.safetensors do not exist"):
-        StudentTraining(
-            StudentConfig(channels=(8,), strides=(2,), initial_weights="none.safetensors"),
-            torch.zeros(1, 3, 8, 8, dtype=torch.uint8),
-            torch.zeros(1, 2),
-            np.zeros((1, 2, 4, 4), np.uint8),
-            0,
-        )
+def test_a_warm_start_keeps_the_function():
+    training = student()
+    training.run_epoch(lambda *_: None)
+    folded = training.network.eval().folded()
+    images = torch.rand(16, 3, 32, 32)
+    again = TagNetwork([(8, 2), (8, 4)], tags=6)
+    warm_start(again, folded, images)
+    torch.testing.assert_close(again.eval()(images), folded(images), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again.train()(images), folded(images), rtol=1e-2, atol=1e-2)  # batch statistics fit too
+    with pytest.raises(GroundingError, match="other layers"):
+        warm_start(TagNetwork([(8, 2), (8, 4)], tags=5), folded, images)
 
 
 @pytest.fixture
@@ -201,6 +204,8 @@ def test_the_whole_command_runs_and_continues(config, tmp_path, capsys):
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 2
     from grounding.tagging.sources import load_classifier
 
+    warm = f"student.initial_classifier={tmp_path / 'run' / 'classifier'}"
+    assert main([str(config), f"output={tmp_path / 'warm'}", warm, "student.epochs=1"]) == 0
     assert sorted(load_classifier(tmp_path / "run" / "classifier").tags) == ["red", "square", "things"]
 
 
@@ -213,6 +218,7 @@ def test_the_whole_command_runs_and_continues(config, tmp_path, capsys):
         ("data.shards=[]", "no captioned image"),
         ("data.shards=[none.tar]", "does not exist"),
         ("data.shards=[", "is not YAML"),
+        ("student.initial_classifier=embedded", "other tags"),
         ("student.epochs=0", "expected 1 to"),
         ("output=/dev/null", "File exists"),
     ],

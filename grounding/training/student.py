@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
@@ -46,6 +46,38 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     return coloured.clamp(0, 1)
 
 
+@torch.no_grad()
+def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
+    """Give a network with batch normalisation the function of one without, in place.
+
+    The normalisation takes its statistics from (N, 3, H, W) images in [0, 1] and undoes them by scale and shift, so it
+    neither changes the function now nor is a stranger to the activations when training goes on.
+
+    Raises:
+        GroundingError: the networks have other layers or another number of tags.
+    """
+    blocks, sources = list(network.features), list(folded.features)[0::2]
+    shapes = [module.weight.shape for module in (*blocks[0::3], network.head) if hasattr(module, "weight")]
+    if shapes != [module.weight.shape for module in (*sources, folded.head) if hasattr(module, "weight")]:
+        raise GroundingError("student.initial_classifier has other layers or another number of tags than the student")
+    for conv, norm, source in zip(blocks[0::3], blocks[1::3], sources, strict=True):
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert isinstance(source, nn.Conv2d)
+        assert source.bias is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        conv.weight.copy_(source.weight)
+        images = conv(images)
+        variance, mean = torch.var_mean(images, (0, 2, 3))
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.copy_(mean + source.bias)
+        images = (images + source.bias[:, None, None]).relu()
+    network.head.load_state_dict(folded.head.state_dict())
+
+
 class StudentTraining:
     """One student run over (N, 3, H, W) uint8 images, (N, T) caption targets and (N, T, h, w) uint8 teacher scores.
 
@@ -54,7 +86,13 @@ class StudentTraining:
     """
 
     def __init__(
-        self, config: StudentConfig, images: Tensor, targets: Tensor, scores: npt.NDArray[np.uint8], seed: int
+        self,
+        config: StudentConfig,
+        images: Tensor,
+        targets: Tensor,
+        scores: npt.NDArray[np.uint8],
+        seed: int,
+        initial: TagNetwork | None = None,
     ) -> None:
         self.config, self.images, self.targets, self.scores, self.seed = config, images, targets, scores, seed
         torch.manual_seed(seed)
@@ -66,10 +104,8 @@ class StudentTraining:
         nn.init.zeros_(self.network.head.weight)
         with torch.no_grad():
             self.network.head.bias.copy_(torch.logit(targets.mean(0), eps=1e-4))
-        if config.initial_weights:
-            if not Path(config.initial_weights).is_file():
-                raise GroundingError(f"initial weights {config.initial_weights} do not exist")
-            self.network.load_state_dict(load_file(config.initial_weights))
+        if initial is not None:
+            warm_start(self.network, initial, images[:256].float() / 255)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
         groups = [
