@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -54,7 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     out = parser.add_argument_group("where to")
     out.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder for pictures and result.json (or results.jsonl)"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)",
     )
     out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
@@ -213,24 +217,27 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     rows = read_manifest(options.manifest)
     start = options.manifest.parent
     localizer = _load(options)
+    lines: AbstractContextManager[tuple[Callable[[str], None], list[str]]]
     if options.output is None:
-        failed = 0
-        for result in tqdm(ground_rows(localizer, rows, start, options.top_k), total=len(rows), unit=" rows"):
-            failed += "error" in result
-            print(to_json(result), flush=True)
+        lines = nullcontext((_print_line, []))
     else:
         mark = fingerprint(
             rows, start.resolve(), localizer.classifier.fingerprint(), options.top_k, options.device, localizer.config
         )
-        with resumable_lines(options.output, mark, options.overwrite) as (write, done):
-            failed = sum("error" in json.loads(line) for line in done)
-            results = ground_rows(localizer, rows[len(done) :], start, options.top_k)
-            for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
-                failed += "error" in result
-                write(to_json(result))
+        lines = resumable_lines(options.output, mark, options.overwrite)
+    with lines as (write, done):
+        failed = sum("error" in json.loads(line) for line in done)
+        results = ground_rows(localizer, rows[len(done) :], start, options.top_k)
+        for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
+            failed += "error" in result
+            write(to_json(result))
     if failed:
         print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _print_line(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -96,6 +96,7 @@ def ground_rows(localizer: "Localizer", rows: list[Row], folder: Path, top_k: in
         folder: relative picture paths start here.
     """
     from grounding.images import read_image
+    from grounding.results import SCHEMA_VERSION
 
     encoded: str | None = None
     scene: Scene | None = None
@@ -107,7 +108,7 @@ def ground_rows(localizer: "Localizer", rows: list[Row], folder: Path, top_k: in
             yield scene.ground(row.caption, row.phrases, top_k).to_dict(row.image)
         except GroundingError as error:
             yield {
-                "schema_version": 1,
+                "schema_version": SCHEMA_VERSION,
                 "image": {"path": row.image, "width": None, "height": None},
                 "caption": row.caption,
                 "classifier": localizer.classifier.name,

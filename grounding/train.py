@@ -24,10 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         classifier = train(load(TrainConfig, options.config, options.overrides))
-    except GroundingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
+    except (GroundingError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -113,14 +110,14 @@ def train(config: TrainConfig) -> Path:
         del features, teacher
 
     scores = np.load(dense_scores, mmap_mode="r")
+    checkpoint, log = output / "student.safetensors", output / "log.csv"
     initial: TagNetwork | None = None
-    if config.student.initial_classifier:
+    if config.student.initial_classifier and not checkpoint.is_file():
         classifier = load_classifier(config.student.initial_classifier)
         if list(classifier.tags) != tags or not isinstance(classifier.network, TagNetwork):
             raise GroundingError(f"student.initial_classifier {classifier.name} has other tags than the captions give")
         initial = classifier.network
     training = StudentTraining(config.student, images, targets, scores, config.seed, initial)
-    checkpoint, log = output / "student.safetensors", output / "log.csv"
     if checkpoint.is_file():
         training.resume(checkpoint)
     while training.epoch < config.student.epochs:

@@ -34,7 +34,7 @@ class TagNetwork(nn.Module):
 
     def local_scores(self, features: Tensor) -> Tensor:
         """(N, C, h, w) features -> (N, T, h, w) logits, one per place and tag."""
-        return nn.functional.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
+        return score_places(self.head, features)
 
     def mean_scores(self, features: Tensor) -> Tensor:
         """(N, C, h, w) features -> (N, T): the head on mean-pooled features, which is where the walk starts."""
@@ -60,6 +60,11 @@ class TagNetwork(nn.Module):
             target.load_state_dict(source.state_dict())
         network.head.load_state_dict(self.head.state_dict())
         return network
+
+
+def score_places(head: nn.Linear, features: Tensor) -> Tensor:
+    """A linear head at every place: (N, C, h, w) features -> (N, T, h, w) logits."""
+    return nn.functional.conv2d(features, head.weight[:, :, None, None], head.bias)
 
 
 def log_mean_exp(local: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """The student: the embedded network, from random weights, learns the teacher's word scores at every place."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,7 @@ from grounding.errors import GroundingError
 from grounding.tagging.network import TagNetwork, log_mean_exp
 from grounding.training.losses import word_loss
 from grounding.training.schedule import set_learning_rates
-from grounding.training.teacher import logits_of_bytes
-
-Progress = Callable[[str, int, int, float], None]
+from grounding.training.teacher import Progress, logits_of_bytes
 
 
 def random_views(count: int, smallest_crop: float, generator: torch.Generator) -> Tensor:
@@ -56,10 +53,10 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
     Raises:
         GroundingError: the networks have other layers or another number of tags.
     """
-    blocks, sources = list(network.features), list(folded.features)[0::2]
-    shapes = [module.weight.shape for module in (*blocks[0::3], network.head) if hasattr(module, "weight")]
-    if shapes != [module.weight.shape for module in (*sources, folded.head) if hasattr(module, "weight")]:
+    shapes = [[p.shape for p in model.parameters() if p.ndim > 1] for model in (network, folded)]
+    if shapes[0] != shapes[1]:
         raise GroundingError("student.initial_classifier has other layers or another number of tags than the student")
+    blocks, sources = list(network.features), list(folded.features)[0::2]
     for conv, norm, source in zip(blocks[0::3], blocks[1::3], sources, strict=True):
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)

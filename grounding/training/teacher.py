@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from grounding.config import TeacherConfig
 from grounding.errors import GroundingError
-from grounding.tagging.network import log_mean_exp
+from grounding.tagging.network import log_mean_exp, score_places
 from grounding.training.losses import word_loss
 from grounding.training.schedule import set_learning_rates
 
@@ -46,8 +46,7 @@ class WordTeacher(nn.Module):
 
     def local_scores(self, trunk_features: Tensor) -> Tensor:
         """(N, C, h, w) trunk features -> (N, T, h', w') logits."""
-        features = self.tail(trunk_features)
-        return nn.functional.conv2d(features, self.head.weight[:, :, None, None], self.head.bias)
+        return score_places(self.head, self.tail(trunk_features))
 
     def dense(self) -> "WordTeacher":
         """A copy whose tail has its stride replaced by dilation: the same function, read at every stride-16 place."""
