@@ -1,0 +1,39 @@
+"""What a method says about one phrase: the only thing an evaluation sees of it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from grounding.boxes import Values
+
+Key = tuple[str, int, int]  # image id, sentence from 0, phrase from 0 among all marked phrases of the sentence
+Map = npt.NDArray[np.float32]  # (h, w), at least 0, spread over the whole picture
+
+
+def _no_boxes() -> Values:
+    return np.zeros((0, 4))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """One phrase's result, in px of the original photograph (the size in its XML file).
+
+    Attributes:
+        boxes: (N, 4) float64, best first, half-open.
+        scores: (N,) float64, or None where the order is all there is.
+        point: (x, y); None stands for the centre of the best box, and for no point where there is no box.
+        map: the phrase map; None where the method has no maps, all zero where it found no evidence.
+        point_map: the map whose maximum the point is, where that is another one.
+        status: `localized`, or why not.
+        proposal_iou: the best IoU that any proposal of the method reaches, with any box and with the merged box, where
+            it considered more boxes than it gives.
+    """
+
+    boxes: Values = field(default_factory=_no_boxes)
+    scores: Values | None = None
+    point: tuple[float, float] | None = None
+    map: Map | None = None
+    point_map: Map | None = None
+    status: str = "localized"
+    proposal_iou: tuple[float, float] | None = None
