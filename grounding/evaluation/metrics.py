@@ -30,8 +30,8 @@ def measure(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]
     A phrase without a prediction is a miss. What no prediction offers (maps) is NaN for every phrase.
 
     Returns:
-        Columns of (P,) float64: the best IoU among the first 1, 5, 10 and all boxes, the point on or near a box, the map
-        mass inside; the chain's point stands at the chain's first phrase and is NaN at the others.
+        Columns of (P,) float64: the best IoU among the first 1, 5, 10 and all boxes, the point on or near a box, the
+        map mass inside; the chain's point stands at the chain's first phrase and is NaN at the others.
     """
     has_maps = any(prediction.map is not None for prediction in predictions.values())
     rows: defaultdict[str, list[float]] = defaultdict(list)
