@@ -8,7 +8,15 @@ from pathlib import Path
 
 from grounding.errors import GroundingError
 
-_OURS = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.sha256")
+_LOCALIZED = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.json")
+_EVALUATED = ("predictions.jsonl", "predictions.parquet", "metrics.json", "report.html")
+_COMPARED = ("comparison.json", "comparison.html")
+
+
+def foreign_names(folder: Path) -> list[str]:
+    """What lies in a folder and was not written by a command of this package."""
+    ours = (*_LOCALIZED, *_EVALUATED, *_COMPARED)
+    return sorted(path.name for path in folder.iterdir() if not any(path.match(pattern) for pattern in ours))
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
@@ -21,11 +29,9 @@ def check_output(folder: Path, overwrite: bool) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise GroundingError(f"output {folder} is a file: expected a folder to write to")
-        present = sorted(folder.iterdir()) if folder.is_dir() else []
-        foreign = [path.name for path in present if not any(path.match(pattern) for pattern in _OURS)]
-        if foreign:
+        if folder.is_dir() and (foreign := foreign_names(folder)):
             raise GroundingError(f"output folder {folder} holds other things, such as {foreign[0]}: choose another")
-        if present and not overwrite:
+        if folder.is_dir() and any(folder.iterdir()) and not overwrite:
             raise GroundingError(f"output folder {folder} has results already: choose another or add --overwrite")
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):

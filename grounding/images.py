@@ -14,7 +14,7 @@ from grounding.errors import GroundingError
 RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
-def read_image(source: str | Path | BinaryIO) -> RgbImage:
+def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbImage:
     """Read a picture file.
 
     EXIF orientation is applied, transparency is laid over white, 16 bits become 8, and grey, palette and CMYK pictures
@@ -22,6 +22,7 @@ def read_image(source: str | Path | BinaryIO) -> RgbImage:
 
     Args:
         source: a path, or an open binary file.
+        name: what an error calls it; by default the path, or standard input.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -29,7 +30,7 @@ def read_image(source: str | Path | BinaryIO) -> RgbImage:
     Raises:
         GroundingError: the file is missing, empty, truncated, no picture, or suspiciously large.
     """
-    name = str(source) if isinstance(source, str | Path) else "standard input"
+    name = name or (str(source) if isinstance(source, str | Path) else "standard input")
     try:
         content = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
     except (OSError, ValueError) as error:

@@ -1,12 +1,13 @@
 """`python -m grounding.localize`: a caption and a picture in, a region for every phrase out."""
 
 import argparse
+import dataclasses
 import io
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -212,20 +213,24 @@ def _localize_manifest(options: argparse.Namespace) -> int:
 
     from grounding.manifest import fingerprint, ground_rows, read_manifest
     from grounding.results import to_json
-    from grounding.resumable import resumable_lines
+    from grounding.resumable import ResumableLines, resumable_lines
 
     rows = read_manifest(options.manifest)
     start = options.manifest.parent
     localizer = _load(options)
-    lines: AbstractContextManager[tuple[Callable[[str], None], list[str]]]
-    if options.output is None:
-        lines = nullcontext((_print_line, []))
-    else:
-        mark = fingerprint(
-            rows, start.resolve(), localizer.classifier.fingerprint(), options.top_k, options.device, localizer.config
-        )
-        lines = resumable_lines(options.output, mark, options.overwrite)
-    with lines as (write, done):
+    lines: AbstractContextManager[ResumableLines | None] = nullcontext()
+    if options.output is not None:
+        settings = {
+            "manifest": fingerprint(rows),
+            "folder": str(start.resolve()),
+            "classifier": localizer.classifier.fingerprint(),
+            "top_k": options.top_k,
+            "device": options.device,
+            "config": dataclasses.asdict(localizer.config),
+        }
+        lines = resumable_lines(options.output, settings, options.overwrite)
+    with lines as file:
+        write, done = (file.write, file.done) if file else (_print_line, [])
         failed = sum("error" in json.loads(line) for line in done)
         results = ground_rows(localizer, rows[len(done) :], start, options.top_k)
         for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):

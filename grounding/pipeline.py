@@ -74,7 +74,12 @@ class Localizer:
 
 
 class Scene:
-    """One encoded picture: the recorded forward pass and the candidate boxes. Never changes."""
+    """One encoded picture: the recorded forward pass and the candidate boxes. Never changes.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        proposals: (N, 4) float32 candidate boxes in px, the same for every phrase.
+    """
 
     def __init__(self, localizer: Localizer, image: RgbImage) -> None:
         self.localizer, self.image = localizer, image
@@ -88,7 +93,7 @@ class Scene:
 
         self._tape: Tape = record(forward, classifier.preprocessing(image).to(localizer.device))
         self._probabilities = classifier.probabilities(logits[0])[0].cpu()
-        self._proposals: Boxes = propose(image, localizer.config.regions)
+        self.proposals: Boxes = propose(image, localizer.config.regions)
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
         """The most probable tags of the picture, best first, with their probabilities."""
@@ -157,8 +162,8 @@ class Scene:
         side = maps.resolution
         fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
         grids = normalize(smooth(fine, maps.box_smoothing * side))
-        wide = smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior)
-        scores = score_boxes(grids.numpy(), self._proposals, height, width, regions.gamma)  # (P, N)
+        wide = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
+        scores = score_boxes(grids.numpy(), self.proposals, height, width, regions.gamma)  # (P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
             known, filled = any(match.tag for match in words), bool(grids[row].any())
@@ -166,7 +171,7 @@ class Scene:
             if filled:
                 x, y = peak(wide[row])
                 point = (x * width / side, y * height / side)
-                best = best_boxes(scores[row], self._proposals, top_k, regions.nms_iou)
+                best = best_boxes(scores[row], self.proposals, top_k, regions.nms_iou)
             status: Status = "localized"
             if not known:
                 status = "out-of-vocabulary"
@@ -174,10 +179,9 @@ class Scene:
                 status = "empty-map"
             elif not len(best):
                 status = "no-proposals"
-            chosen = tuple(Region(*map(float, (*self._proposals[index], scores[row, index]))) for index in best)
-            located.append(
-                GroundedPhrase(phrase, status, words, point, chosen, grids[row].numpy(), (height, width), time_s=0.0)
-            )
+            chosen = tuple(Region(*map(float, (*self.proposals[index], scores[row, index]))) for index in best)
+            arrays = grids[row].numpy(), wide[row].numpy()
+            located.append(GroundedPhrase(phrase, status, words, point, chosen, *arrays, (height, width), time_s=0.0))
         return located
 
     def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:

@@ -42,10 +42,11 @@ class GroundedPhrase:
         status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
             guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
         words: each content word, the tag it stands for, and why.
-        point: (x, y) in pixels of the maximum of the map once it is smoothed more widely and multiplied with a centre
-            prior (`maps.point_smoothing`, `maps.centre_prior`), or None for an empty map.
+        point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.
         regions: best first.
         grid_map: (h, w) float32 phrase map over the whole picture at working resolution, sums to 1 or all zero.
+        point_map: (h, w) float32, the phrase map smoothed more widely and multiplied with a centre prior
+            (`maps.point_smoothing`, `maps.centre_prior`), sums to 1 or all zero.
         image_size: (H, W) of the picture.
         time_s: the time that the caption took, divided by the number of its phrases.
     """
@@ -56,6 +57,7 @@ class GroundedPhrase:
     point: tuple[float, float] | None
     regions: tuple[Region, ...]
     grid_map: npt.NDArray[np.float32] = field(repr=False)
+    point_map: npt.NDArray[np.float32] = field(repr=False)
     image_size: tuple[int, int]
     time_s: float
 

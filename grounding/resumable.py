@@ -1,27 +1,61 @@
 """A file of result lines that an interrupted run can go on with."""
 
 import contextlib
+import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from grounding.errors import GroundingError
-from grounding.folders import check_output, move_into_place
+from grounding.folders import check_output, foreign_names, move_into_place
 
-_LINES, _MARK = "results.jsonl", "settings.sha256"
+_LINES, _SETTINGS = "results.jsonl", "settings.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ResumableLines:
+    """An open file of result lines.
+
+    Attributes:
+        folder: where the run is until it is finished.
+        done: the whole lines that an interrupted run left.
+    """
+
+    folder: Path
+    done: list[str]
+    _file: TextIOWrapper
+
+    def write(self, line: str) -> None:
+        """Append one line at once.
+
+        Raises:
+            GroundingError: the disk is full.
+        """
+        try:
+            self._file.write(line + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise GroundingError(f"{self.folder} cannot be written: {error.strerror}") from error
+
+    def read(self) -> list[str]:
+        """Every line so far."""
+        return (self.folder / _LINES).read_text(encoding="utf-8").splitlines()
 
 
 @contextlib.contextmanager
-def resumable_lines(folder: Path, mark: str, overwrite: bool) -> Iterator[tuple[Callable[[str], None], list[str]]]:
+def resumable_lines(
+    folder: Path, settings: Mapping[str, Any], overwrite: bool, keep: bool = True
+) -> Iterator[ResumableLines]:
     """Append lines to `FOLDER.partial/results.jsonl`; the folder takes its name when the block ends well.
 
     Args:
-        mark: names the run. A partial folder with the same mark is continued, one with another is refused.
+        settings: plain values that name the run. A partial folder with equal ones is continued, another is refused.
         overwrite: replace results in `folder` and a partial folder of another run.
-
-    Yields:
-        A function that writes one line at once, and the lines that an interrupted run left.
+        keep: whether the lines stay in the finished folder.
 
     Raises:
         GroundingError: as `check_output`; a partial folder that is another run's, or being written; a full disk.
@@ -30,42 +64,57 @@ def resumable_lines(folder: Path, mark: str, overwrite: bool) -> Iterator[tuple[
     check_output(folder, overwrite)
     partial = folder.with_name(folder.name + ".partial")
     try:
-        _claim(partial, mark, overwrite)
+        _claim(partial, settings, overwrite)
         with (partial / _LINES).open("a+", encoding="utf-8", newline="") as file:
             _lock(file.fileno(), partial)
             file.seek(0)
             *whole, _ = file.read().split("\n")  # what follows the last line break was cut short
             file.seek(0)
             file.truncate(sum(len(line.encode()) + 1 for line in whole))
-
-            def write(line: str) -> None:
-                try:
-                    file.write(line + "\n")
-                    file.flush()
-                except OSError as error:
-                    raise GroundingError(f"{partial} cannot be written: {error.strerror}") from error
-
-            yield write, whole
+            yield ResumableLines(partial, whole, file)
         move_into_place(partial, folder)
-        (folder / _MARK).unlink()
+        for name in (_SETTINGS,) if keep else (_SETTINGS, _LINES):
+            (folder / name).unlink()
     except OSError as error:
         raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
     except KeyboardInterrupt:
-        sys.stderr.write(f"finished rows are in {partial / _LINES}: run the same command again to continue\n")
+        sys.stderr.write(f"what is finished is in {partial / _LINES}: run the same command again to continue\n")
         raise
 
 
-def _claim(partial: Path, mark: str, overwrite: bool) -> None:
+def difference(settings: Mapping[str, Any], others: Mapping[str, Any], where: str = "") -> str | None:
+    """The first key, in order, whose value differs, such as `config.regions.gamma (0.3, was 0.35)`, or None."""
+    for key in sorted({*settings, *others}):
+        one, other = settings.get(key), others.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            if inner := difference(one, other, f"{where}{key}."):
+                return inner
+        elif one != other:
+            return f"{where}{key} ({one}, was {other})"
+    return None
+
+
+def _claim(partial: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
     """Make the partial folder this run's."""
-    settings = partial / _MARK
-    if partial.exists() and not (settings.is_file() and settings.read_text(encoding="utf-8") == mark):
-        if not partial.is_dir() or {path.name for path in partial.iterdir()} - {_LINES, _MARK}:
+    wanted, path = json.loads(json.dumps(settings)), partial / _SETTINGS
+    if partial.exists():
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # ended before it had said what it is
+            found = {}
+        changed = difference(wanted, found) if isinstance(found, dict) else str(path)
+        if not partial.is_dir() or foreign_names(partial):
             raise GroundingError(f"{partial} is in the way and not ours to remove: choose another output folder")
-        if not overwrite:
-            raise GroundingError(f"{partial} is from another, interrupted run: remove it or add --overwrite")
-        shutil.rmtree(partial)
+        if changed:
+            lines = partial / _LINES
+            if lines.is_file() and lines.stat().st_size and not overwrite:
+                raise GroundingError(
+                    f"{partial} is from another, interrupted run, with another {changed}: "
+                    "remove it, choose another output or add --overwrite"
+                )
+            shutil.rmtree(partial)
     partial.mkdir(exist_ok=True)
-    settings.write_text(mark, encoding="utf-8")
+    path.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
 
 
 def _lock(descriptor: int, partial: Path) -> None:

@@ -199,10 +199,10 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
     from grounding.errors import GroundingError
     from grounding.resumable import resumable_lines
 
-    with resumable_lines(tmp_path / "out", "mark", False) as (write, done):
-        assert done == []
-        write("one")
-        with pytest.raises(GroundingError, match="another run"), resumable_lines(tmp_path / "out", "mark", False):
+    with resumable_lines(tmp_path / "out", {"gamma": 1}, False) as lines:
+        assert lines.done == []
+        lines.write("one")
+        with pytest.raises(GroundingError, match="another run"), resumable_lines(tmp_path / "out", {"gamma": 1}, False):
             pass
     assert (tmp_path / "out" / "results.jsonl").read_text() == "one\n"
 
@@ -299,7 +299,7 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
     with partial.open("a") as file:
         file.write('{"cut sho')
     status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")
-    assert (status, "another, interrupted run" in err) == (2, True)
+    assert (status, "another, interrupted run, with another top_k (3, was 5)" in err) == (2, True)
     status, _, err = run("--manifest", "m.jsonl", "--output", "out")
     assert (status, "1 of 5 rows failed" in err) == (1, True)  # the one that failed before the interruption counts
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]

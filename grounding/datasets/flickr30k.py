@@ -8,7 +8,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -197,7 +197,7 @@ class Flickr30kEntities:
         return width, height, {chain: np.array(group, np.float64) for chain, group in boxes.items()}, frozenset(scene)
 
 
-def fingerprint(images: list[EntityImage]) -> str:
+def fingerprint(images: Sequence[EntityImage]) -> str:
     """SHA-256 of everything an evaluation takes from these annotations."""
     digest = hashlib.sha256()
     for image in images:
