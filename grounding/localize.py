@@ -2,16 +2,15 @@
 
 import argparse
 import dataclasses
-import io
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from grounding.commands import Parser, exit_status
 from grounding.errors import GroundingError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ line; 130 interrupted (a manifest with --output continues where it stopped when 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options, without importing anything heavy."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m grounding.localize",
         description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
         epilog=EPILOG,
@@ -66,32 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see --help)\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = build_parser().parse_args(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    try:
-        status = _localize_manifest(options) if options.manifest else _localize_one(options)
-        sys.stdout.flush()
-        return status
-    except GroundingError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    except OSError as error:  # the files we write have errors of their own: this is standard output
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered cannot be written either
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            return 0
-        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _localize_manifest(options) if options.manifest else _localize_one(options))
 
 
 def _load(options: argparse.Namespace) -> "Localizer":

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grounding.commands import Parser, exit_status
 from grounding.config import TrainConfig, load
 from grounding.errors import GroundingError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m grounding.train",
         description="Train a tag classifier from captions: a teacher learns the words and teaches them to a network "
         "of random weights. Run the same command again to continue after an interruption.",
@@ -22,14 +23,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("config", type=Path, help="a YAML file, for example configs/embedded.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example student.epochs=3")
     options = parser.parse_args(arguments)
+    return exit_status(
+        lambda: _train(options), "interrupted: run the same command again to continue from the last epoch"
+    )
+
+
+def _train(options: argparse.Namespace) -> int:
     try:
         classifier = train(load(TrainConfig, options.config, options.overrides))
-    except (GroundingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: run the same command again to continue from the last epoch", file=sys.stderr)
-        return 130
+    except OSError as error:
+        raise GroundingError(str(error)) from error
     print(f"classifier written to {classifier}")
     return 0
 

@@ -1,0 +1,40 @@
+"""What the command lines share: how bad input, an interruption and a closed standard output end them."""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from grounding.errors import GroundingError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the options in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"error: {message} (see --help)\n")
+
+
+def exit_status(command: Callable[[], int], interrupted: str = "interrupted") -> int:
+    """What a command returns; 2 after one line for bad input, 130 when it is interrupted."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except GroundingError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        return 130
+    except OSError as error:  # the files we write have errors of their own: this is standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered cannot be written either
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            return 0
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 2

@@ -1,0 +1,91 @@
+"""How fast and how large is an evaluation? Photographs a second, peak memory over the run, and ready-made predictions.
+
+    python scripts/bench_evaluate.py --images ../shared/data/flickr-val-00000.tar \\
+        --annotations ../shared/data/flickr30k_entities_trainval.zip
+
+Prints JSON. The first run's time is of the whole command, loading included; its peak resident memory is read when 50
+photographs are done and at the end. The second scores ten random boxes for each phrase of the whole split.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from grounding.datasets.flickr30k import Flickr30kEntities
+from grounding.evaluation.metrics import counted
+from grounding.evaluation.prediction import Prediction
+from grounding.evaluation.records import prediction_to_json
+
+EARLY = 50
+
+
+def peak_mib(process: int) -> float:
+    """The peak resident memory of a process so far (Linux)."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+
+def run(arguments: list[str], lines: Path) -> dict[str, float]:
+    """Time a command and watch its memory."""
+    measured: dict[str, float] = {}
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "grounding.evaluate", "flickr30k", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ended = threading.Event()
+    threading.Thread(target=lambda: (process.wait(), ended.set())).start()
+    while not ended.wait(0.02):
+        try:
+            measured["peak_mib"] = peak_mib(process.pid)
+            if lines.is_file() and lines.read_bytes().count(b"\n") >= EARLY:
+                measured.setdefault(f"peak_after_{EARLY}_mib", measured["peak_mib"])
+        except (OSError, StopIteration):  # it has just ended
+            pass
+    if process.returncode:
+        raise SystemExit(f"the evaluation ended with status {process.returncode}")
+    return measured | {"seconds": time.perf_counter() - start}
+
+
+def main() -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--split", default="val")
+    options = parser.parse_args()
+    data = ["--annotations", str(options.annotations), "--split", options.split]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        lines = folder / "localizer.partial" / "results.jsonl"
+        localizer = run([*data, "--images", options.images, "--output", str(folder / "localizer")], lines)
+        metrics = json.loads((folder / "localizer" / "metrics.json").read_text(encoding="utf-8"))
+        localizer["photographs"] = metrics["dataset"]["images_evaluated"]
+        localizer["photographs_a_second"] = localizer["photographs"] / localizer["seconds"]
+
+        generator, ready = np.random.default_rng(0), folder / "ready.jsonl"
+        with ready.open("w", encoding="utf-8") as file:
+            phrases = counted(list(Flickr30kEntities(options.annotations).read(options.split)))
+            for image, phrase in phrases:
+                corners = generator.uniform(0, [image.width, image.height], (10, 2, 2))
+                boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+                prediction = Prediction(boxes, generator.random(10))
+                record = prediction_to_json((image.id, phrase.sentence, phrase.index), prediction)
+                file.write(json.dumps(record) + "\n")
+        given = run([*data, "--predictions", str(ready), "--output", str(folder / "given")], lines)
+        given["phrases"] = len(phrases)
+    print(json.dumps({"cores": os.cpu_count(), "localizer": localizer, "predictions": given}, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

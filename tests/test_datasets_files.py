@@ -1,0 +1,181 @@
+"""Named files and photographs, in folders, zips and tars, whole and broken."""
+
+import io
+import tarfile
+import zipfile
+
+import pytest
+
+from grounding.datasets.files import Files, Photographs
+from grounding.errors import GroundingError
+
+
+def zipped(path, *names, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name in names:
+            archive.writestr(name, content(name))
+    return path
+
+
+def tarred(path, *names, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(content(name))
+            archive.addfile(member, io.BytesIO(content(name)))
+    return path
+
+
+def content(name):
+    """What a file of this name holds: its name without folders, repeated to more than one tar block."""
+    return name.rpartition("/")[2].encode() * 300
+
+
+def written(folder, *names):
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content(name))
+    return folder
+
+
+def refused(call, *arguments):
+    """The one line with which a call is refused."""
+    with pytest.raises(GroundingError) as error:
+        call(*arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda folder: written(folder / "d", "a.txt", "deep/er/b.txt"),
+        lambda folder: zipped(folder / "flat.zip", "a.txt", "deep/er/b.txt"),
+        lambda folder: zipped(folder / "packed.zip", "a.txt", "deep/er/b.txt", compression=zipfile.ZIP_DEFLATED),
+        lambda folder: zipped(folder / "wrapped.zip", "top/a.txt", "top/deep/er/b.txt"),
+        lambda folder: zipped(folder / "listed.zip", "top/", "top/a.txt", "top/deep/", "top/deep/er/b.txt"),
+        lambda folder: zipped(folder / "mac.zip", "top/a.txt", "top/deep/er/b.txt", "__MACOSX/top/._a.txt"),
+    ],
+    ids=["folder", "zip", "compressed zip", "zip that wraps", "zip that lists folders", "zip made on a Mac"],
+)
+def test_files_are_found_below_the_root(place, tmp_path):
+    files = Files(place(tmp_path))
+    assert "a.txt" in files
+    assert "deep/er/b.txt" in files
+    assert "top/a.txt" not in files
+    assert "deep" not in files
+    assert (files.read("a.txt"), files.read("deep/er/b.txt")) == (content("a.txt"), content("b.txt"))
+    assert files.any_below("deep")
+    assert files.any_below("deep/er")
+    assert not files.any_below("dee")
+    assert not files.any_below("top")
+    assert "has no c.txt: is the copy whole?" in refused(files.read, "c.txt")
+
+
+def test_a_zip_of_one_data_folder_is_not_taken_for_a_wrapper(tmp_path):
+    assert "Sentences/1.txt" in Files(zipped(tmp_path / "s.zip", "Sentences/1.txt", "Sentences/2.txt"))
+    assert "Annotations/1.xml" in Files(zipped(tmp_path / "a.zip", "Annotations/1.xml"))
+
+
+def test_zips_named_in_also_lie_in_the_folder_and_files_go_before_them(tmp_path):
+    folder = written(tmp_path / "clone", "a.txt")
+    zipped(folder / "more.zip", "packed/b.txt", "packed/c.txt")
+    with zipfile.ZipFile(folder / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "another")
+    assert "b.txt" not in Files(folder)
+    files = Files(folder, also=("more.zip", "other.zip", "absent.zip"))
+    assert (files.read("a.txt"), files.read("c.txt")) == (content("a.txt"), content("c.txt"))
+
+
+def test_places_that_hold_no_files_are_named(tmp_path):
+    assert "nowhere does not exist: expected a folder or a zip" in refused(Files, tmp_path / "nowhere")
+    text = tmp_path / "a.txt"
+    text.write_text("not a zip")
+    assert f"{text} cannot be read as a zip" in refused(Files, text)
+    cut = zipped(tmp_path / "cut.zip", "a.txt", "b.txt")
+    cut.write_bytes(cut.read_bytes()[:-30])
+    assert f"{cut} cannot be read as a zip" in refused(Files, cut)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def test_a_damaged_zip_member_is_named(compression, tmp_path):
+    path = zipped(tmp_path / "a.zip", "x.txt", "1.jpg", compression=compression)
+    whole = path.read_bytes()
+    for name, read in (("x.txt", lambda: Files(path).read("x.txt")), ("1.jpg", lambda: Photographs([path]).read("1"))):
+        start = whole.index(name.encode()) + len(name)
+        path.write_bytes(whole[:start] + bytes(byte ^ 0xFF for byte in whole[start : start + 9]) + whole[start + 9 :])
+        message = refused(read)
+        assert "cannot be read" in message
+        assert str(path) in message
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda folder: written(folder / "d", "1.jpg", "deep/2.jpg", "deep/notes.txt"),
+        lambda folder: zipped(
+            folder / "z.zip", "1.jpg", "deep/2.jpg", "notes.txt", "__MACOSX/._1.jpg", "__MACOSX/1.jpg"
+        ),
+        lambda folder: tarred(folder / "t.tar", "1.jpg", "1.json", "deep/2.jpg"),
+    ],
+    ids=["folder", "zip", "tar"],
+)
+def test_photographs_are_found_by_id(place, tmp_path):
+    photographs = Photographs([place(tmp_path)])
+    assert len(photographs) == 2
+    assert [image in photographs for image in ("1", "2", "3", "notes", "1.jpg")] == [True, True, False, False, False]
+    assert photographs.read("2") == content("2.jpg")
+    assert photographs.read("1") == content("1.jpg")
+
+
+def test_photographs_of_several_places_are_one_collection(tmp_path):
+    first, second = tarred(tmp_path / "a.tar", "1.jpg", "2.jpg"), tarred(tmp_path / "b.tar", "3.jpg")
+    photographs = Photographs([first, second, zipped(tmp_path / "c.zip", "4.jpg"), written(tmp_path / "d", "5.jpg")])
+    assert len(photographs) == 5
+    assert {name: photographs.read(name) for name in "54321"} == {name: content(f"{name}.jpg") for name in "12345"}
+    assert len(Photographs([])) == 0
+
+
+def test_a_photograph_twice_is_refused(tmp_path):
+    first, second = tarred(tmp_path / "a.tar", "1.jpg", "2.jpg"), zipped(tmp_path / "b.zip", "sub/2.jpg")
+    assert f"image 2 is in {first} and in {second}: expected it once" in refused(Photographs, [first, second])
+    assert "image 1 is in " in refused(Photographs, [written(tmp_path / "d", "x/1.jpg", "y/1.jpg")])
+    assert f"image 1 is in {first} and in {first}: " in refused(Photographs, [first, first])
+
+
+def test_a_tar_cut_off_within_a_photograph_is_refused(tmp_path):
+    path = tarred(tmp_path / "a.tar", "1.jpg", "2.jpg")  # each 512 bytes of header and 1,500 padded to 1,536
+    whole = path.read_bytes()
+    for size in (300, 512, 512 + 700, 2048 + 512, 2048 + 512 + 700):
+        path.write_bytes(whole[:size])
+        assert f"images {path} cannot be read" in refused(Photographs, [path]), size
+
+
+def test_other_files_are_refused(tmp_path):
+    packed = tarred(tmp_path / "a.tar.gz", "1.jpg", mode="w:gz")
+    assert "expected a folder, a zip or an uncompressed tar" in refused(Photographs, [packed])
+    text = tmp_path / "notes.txt"
+    text.write_text("neither zip nor tar " * 100)
+    assert f"images {text} cannot be read" in refused(Photographs, [text])
+    text.write_text("")
+    assert f"{text} " in refused(Photographs, [text])
+    assert "nowhere do not exist: expected a folder, a zip or a tar" in refused(Photographs, [tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize("make", [written, zipped, tarred])
+def test_a_place_without_photographs_is_refused(make, tmp_path):
+    place = make(tmp_path / "place", "1.txt", "2.json")
+    assert f"{place} holds no photograph: expected <id>.jpg" in refused(Photographs, [place])
+    others = tarred(tmp_path / "others.tar", "1.jpg")
+    assert f"{place} holds no photograph: expected <id>.jpg" in refused(Photographs, [others, place])
+
+
+def test_a_photograph_that_vanished_is_named(tmp_path):
+    folder = written(tmp_path / "d", "1.jpg")
+    photographs = Photographs([folder])
+    (folder / "1.jpg").unlink()
+    message = refused(photographs.read, "1")
+    assert "image 1 in" in message
+    assert "cannot be read" in message
