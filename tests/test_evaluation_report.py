@@ -305,8 +305,10 @@ def test_unusual_runs_have_a_page(run, images, name, words):
 def rows_of_gallery(html, title):
     part = html[html.index(f"<h3>{title}</h3>") :]
     part = part[: part.find("<h3>", 5)] if "<h3>" in part[5:] else part[: part.index("<h2")]
-    labels = re.findall(r'aria-label="Photograph (\S+) with the true boxes of “thing(\d)”.*?IoU ([\d.]+)', part)
-    return [(image, int(phrase), float(overlap)) for image, phrase, overlap in labels]
+    labels = re.findall(
+        r'aria-label="Photograph (\S+) with the true boxes of “thing(\d)”; IoU ([\d.]+), .*?(hit|miss)"', part
+    )
+    return [(image, int(phrase), float(overlap), hit) for image, phrase, overlap, hit in labels]
 
 
 def test_the_galleries_show_the_best_the_typical_and_the_worst(run, html):
@@ -326,7 +328,7 @@ def test_the_galleries_show_the_best_the_typical_and_the_worst(run, html):
         expected, seen, kinds = [], set(), Counter()
         for one in order:
             if one[3] not in seen and kinds[one[5]] < 3 and len(expected) < 12:
-                expected.append((one[3], one[4], round(one[0], 2)))
+                expected.append((one[3], one[4], round(one[0], 2), "hit" if one[0] >= 0.5 else "miss"))
                 seen.add(one[3])
                 kinds[one[5]] += 1
         assert rows_of_gallery(html, title) == expected
@@ -418,7 +420,12 @@ def test_statuses_add_up(run, page):
 def test_a_card_draws_boxes_in_the_frame_of_the_annotations_over_the_stretched_photograph():
     images = [entity_image(7, [("people", [[10, 20, 60, 80], [100, 20, 150, 90]])])]
     found = Prediction(np.array([[12.0, 20.0, 152.0, 90.0]]), np.array([1.5]), (30.0, 40.0))
-    page = Page(render_report(make_run(images, {("im7", 0, 0): found}), photograph))
+    asked = []
+    show = lambda image: asked.append(image) or photograph(image)  # noqa: E731
+    page = Page(render_report(make_run(images, {("im7", 0, 0): replace(found, map=np.eye(4, dtype=np.float32))}), show))
+    assert asked == ["im7"]
+    maps = [attributes for attributes in page.all("image") if "png" in attributes["href"]]
+    assert [(one["width"], one["height"], one["preserveaspectratio"]) for one in maps] == [("200", "100", "none")] * 3
     cards = [attributes for attributes in page.all("svg", "photo") if "aria-label" in attributes]
     assert {card["viewbox"] for card in cards} == {"0 0 200 100"}
     assert cards[0]["aria-label"].endswith("of “thing0”; IoU 0.97, score 1.50, point on target, hit")

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from grounding.config import LocalizerConfig, load
+from grounding.evaluate import build_parser
 from grounding.images import sample_scene
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,15 @@ COMMANDS = sorted(
         for kind, text in FENCES
         if kind == "bash"
         for command in re.findall(r"python -m grounding\.localize[^\n&|#]*", text)
+    }
+)
+
+
+EVALUATIONS = sorted(
+    {
+        command
+        for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
+        for command in re.findall(r"python -m grounding\.evaluate ((?:[^\n`|]|\\\n)+)", path.read_text())
     }
 )
 
@@ -39,6 +49,7 @@ def test_the_readme_begins_with_the_two_commands():
     assert 'python -m grounding.localize --caption "a man in a red hat"' in first
     assert "scripts/check.py" in second
     assert len(COMMANDS) >= 2
+    assert len(EVALUATIONS) >= 5
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -47,6 +58,12 @@ def test_readme_commands(command, photograph):
     done = subprocess.run([sys.executable, *arguments], cwd=photograph, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
+
+
+@pytest.mark.parametrize("command", EVALUATIONS)
+def test_documented_evaluations_have_these_options(command):
+    if "…" not in command:
+        assert build_parser().parse_args(shlex.split(command)).command in ("flickr30k", "compare", "convert")
 
 
 def test_readme_python(photograph, monkeypatch):
@@ -89,6 +106,9 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/tagging/embedded/config.json",
         "grounding/text/chunker.json.gz",
         "grounding/text/vectors.npz",
+        "grounding/evaluation/blind_boxes.json",
+        "grounding/evaluation/published.yaml",
+        "grounding/evaluation/templates/report.html.jinja",
         "grounding/py.typed",
     ):
         assert wanted in names
