@@ -127,7 +127,7 @@ def _score_given(
     from grounding.evaluation.exchange import Loaded, read_predictions
     from grounding.evaluation.metrics import measure
     from grounding.evaluation.run_folder import write_run
-    from grounding.evaluation.scoring import score
+    from grounding.evaluation.scoring import Run, score
     from grounding.folders import check_output, whole_folder
 
     if options.output:
@@ -144,7 +144,7 @@ def _score_given(
     metrics = score(selection, options.name or name, settings, loaded.predictions, columns, options.images or ())
     if options.output:
         with whole_folder(options.output, options.overwrite) as folder:
-            write_run(folder, metrics, selection.images, loaded.predictions, columns, _reader(photographs))
+            write_run(folder, Run(metrics, selection.images, loaded.predictions, columns or {}), _reader(photographs))
     _print_metrics(metrics, options.output)
     return 0
 
@@ -161,7 +161,7 @@ def _score_localizer(options: argparse.Namespace, selection: "Selection", photog
     from grounding.evaluation.metrics import measure
     from grounding.evaluation.run_folder import finished, write_run
     from grounding.evaluation.runner import TOP_K, Job, collect, lines_in_order, share, world
-    from grounding.evaluation.scoring import score
+    from grounding.evaluation.scoring import Run, score
     from grounding.resumable import resumable_lines
     from grounding.tagging.sources import load_classifier
 
@@ -198,7 +198,7 @@ def _score_localizer(options: argparse.Namespace, selection: "Selection", photog
                 _note(note)
             columns = measure(selection.images, predictions)
             metrics = score(selection, options.name or classifier.name, settings, predictions, columns, options.images)
-            write_run(file.folder, metrics, selection.images, predictions, columns, _reader(photographs))
+            write_run(file.folder, Run(metrics, selection.images, predictions, columns), _reader(photographs))
     else:
         share(len(selection.images))
     _print_metrics(metrics, options.output)

@@ -15,13 +15,14 @@ import sys
 from pathlib import Path
 
 from grounding.errors import GroundingError
-from grounding.evaluation.comparison import FinishedRun, compare
+from grounding.evaluation.comparison import compare
 from grounding.evaluation.metrics import measure
 from grounding.evaluation.run_folder import read_run
+from grounding.evaluation.scoring import Run
 from grounding.evaluation.terminal import difference_table
 
 
-def exchanged(run: FinishedRun, seed: int) -> FinishedRun:
+def exchanged(run: Run, seed: int) -> Run:
     """The run with the predictions of each photograph's phrases exchanged."""
     draw, predictions = random.Random(seed), {}
     for image in run.images:
@@ -34,7 +35,7 @@ def exchanged(run: FinishedRun, seed: int) -> FinishedRun:
             found = run.predictions[image.id, other.sentence, other.index]
             predictions[image.id, phrase.sentence, phrase.index] = found
     metrics = {**run.metrics, "name": "another phrase's result"}
-    return FinishedRun("exchanged", metrics, run.images, predictions, measure(run.images, predictions))
+    return Run(metrics, run.images, predictions, measure(run.images, predictions), "exchanged")
 
 
 def main() -> int:

@@ -151,6 +151,10 @@ def test_a_tar_cut_off_within_a_photograph_is_refused(tmp_path):
     for size in (300, 512, 512 + 700, 2048 + 512, 2048 + 512 + 700):
         path.write_bytes(whole[:size])
         assert f"images {path} cannot be read" in refused(Photographs, [path]), size
+    path.write_bytes(whole[:2048])  # exactly between two photographs
+    assert f"images {path} are cut short" in refused(Photographs, [path])
+    path.write_bytes(whole[: 2048 + 100])  # within a header
+    assert f"images {path} are cut short" in refused(Photographs, [path])
 
 
 def test_other_files_are_refused(tmp_path):

@@ -17,12 +17,12 @@ from PIL import Image
 from grounding.boxes import enclosing, iou
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.evaluation import charts, galleries, sections
-from grounding.evaluation.comparison import FinishedRun, compare
+from grounding.evaluation.comparison import compare
 from grounding.evaluation.metrics import counted, measure
 from grounding.evaluation.prediction import Prediction
 from grounding.evaluation.protocol import HEADLINE, POINTING, Recall
-from grounding.evaluation.report import Run, published, render_comparison, render_report
-from grounding.evaluation.scoring import Selection, score
+from grounding.evaluation.report import published, render_comparison, render_report
+from grounding.evaluation.scoring import Run, Selection, score
 
 EMPTY = {"area", "br", "hr", "img", "input", "link", "meta"}
 SVG = ("path", "rect", "use", "image", "polygon")
@@ -534,9 +534,7 @@ def test_published_numbers_have_a_source_and_say_how_their_protocol_differs(page
 @pytest.fixture(scope="module")
 def two(run, images):
     other = make_run(images, predict(images, seed=1), name="another <run>")
-    finished = [FinishedRun(path, one.metrics, images, one.predictions, one.columns) for path, one in
-                (("runs/a", run), ("runs/b", other))]  # fmt: skip
-    return compare(*finished)
+    return compare(replace(run, path="runs/a"), replace(other, path="runs/b"))
 
 
 def test_the_comparison_shows_each_difference_and_whether_its_interval_excludes_nothing(two):
@@ -584,7 +582,7 @@ def test_the_comparison_shows_phrases_that_changed_sides_with_both_answers(two):
 
 
 def test_a_comparison_without_a_change_or_a_photograph_has_a_page(run):
-    finished = FinishedRun("runs/a", run.metrics, run.images, run.predictions, run.columns)
+    finished = replace(run, path="runs/a")
     comparison, changes = compare(finished, finished)
     comparison["differences"]["mean-iou/any-box"] = {"count": 0}
     page = assert_self_contained(render_comparison(comparison, changes, lambda _: None))

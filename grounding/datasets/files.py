@@ -1,11 +1,16 @@
 """Named files in a folder, a zip or uncompressed tars, read in place."""
 
+import io
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from grounding.errors import GroundingError
+
+_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError)  # RuntimeError: encrypted, or an unknown method
+_TAR_END = bytes(512)
 
 
 class Files:
@@ -60,7 +65,7 @@ class Files:
             raise GroundingError(f"{self.path} has no {name}: is the copy whole?")
         try:
             return place.read_bytes() if isinstance(place, Path) else place[0].read(place[1])
-        except (OSError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise GroundingError(f"{self.path}: {name} cannot be read ({error})") from error
 
 
@@ -97,6 +102,10 @@ class Photographs:
                 for member in tar:
                     if member.isfile() and member.name.endswith(".jpg"):
                         self._add(PurePosixPath(member.name).stem, path, (member.offset_data, member.size))
+            with path.open("rb") as file:
+                file.seek(-len(_TAR_END), io.SEEK_END)
+                if file.read() != _TAR_END:
+                    raise GroundingError(f"images {path} are cut short: expected a tar that ends with empty blocks")
         except (tarfile.TarError, OSError) as error:
             raise GroundingError(
                 f"images {path} cannot be read ({error}): expected a folder, a zip or an uncompressed tar"
@@ -128,5 +137,5 @@ class Photographs:
             with path.open("rb") as file:
                 file.seek(member[0])
                 return file.read(member[1])
-        except (OSError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise GroundingError(f"image {image} in {path} cannot be read ({error})") from error

@@ -119,7 +119,7 @@ class Flickr30kEntities:
         """The images of a split, in the order of its file.
 
         Raises:
-            GroundingError: as `ids`; a missing or broken file, named with its line.
+            GroundingError: as `ids`; a missing or broken file, named with its line, or with the chain of a wrong box.
         """
         unrelated = self._unrelated()
         for image in self.ids(split):
@@ -160,10 +160,10 @@ class Flickr30kEntities:
                 phrases.append(EntityPhrase(len(captions), index, text, start, start + len(text), chain, types))
                 caption, after, index = caption + text, mark.end(), index + 1
             caption += line[after:]
-            if "/EN#" in caption:
+            if broken := re.search(r"[\[\]]|/EN#", caption):
                 raise GroundingError(
                     f"{self.path}: {name}, line {number}: a mark is broken near "
-                    f"'{caption[caption.index('/EN#') :][:40]}': expected [/EN#number/type words]"
+                    f"'{caption[broken.start() :][:40]}': expected [/EN#number/type words]"
                 )
             captions.append(caption)
         return tuple(captions), tuple(phrases)
@@ -178,7 +178,9 @@ class Flickr30kEntities:
             width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
             boxes, scene = defaultdict(list), set()
             for thing in root.iterfind("object"):
-                chains = [element.text or "" for element in thing.iterfind("name")]
+                chains = [(element.text or "").strip() for element in thing.iterfind("name")]
+                if not all(chains):
+                    raise GroundingError(f"{where}: an object has an empty name: expected the number of a chain")
                 if thing.findtext("scene") == "1":
                     scene.update(chains)
                 if (corners := thing.find("bndbox")) is not None:

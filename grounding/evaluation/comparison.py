@@ -1,6 +1,6 @@
 """Two runs side by side: paired differences with intervals, and the phrases that changed sides."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -9,22 +9,12 @@ import numpy as np
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import bootstrap_interval, counted, resample
-from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.prediction import Prediction
 from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Recall
+from grounding.evaluation.scoring import Run
 
 _SEED: Final = 0
 _SIDES: Final = (Recall(1, "merged-box"), POINTING[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FinishedRun:
-    """What a run's folder says: its metrics.json and, of predictions.parquet, the rest; rows as `metrics.counted`."""
-
-    path: str
-    metrics: Mapping[str, Any]
-    images: Sequence[EntityImage]
-    predictions: Mapping[Key, Prediction]
-    columns: Columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +29,7 @@ class Changed:
     b: Prediction
 
 
-def compare(a: FinishedRun, b: FinishedRun) -> tuple[dict[str, Any], list[Changed]]:
+def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
     """b minus a on the images that both evaluated, with a 95% bootstrap interval over images for each protocol.
 
     Returns:
@@ -80,7 +70,7 @@ def compare(a: FinishedRun, b: FinishedRun) -> tuple[dict[str, Any], list[Change
     return summary, list(_changed(images, a, b, columns_a, columns_b))
 
 
-def _common(a: FinishedRun, b: FinishedRun) -> tuple[list[EntityImage], list[int], list[int]]:
+def _common(a: Run, b: Run) -> tuple[list[EntityImage], list[int], list[int]]:
     """The images of both, in a's order, and which rows of a's and b's columns are theirs."""
     others = {image.id: image for image in b.images}
     images = [image for image in a.images if image.id in others]
@@ -100,7 +90,7 @@ def _common(a: FinishedRun, b: FinishedRun) -> tuple[list[EntityImage], list[int
     return images, rows[a.path], rows[b.path]
 
 
-def _warnings(a: FinishedRun, b: FinishedRun, common: int) -> Iterator[str]:
+def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
     for run in (a, b):
         if len(run.images) != common:
             yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
@@ -110,7 +100,7 @@ def _warnings(a: FinishedRun, b: FinishedRun, common: int) -> Iterator[str]:
 
 
 def _changed(
-    images: Sequence[EntityImage], a: FinishedRun, b: FinishedRun, columns_a: Columns, columns_b: Columns
+    images: Sequence[EntityImage], a: Run, b: Run, columns_a: Columns, columns_b: Columns
 ) -> Iterator[Changed]:
     missing = Prediction(status="missing")
     for protocol in _SIDES:

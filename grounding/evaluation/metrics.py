@@ -128,7 +128,8 @@ def mean_map_point(mentions: Iterable[Prediction], width: int, height: int) -> t
     for mention in mentions:
         map_ = mention.map if mention.point_map is None else mention.point_map
         if map_ is not None and (mass := map_.sum(dtype=np.float64)) > 0:
-            total = map_ / mass if total is None else total + map_ / mass
+            share = map_.astype(np.float64) / mass
+            total = share if total is None else total + share
     if total is None:
         return None
     row, column = divmod(int(total.argmax()), total.shape[1])

@@ -1,7 +1,6 @@
 """The pages for people: one self-contained HTML file of a run, or of two runs side by side."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -11,32 +10,15 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grounding.boxes import enclosing, iou
-from grounding.datasets.flickr30k import EntityImage
 from grounding.evaluation import charts, galleries, sections
 from grounding.evaluation.comparison import Changed
 from grounding.evaluation.galleries import Album, Answer, Card, Gallery
 from grounding.evaluation.metrics import point_of
-from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.protocol import Columns
+from grounding.evaluation.prediction import Prediction
+from grounding.evaluation.scoring import Run
 from grounding.evaluation.sections import FIRST, POINT, Measured
 
 Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
-    """What a report is made of.
-
-    Attributes:
-        metrics: what metrics.json says; its `run` is None where only the baselines were measured.
-        images: the evaluated ones.
-        columns: of `metrics.measure`, rows in the order of `metrics.counted(images)`; empty for baselines only.
-    """
-
-    metrics: Mapping[str, Any]
-    images: Sequence[EntityImage]
-    predictions: Mapping[Key, Prediction]
-    columns: Columns
 
 
 def render_report(run: Run, photograph: Photograph) -> str:

@@ -1,41 +1,30 @@
 """The files of a run: metrics.json, predictions.jsonl, predictions.parquet and report.html."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
-from grounding.evaluation.comparison import FinishedRun
-from grounding.evaluation.exchange import prediction_to_json, read_parquet, write_parquet
 from grounding.evaluation.metrics import counted
-from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.protocol import Columns
-from grounding.evaluation.report import Run, render_report
-from grounding.evaluation.scoring import METRICS_VERSION
+from grounding.evaluation.parquet import read_parquet, write_parquet
+from grounding.evaluation.records import prediction_to_json
+from grounding.evaluation.report import Photograph, render_report
+from grounding.evaluation.scoring import METRICS_VERSION, Run
 from grounding.resumable import difference
 
 
-def write_run(
-    folder: Path,
-    metrics: Mapping[str, Any],
-    images: Sequence[EntityImage],
-    predictions: Mapping[Key, Prediction],
-    columns: Columns | None,
-    photograph: Callable[[str], bytes | None],
-) -> None:
-    """Write all files into an existing folder; without columns only metrics.json and the report."""
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    if columns is not None:
+def write_run(folder: Path, run: Run, photograph: Photograph) -> None:
+    """Write all files into an existing folder; for baselines only, just metrics.json and the report."""
+    (folder / "metrics.json").write_text(json.dumps(run.metrics, indent=2) + "\n", encoding="utf-8")
+    if run.columns:
         with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
-            for image, phrase in counted(images):
+            for image, phrase in counted(run.images):
                 key = image.id, phrase.sentence, phrase.index
-                if key in predictions:
-                    file.write(json.dumps(prediction_to_json(key, predictions[key])) + "\n")
-        write_parquet(folder / "predictions.parquet", images, predictions, columns)
-    report = render_report(Run(metrics, images, predictions, columns or {}), photograph)
-    (folder / "report.html").write_text(report, encoding="utf-8")
+                if key in run.predictions:
+                    file.write(json.dumps(prediction_to_json(key, run.predictions[key])) + "\n")
+        write_parquet(folder / "predictions.parquet", run.images, run.predictions, run.columns)
+    (folder / "report.html").write_text(render_report(run, photograph), encoding="utf-8")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -58,7 +47,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     return metrics
 
 
-def read_run(folder: Path) -> FinishedRun:
+def read_run(folder: Path) -> Run:
     """A finished run with its predictions.
 
     Raises:
@@ -67,7 +56,7 @@ def read_run(folder: Path) -> FinishedRun:
     metrics = read_metrics(folder)
     if metrics["run"] is None:
         raise GroundingError(f"{folder} has baselines only: expected a run with predictions")
-    return FinishedRun(str(folder), metrics, *read_parquet(folder / "predictions.parquet"))
+    return Run(metrics, *read_parquet(folder / "predictions.parquet"), str(folder))
 
 
 def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:

@@ -52,6 +52,24 @@ class Selection:
         return text + (f", {len(self.failed)} of them unreadable" if self.failed else "")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A scored run.
+
+    Attributes:
+        metrics: what metrics.json says; its `run` is None where only the baselines were measured.
+        images: the evaluated ones.
+        columns: of `metrics.measure`, rows in the order of `metrics.counted(images)`; empty for baselines only.
+        path: its folder, once it has one.
+    """
+
+    metrics: Mapping[str, Any]
+    images: Sequence[EntityImage]
+    predictions: Mapping[Key, Prediction]
+    columns: Columns
+    path: str = ""
+
+
 def select(entities: Flickr30kEntities, split: str, photographs: Photographs | None, limit: int | None) -> Selection:
     """The first `limit` images of a split, of those with a photograph where photographs are given.
 
