@@ -14,7 +14,7 @@ from grounding.evaluation.prediction import Key, Prediction
 from grounding.evaluation.records import KEYS, REQUIRED, prediction_from_json, prediction_to_json
 
 _MISSING: Final = "missing"  # the status of a phrase without a prediction
-_ROW_GROUP: Final = 1000  # rows that are in memory twice while they are written
+_ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
 _FIXED: Final = (
     *("image", "width", "height", "sentence", "caption", "phrase", "text", "start", "end", "chain", "types"),
     *("true_boxes", "status", "boxes", "scores", "point_x", "point_y", "map", "point_map", "proposal_iou"),

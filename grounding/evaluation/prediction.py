@@ -8,7 +8,7 @@ import numpy.typing as npt
 from grounding.boxes import Values
 
 Key = tuple[str, int, int]  # image id, sentence from 0, phrase from 0 among all marked phrases of the sentence
-Map = npt.NDArray[np.float32]  # (h, w), at least 0, spread over the whole picture
+Map = npt.NDArray[np.float32 | np.uint8]  # (h, w), at least 0, spread over the whole picture; uint8 from files
 
 
 def _no_boxes() -> Values:

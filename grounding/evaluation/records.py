@@ -144,7 +144,7 @@ def _map(values: Mapping[str, Any], name: str) -> Map | None:
         raise GroundingError(f"{name} is {short(value)}: expected rows of numbers of one length, or a PNG in base64")
     if not (array.min() >= 0 and array.max() <= np.finfo(np.float32).max):
         raise GroundingError(f"{name} has a value below 0, or one that is not finite: expected numbers from 0")
-    return array.astype(np.float32)
+    return array.astype(np.uint8 if isinstance(value, str) else np.float32)
 
 
 def _map_from_png(text: str, name: str) -> Map:
@@ -153,7 +153,7 @@ def _map_from_png(text: str, name: str) -> Map:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"])
-            mode, array = picture.mode, np.asarray(picture, np.float32)
+            mode, array = picture.mode, np.array(picture)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise GroundingError(f"{name} is {short(text)}, which cannot be read: {expected}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
