@@ -175,12 +175,13 @@ def _score_localizer(options: argparse.Namespace, selection: "Selection", photog
         return 0
     classifier = load_classifier(options.classifier)
     settings = {
+        "split": options.split,
         "limit": options.limit,
-        "annotations": fingerprint(selection.images),
-        "classifier": {"source": options.classifier, "fingerprint": classifier.fingerprint()},
         "config": dataclasses.asdict(config),
+        "classifier": {"source": options.classifier, "fingerprint": classifier.fingerprint()},
         "device": options.device,
         "top_k": TOP_K,
+        "annotations": fingerprint(selection.images),
     }
     metrics = finished(options.output, settings, options.overwrite)
     if metrics is None:

@@ -83,8 +83,8 @@ def resumable_lines(
 
 
 def difference(settings: Mapping[str, Any], others: Mapping[str, Any], where: str = "") -> str | None:
-    """The first key, in order, whose value differs, such as `config.regions.gamma (0.3, was 0.35)`, or None."""
-    for key in sorted({*settings, *others}):
+    """The first key whose value differs, such as `config.regions.gamma (0.3, was 0.35)`, or None."""
+    for key in dict.fromkeys([*settings, *others]):
         one, other = settings.get(key), others.get(key)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             if inner := difference(one, other, f"{where}{key}."):

@@ -49,10 +49,9 @@ def main() -> int:
                 process.wait()
                 kills += 1
             present = lines.read_bytes().count(b"\n") if lines.is_file() else 0
-            if process.returncode not in (0, -signal.SIGKILL) or (process.returncode and present < kept):
-                print(
-                    f"after {kills} kills: status {process.returncode}, {present} of {kept} finished photographs kept"
-                )
+            lost = present < kept and not output.exists()
+            if process.returncode not in (0, -signal.SIGKILL) or lost:
+                print(f"after {kills} kills: status {process.returncode}, {present} of {kept} photographs kept")
                 return 1
             kept = present
             if process.returncode == 0:

@@ -1,5 +1,6 @@
 """`python -m grounding.evaluate`: whole runs on an invented data set, interrupted, shared among processes, compared."""
 
+import hashlib
 import json
 import os
 import random
@@ -18,16 +19,17 @@ from grounding.evaluation.parquet import read_parquet
 from grounding.evaluation.protocol import HEADLINE
 
 FILES = ["metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"]
+STRETCH = (2, 3, 2, 3)  # px of the photograph for a px of the XML
 SIZES = {"1001": (200, 100), "1002": (60, 120), "1003": (100, 50), "1004": (50, 80), "1005": (120, 40)}
 
 
 @pytest.fixture(scope="module")
 def entities(tmp_path_factory):
-    """The five images, with photographs of twice the size that the XML says."""
+    """The five images, with photographs of twice the width and three times the height that the XML says."""
     folder = write_entities(tmp_path_factory.mktemp("data") / "entities")
     (folder / "photographs").mkdir()
     for image, (width, height) in SIZES.items():
-        picture = Image.new("RGB", (2 * width, 2 * height), "olive")
+        picture = Image.new("RGB", (2 * width, 3 * height), "olive")
         ImageDraw.Draw(picture).ellipse((width // 2, height // 3, width, height), fill="red")
         picture.save(folder / "photographs" / f"{image}.jpg")
     return folder
@@ -77,6 +79,9 @@ def test_a_run_says_what_it_counted_beside_the_baselines(whole, evaluate, argume
     metrics = json.loads((whole / "metrics.json").read_text())
     assert metrics["dataset"]["coverage"] == "all 5 images"
     assert metrics["dataset"]["phrases"] == 20
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(arguments[-1]).iterdir())]
+    fingerprint = hashlib.sha256("".join(digests).encode()).hexdigest()
+    assert metrics["dataset"]["photographs"] == {"paths": [arguments[-1]], "fingerprint": fingerprint}
     assert sum(metrics["statuses"].values()) == 20
     assert list(metrics["baselines"]) == [
         "centre point",
@@ -106,8 +111,9 @@ def test_boxes_and_points_are_in_px_of_the_original_photograph(whole, localizer,
             found = scene.ground(phrase.text, [phrase.text])[0]
             stored = predictions[image.id, phrase.sentence, phrase.index]
             assert stored.status == found.status
-            np.testing.assert_allclose(stored.boxes, [np.array(region.box) / 2 for region in found.regions], atol=0.006)
-            np.testing.assert_allclose(stored.point, np.array(found.point) / 2, atol=0.006)
+            boxes = [np.array(region.box) / STRETCH for region in found.regions]
+            np.testing.assert_allclose(stored.boxes, boxes, atol=0.006)
+            np.testing.assert_allclose(stored.point, np.array(found.point) / STRETCH[:2], atol=0.006)
             np.testing.assert_allclose(stored.scores, [region.score for region in found.regions], atol=1e-4)
             top = divmod(int(stored.point_map.argmax()), stored.point_map.shape[1])
             cell = np.array(stored.point)[::-1] / [image.height, image.width] * stored.point_map.shape
@@ -121,7 +127,7 @@ def test_the_upper_bound_is_over_all_proposals(whole, localizer, entities):
     images, _, columns = read_parquet(whole / "predictions.parquet")
     row = 0
     for image in images:
-        proposals = localizer.encode(read_image(entities / "photographs" / f"{image.id}.jpg")).proposals / 2
+        proposals = localizer.encode(read_image(entities / "photographs" / f"{image.id}.jpg")).proposals / STRETCH
         for phrase in image.boxed_phrases:
             boxes = image.boxes[phrase.chain]
             assert columns["best_iou_all_any"][row] == pytest.approx(iou(proposals, boxes).max(), abs=1e-5)
@@ -184,21 +190,21 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments
     assert contents(Path("out")) == contents(whole)
     assert not partial.parent.exists()
     status, _, err = evaluate(*arguments, "--output", "out", "--limit", "2")
-    assert (status, "holds a finished run with another annotations" in err) == (2, True)
+    assert (status, "holds a finished run with another limit (2, was None)" in err) == (2, True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_goes_on_and_ends_the_same(whole, arguments, tmp_path, workers):
     command = [sys.executable, "-m", "grounding.evaluate", *arguments, "--workers", str(workers), "--output", "out"]
     lines = tmp_path / "out.partial" / "results.jsonl"
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     while process.poll() is None and not (lines.is_file() and lines.stat().st_size):
         time.sleep(0.01)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     workers_of_it = [int(child) for child in children.read_text().split()] if children.exists() else []
     time.sleep(random.uniform(0, 0.2))
     process.kill()
-    process.communicate()
+    process.wait()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "out") == contents(whole)

@@ -165,10 +165,10 @@ def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = 0) ->
     summary = {}
     for protocol in (*HEADLINE, *CURVE):
         values = protocol.values(columns)
-        summary[protocol.name] = _interval(values, cluster, weights)
+        summary[protocol.name] = interval(values, cluster, weights)
         if protocol in HEADLINE:
             summary[protocol.name]["types"] = {
-                kind: _interval(values[member], cluster[member], weights) for kind, member in groups.items()
+                kind: interval(values[member], cluster[member], weights) for kind, member in groups.items()
             }
     return summary
 
@@ -184,7 +184,8 @@ def resample(clusters: int, seed: int) -> Values:
     return np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), RESAMPLES).astype(float)
 
 
-def _interval(values: Values, cluster: Any, weights: Values) -> dict[str, Any]:
+def interval(values: Values, cluster: Any, weights: Values) -> dict[str, Any]:
+    """{"value", "low", "high" (percent), "count"} of the (P,) values that are not NaN; {"count": 0} of none."""
     known = ~np.isnan(values)
     count = int(known.sum())
     if not count:

@@ -1,5 +1,6 @@
 """A localizer run over photographs: one line of predictions a photograph, in order, by one process or by several."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -123,6 +124,7 @@ def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict
     predictions: dict[Key, Prediction] = {}
     failed: dict[str, str] = {}
     resized: list[str] = []
+    digest = hashlib.sha256()
     images = []
     for line, image in zip(lines, selection.images, strict=True):
         record = json.loads(line)
@@ -130,6 +132,7 @@ def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict
             failed[image.id] = record["error"]
             continue
         images.append(image)
+        digest.update(record["sha256"].encode())
         predictions |= map(prediction_from_json, record["predictions"])
         if (record["width"], record["height"]) != (image.width, image.height):
             sizes = f"{record['width']} x {record['height']} px for {image.width} x {image.height}"
@@ -144,7 +147,8 @@ def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict
             f"{len(resized):,} of {len(images):,} photographs are not of the size in their XML file "
             f"(such as {resized[0]}): boxes and points are scaled"
         )
-    return replace(selection, images=images, failed=failed), predictions, notes
+    seen = replace(selection, images=images, failed=failed, photographs=digest.hexdigest())
+    return seen, predictions, notes
 
 
 def world() -> tuple[int, int]:
@@ -181,11 +185,27 @@ def lines_in_order(job: Job, images: Sequence[EntityImage], workers: int) -> Ite
 _predictor: Predictor  # of a worker process
 
 
+@contextlib.contextmanager
+def _interrupts_waiting() -> Iterator[None]:
+    """Ctrl-C waits for the end of the block; processes that start in it never get one: their parent ends them."""
+    arrived: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    if posix := hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit this, but no handler
+    try:
+        yield
+    finally:
+        if posix:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, handler)
+    if arrived:
+        raise KeyboardInterrupt
+
+
 def _start_worker(job: Job, threads: int) -> None:
     import torch
 
     global _predictor
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _predictor = Predictor(job)
@@ -207,7 +227,9 @@ def _worker_lines(job: Job, images: Sequence[EntityImage], workers: int) -> Iter
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _start_worker, (job, threads))
     try:
-        yield from pool.map(_work, images)
+        with _interrupts_waiting():
+            lines = pool.map(_work, images)
+        yield from lines
     except BrokenProcessPool as error:
         raise GroundingError(
             "a worker process ended without a word (out of memory?): run the same command again with fewer --workers"

@@ -30,6 +30,7 @@ class Selection:
         in_split: how many images the split has.
         missing: ids without a photograph at hand.
         failed: ids whose photograph cannot be read, and why.
+        photographs: SHA-256 of all photographs that were looked at, or None.
     """
 
     split: str
@@ -37,6 +38,7 @@ class Selection:
     images: Sequence[EntityImage]
     missing: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    photographs: str | None = None
 
     @property
     def coverage(self) -> str:
@@ -121,7 +123,7 @@ def score(
             "phrases": len(phrases),
             "chains": sum(len({phrase.chain for phrase in image.boxed_phrases}) for image in images),
             "types": {kind: sum(kind in phrase.types for phrase in phrases) for kind in TYPES},
-            "photographs": {"paths": [str(path) for path in photographs]},
+            "photographs": {"paths": [str(path) for path in photographs], "fingerprint": selection.photographs},
             "unrelated_captions": sum(len(image.unrelated) for image in images),
             "fingerprint": fingerprint(images),
         },

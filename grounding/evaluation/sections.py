@@ -9,7 +9,7 @@ from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage
 from grounding.evaluation import charts
 from grounding.evaluation.charts import Series, Summary
-from grounding.evaluation.metrics import bootstrap_interval, counted, resample, shares
+from grounding.evaluation.metrics import counted, interval, resample, shares
 from grounding.evaluation.prediction import Key, Prediction
 from grounding.evaluation.protocol import HEADLINE, POINTING, TARGETS, TOP, Columns, Protocol, Recall, Target
 
@@ -57,12 +57,7 @@ class Measured:
 
     def summary(self, protocol: Protocol, rows: Rows) -> Summary:
         """The number of some rows, with its interval."""
-        values, cluster = self.values(protocol)[rows], self._cluster[rows]
-        known = ~np.isnan(values)
-        if not known.any():
-            return _NOTHING
-        low, high = bootstrap_interval(values[known], cluster[known], self._weights)
-        return {"value": 100 * float(values[known].mean()), "low": low, "high": high, "count": int(known.sum())}
+        return interval(self.values(protocol)[rows], self._cluster[rows], self._weights)
 
 
 def _first_score(prediction: Prediction) -> float:
