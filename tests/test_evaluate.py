@@ -15,8 +15,11 @@ import pytest
 from entities_fixture import write_entities
 from PIL import Image, ImageDraw
 
+from grounding.evaluation.comparison import compare
+from grounding.evaluation.metrics import summarize
 from grounding.evaluation.parquet import read_parquet
 from grounding.evaluation.protocol import HEADLINE
+from grounding.evaluation.run_folder import read_run
 
 FILES = ["metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"]
 STRETCH = (2, 3, 2, 3)  # px of the photograph for a px of the XML
@@ -90,6 +93,8 @@ def test_a_run_says_what_it_counted_beside_the_baselines(whole, evaluate, argume
         "blind boxes",
         "centre Gaussian",
     ]
+    images, _, columns = read_parquet(whole / "predictions.parquet")
+    assert metrics["run"] == summarize(images, columns, metrics["bootstrap"]["seed"])
     for protocol in HEADLINE:
         assert metrics["protocols"][protocol.name] == protocol.description
         assert metrics["run"][protocol.name]["count"] > 0
@@ -294,6 +299,10 @@ def test_a_comparison_by_hand(whole, evaluate, arguments, tmp_path):
     }
     assert pointing["low"] <= 75 <= pointing["high"]
     assert "chain" not in "".join(summary["differences"])  # neither has maps
+    changed = compare(read_run(Path("runs/wrong")), read_run(Path("runs/right")))[1]
+    assert [one.gained for one in changed if one.protocol == "pointing/phrase"] == [True] * 15
+    assert not any(len(one.a.boxes) for one in changed)
+    assert all(len(one.b.boxes) for one in changed)
     assert "+75.0" in out
     assert "comparison.html" in out
     assert "Two men" in Path("runs/wrong-vs-right/comparison.html").read_text()

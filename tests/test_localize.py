@@ -400,3 +400,12 @@ def test_the_tour(localizer, tmp_path):
     assert result.overlay().size == (512, 512)
     with pytest.raises(KeyError, match="a red hat"):
         result["a blue hat"]
+
+
+def test_the_point_is_the_maximum_of_the_point_map(scene):
+    height, width = scene.image.shape[:2]
+    for found in scene.ground("a man in a red hat"):
+        assert found.point_map.sum() == pytest.approx(1, abs=1e-5)
+        row, column = divmod(int(found.point_map.argmax()), found.point_map.shape[1])
+        side = len(found.point_map)
+        assert found.point == pytest.approx(((column + 0.5) * width / side, (row + 0.5) * height / side))
