@@ -24,7 +24,8 @@ def exit_status(command: Callable[[], int], interrupted: str = "interrupted") ->
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
         status = command()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None where it was closed from the start
+            sys.stdout.flush()
         return status
     except GroundingError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -32,7 +33,10 @@ def exit_status(command: Callable[[], int], interrupted: str = "interrupted") ->
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
-    except OSError as error:  # the files we write have errors of their own: this is standard output
+    except OSError as error:
+        if error.filename is not None:
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 2
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered cannot be written either
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             return 0

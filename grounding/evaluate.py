@@ -10,8 +10,6 @@ from grounding.commands import Parser, exit_status
 from grounding.errors import GroundingError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
     from grounding.evaluation.scoring import Selection
@@ -45,13 +43,18 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="+",
         metavar="PATH",
-        help="photographs: a folder, a zip, or tars; those missing are counted",
+        help="photographs: a folder, a zip, or uncompressed tars; only these are scored, the missing counted",
     )
     what = score.add_mutually_exclusive_group()
     what.add_argument("--predictions", type=Path, metavar="FILE", help="score these (.jsonl or .parquet) instead")
     what.add_argument("--baselines-only", action="store_true", help="only the trivial baselines; needs no photograph")
-    score.add_argument("--output", type=Path, metavar="DIR", help="folder for metrics, predictions and report.html")
-    score.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    score.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for metrics, predictions and report.html; needed with --images, where a run can go on",
+    )
+    score.add_argument("--overwrite", action="store_true", help="replace what --output holds; an equal run goes on")
     score.add_argument("--limit", type=int, metavar="N", help="only the first N images of those present")
     score.add_argument("--strict", action="store_true", help="refuse when a photograph is missing or unreadable")
     score.add_argument("--allow-missing", action="store_true", help="count phrases without a prediction as misses")
@@ -101,6 +104,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
     from grounding.evaluation.scoring import select
+    from grounding.evaluation.terminal import metrics_table
 
     entities = Flickr30kEntities(options.annotations)
     photographs = Photographs(options.images) if options.images else None
@@ -111,8 +115,15 @@ def _flickr30k(options: argparse.Namespace) -> int:
             f"{selection.missing[0]}.jpg: --strict needs them all"
         )
     if photographs is None or options.predictions or options.baselines_only:
-        return _score_given(options, entities, selection, photographs)
-    return _score_localizer(options, selection, photographs)
+        metrics = _score_given(options, entities, selection, photographs)
+    else:
+        metrics = _score_localizer(options, selection)
+    if metrics is None:  # a rank above 0 of torchrun
+        return 0
+    print(metrics_table(metrics), end="")
+    if options.output:
+        print(f"metrics, predictions and report: {options.output / 'report.html'}")
+    return 1 if metrics["dataset"]["failed"] else 0
 
 
 def _score_given(
@@ -120,18 +131,21 @@ def _score_given(
     entities: "Flickr30kEntities",
     selection: "Selection",
     photographs: "Photographs | None",
-) -> int:
+) -> dict[str, Any] | None:
     """Predictions from a file, or none at all."""
     import hashlib
 
     from grounding.evaluation.exchange import Loaded, read_predictions
     from grounding.evaluation.metrics import measure
+    from grounding.evaluation.processes import world
     from grounding.evaluation.run_folder import write_run
     from grounding.evaluation.scoring import Run, score
-    from grounding.folders import check_output, whole_folder
+    from grounding.folders import EVALUATED, check_output, whole_folder
 
+    if world()[0] > 0:
+        return None
     if options.output:
-        check_output(options.output, options.overwrite)
+        check_output(options.output, options.overwrite, EVALUATED, _inputs(options))
     settings: dict[str, Any] = {"limit": options.limit, "predictions": None}
     loaded, columns, name = Loaded({}, ()), None, "baselines"
     if options.predictions:
@@ -143,67 +157,36 @@ def _score_given(
         _note(note)
     metrics = score(selection, options.name or name, settings, loaded.predictions, columns, options.images or ())
     if options.output:
-        with whole_folder(options.output, options.overwrite) as folder:
-            write_run(folder, Run(metrics, selection.images, loaded.predictions, columns or {}), _reader(photographs))
-    _print_metrics(metrics, options.output)
-    return 0
+        run = Run(metrics, selection.images, loaded.predictions, columns or {})
+        with whole_folder(options.output, options.overwrite, EVALUATED) as folder:
+            write_run(folder, run, photographs.get if photographs else _nothing)
+    return metrics
 
 
-def _score_localizer(options: argparse.Namespace, selection: "Selection", photographs: "Photographs") -> int:
+def _score_localizer(options: argparse.Namespace, selection: "Selection") -> dict[str, Any] | None:
     """The package's own predictions, photograph by photograph."""
-    import dataclasses
-    import json
-
-    from tqdm import tqdm
-
     from grounding.config import LocalizerConfig, load
-    from grounding.datasets.flickr30k import fingerprint
-    from grounding.evaluation.metrics import measure
-    from grounding.evaluation.run_folder import finished, write_run
-    from grounding.evaluation.runner import TOP_K, Job, collect, lines_in_order, share, world
-    from grounding.evaluation.scoring import Run, score
-    from grounding.resumable import resumable_lines
-    from grounding.tagging.sources import load_classifier
+    from grounding.evaluation.predictor import Job
+    from grounding.evaluation.runner import Order, score_localizer
 
     if options.output is None:
         raise GroundingError("no output was given: expected --output DIR, where the run can continue if interrupted")
     config = load(LocalizerConfig, options.config, options.set)
+    order = Order(
+        options.output,
+        options.name,
+        options.limit,
+        options.workers,
+        options.strict,
+        options.overwrite,
+        _inputs(options),
+    )
     job = Job(tuple(options.images), options.classifier, config, options.device)
-    if world()[0] > 0:
-        for _ in lines_in_order(job, selection.images[share(None) :], 1):
-            pass
-        return 0
-    classifier = load_classifier(options.classifier)
-    settings = {
-        "split": options.split,
-        "limit": options.limit,
-        "config": dataclasses.asdict(config),
-        "classifier": {"source": options.classifier, "fingerprint": classifier.fingerprint()},
-        "device": options.device,
-        "top_k": TOP_K,
-        "annotations": fingerprint(selection.images),
-    }
-    metrics = finished(options.output, settings, options.overwrite)
-    if metrics is None:
-        with resumable_lines(options.output, settings, options.overwrite, keep=False) as file:
-            images = selection.images[share(len(file.done)) :]
-            lines = lines_in_order(job, images, options.workers)
-            for line in tqdm(lines, total=len(selection.images), initial=len(file.done), unit=" photographs"):
-                if "error" in (record := json.loads(line)):
-                    if options.strict:
-                        raise GroundingError(record["error"])
-                    tqdm.write(f"not counted: {record['error']}", sys.stderr)
-                file.write(line)
-            selection, predictions, notes = collect(file.read(), selection)
-            for note in notes:
-                _note(note)
-            columns = measure(selection.images, predictions)
-            metrics = score(selection, options.name or classifier.name, settings, predictions, columns, options.images)
-            write_run(file.folder, Run(metrics, selection.images, predictions, columns), _reader(photographs))
-    else:
-        share(len(selection.images))
-    _print_metrics(metrics, options.output)
-    return 1 if metrics["dataset"]["failed"] else 0
+    return score_localizer(job, selection, order, _note)
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    return [path for path in (options.annotations, options.predictions, *(options.images or ())) if path]
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -214,17 +197,18 @@ def _compare(options: argparse.Namespace) -> int:
     from grounding.evaluation.report import render_comparison
     from grounding.evaluation.run_folder import read_run
     from grounding.evaluation.terminal import difference_table
-    from grounding.folders import check_output, unused_folder, whole_folder
+    from grounding.folders import COMPARED, check_output, unused_folder, whole_folder
 
-    folder = options.output or unused_folder(options.b.resolve().parent / f"{options.a.name}-vs-{options.b.name}")
-    check_output(folder, options.overwrite)
+    names = "-vs-".join(path.resolve().name for path in (options.a, options.b))
+    folder = options.output or unused_folder(options.b.resolve().parent / names)
+    check_output(folder, options.overwrite, COMPARED, (options.a, options.b))
     a, b = read_run(options.a), read_run(options.b)
-    places = options.images or [Path(place) for place in a.metrics["dataset"]["photographs"]["paths"]]
-    photographs = Photographs(places) if options.images or (places and all(p.exists() for p in places)) else None
+    known = [[Path(place) for place in run.metrics["dataset"]["photographs"]["paths"]] for run in (a, b)]
+    places = options.images or next((paths for paths in known if paths and all(p.exists() for p in paths)), None)
     summary, changed = compare(a, b)
-    with whole_folder(folder, options.overwrite) as partial:
+    with whole_folder(folder, options.overwrite, COMPARED) as partial:
         (partial / "comparison.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-        page = render_comparison(summary, changed, _reader(photographs))
+        page = render_comparison(summary, changed, Photographs(places).get if places else _nothing)
         (partial / "comparison.html").write_text(page, encoding="utf-8")
     for warning in summary["warnings"]:
         _note(warning)
@@ -238,41 +222,33 @@ def _convert(options: argparse.Namespace) -> int:
 
     from grounding.datasets.flickr30k import Flickr30kEntities
     from grounding.evaluation.convert import convert
+    from grounding.folders import whole_file
 
+    if options.output.suffix != ".jsonl":
+        raise GroundingError(f"--output {options.output} ends in '{options.output.suffix}': expected .jsonl")
+    if options.output.is_dir() or options.output.resolve() == options.results.resolve():
+        raise GroundingError(f"{options.output} is a folder or the results themselves: choose another")
     if options.output.exists() and not options.overwrite:
         raise GroundingError(f"{options.output} exists: choose another or add --overwrite")
     entities = Flickr30kEntities(options.annotations)
     images, splits = list(entities.read(options.split)), {split: entities.ids(split) for split in entities.splits}
     records, notes = convert(options.results, options.style, images, options.split, splits)
+    if not records:
+        raise GroundingError(f"{options.results} has no results: nothing to convert")
+    with whole_file(options.output) as file:
+        file.writelines(json.dumps(record) + "\n" for record in records)
     for note in notes:
         _note(note)
-    partial = options.output.with_name(options.output.name + ".partial")
-    try:
-        partial.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-        partial.replace(options.output)
-    except OSError as error:
-        raise GroundingError(f"{options.output} cannot be written: {error.strerror}") from error
     print(f"{len(records):,} predictions: {options.output}")
     return 0
 
 
-def _reader(photographs: "Photographs | None") -> "Callable[[str], bytes | None]":
-    def read(image: str) -> bytes | None:
-        return photographs.read(image) if photographs is not None and image in photographs else None
-
-    return read
+def _nothing(image: str) -> None:
+    """No photograph is at hand."""
 
 
 def _note(text: str) -> None:
     print(f"note: {text}", file=sys.stderr)
-
-
-def _print_metrics(metrics: dict[str, Any], output: Path | None) -> None:
-    from grounding.evaluation.terminal import metrics_table
-
-    print(metrics_table(metrics), end="")
-    if output:
-        print(f"metrics, predictions and report: {output / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -1,35 +1,50 @@
 """Output folders that are written whole or not at all."""
 
 import contextlib
+import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from grounding.errors import GroundingError
 
-_LOCALIZED = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.json")
-_EVALUATED = ("predictions.jsonl", "predictions.parquet", "metrics.json", "report.html")
-_COMPARED = ("comparison.json", "comparison.html")
+LOCALIZED = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.json")
+EVALUATED = (
+    "metrics.json",
+    "predictions.jsonl",
+    "predictions.parquet",
+    "report.html",
+    "results.jsonl",
+    "settings.json",
+)
+COMPARED = ("comparison.json", "comparison.html")
 
 
-def foreign_names(folder: Path) -> list[str]:
-    """What lies in a folder and was not written by a command of this package."""
-    ours = (*_LOCALIZED, *_EVALUATED, *_COMPARED)
+def foreign_names(folder: Path, ours: Sequence[str]) -> list[str]:
+    """What lies in a folder and has none of these names (`*` stands for anything)."""
     return sorted(path.name for path in folder.iterdir() if not any(path.match(pattern) for pattern in ours))
 
 
-def check_output(folder: Path, overwrite: bool) -> None:
+def check_output(folder: Path, overwrite: bool, ours: Sequence[str] = LOCALIZED, inputs: Iterable[Path] = ()) -> None:
     """Refuse early what could not be written later.
 
+    Args:
+        ours: the names of files that may be replaced.
+        inputs: files and folders that must not be.
+
     Raises:
-        GroundingError: the folder has content and `overwrite` is False, or content that is not ours to replace; or its
-            place is not writable.
+        GroundingError: the folder has content and `overwrite` is False, or content that is not ours to replace; it is
+            or holds an input; or its place is not writable.
     """
     try:
         if folder.exists() and not folder.is_dir():
             raise GroundingError(f"output {folder} is a file: expected a folder to write to")
-        if folder.is_dir() and (foreign := foreign_names(folder)):
+        for path in inputs:
+            if path.resolve().is_relative_to(folder.resolve()):
+                raise GroundingError(f"output folder {folder} holds the input {path}: choose another")
+        if folder.is_dir() and (foreign := foreign_names(folder, ours)):
             raise GroundingError(f"output folder {folder} holds other things, such as {foreign[0]}: choose another")
         if folder.is_dir() and any(folder.iterdir()) and not overwrite:
             raise GroundingError(f"output folder {folder} has results already: choose another or add --overwrite")
@@ -41,14 +56,14 @@ def check_output(folder: Path, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, overwrite: bool = False) -> Iterator[Path]:
+def whole_folder(folder: Path, overwrite: bool = False, ours: Sequence[str] = LOCALIZED) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its name when the block ends well, and vanishes when it does not.
 
     Raises:
         GroundingError: as `check_output`, or the disk is full or the place is not writable.
     """
     folder = folder.resolve()
-    check_output(folder, overwrite)
+    check_output(folder, overwrite, ours)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         partial.chmod(0o755)
@@ -69,11 +84,33 @@ def move_into_place(partial: Path, folder: Path) -> None:
     folder.rename(old / folder.name)
     try:
         partial.rename(folder)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         (old / folder.name).rename(folder)
+        old.rmdir()
         raise
+    shutil.rmtree(old)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not.
+
+    Raises:
+        GroundingError: it cannot be written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise GroundingError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise GroundingError(f"{path} cannot be written: {error.strerror}") from error
     finally:
-        shutil.rmtree(old)
+        Path(name).unlink(missing_ok=True)
 
 
 def unused_folder(folder: Path) -> Path:

@@ -21,7 +21,7 @@ import numpy as np
 
 from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.evaluation.metrics import counted
-from grounding.evaluation.prediction import Prediction
+from grounding.evaluation.prediction import Prediction, phrase_key
 from grounding.evaluation.records import prediction_to_json
 
 EARLY = 50
@@ -79,7 +79,7 @@ def main() -> int:
                 corners = generator.uniform(0, [image.width, image.height], (10, 2, 2))
                 boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
                 prediction = Prediction(boxes, generator.random(10))
-                record = prediction_to_json((image.id, phrase.sentence, phrase.index), prediction)
+                record = prediction_to_json(phrase_key(image, phrase), prediction)
                 file.write(json.dumps(record) + "\n")
         given = run([*data, "--predictions", str(ready), "--output", str(folder / "given")], lines)
         given["phrases"] = len(phrases)

@@ -23,9 +23,9 @@ from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import measure
 from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.predictor import predict
 from grounding.evaluation.protocol import POINTING, Recall
 from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.runner import predict
 from grounding.evaluation.scoring import select
 from grounding.pipeline import Localizer
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from grounding.errors import GroundingError
 from grounding.evaluation.comparison import compare
 from grounding.evaluation.metrics import measure
+from grounding.evaluation.prediction import phrase_key
 from grounding.evaluation.run_folder import read_run
 from grounding.evaluation.scoring import Run
 from grounding.evaluation.terminal import difference_table
@@ -32,8 +33,7 @@ def exchanged(run: Run, seed: int) -> Run:
                 other for other in phrases if other.text != phrase.text
             ]
             other = draw.choice(others) if others else phrase
-            found = run.predictions[image.id, other.sentence, other.index]
-            predictions[image.id, phrase.sentence, phrase.index] = found
+            predictions[phrase_key(image, phrase)] = run.predictions[phrase_key(image, other)]
     metrics = {**run.metrics, "name": "another phrase's result"}
     return Run(metrics, run.images, predictions, measure(run.images, predictions), "exchanged")
 

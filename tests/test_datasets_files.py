@@ -157,6 +157,12 @@ def test_a_tar_cut_off_within_a_photograph_is_refused(tmp_path):
     assert f"images {path} are cut short" in refused(Photographs, [path])
 
 
+def test_a_zip_with_a_damaged_directory_is_refused(tmp_path):
+    path = zipped(tmp_path / "a.zip", "1.jpg")
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03"))
+    assert f"{path} cannot be read as a zip" in refused(Photographs, [path])
+
+
 def test_other_files_are_refused(tmp_path):
     packed = tarred(tmp_path / "a.tar.gz", "1.jpg", mode="w:gz")
     assert "expected a folder, a zip or an uncompressed tar" in refused(Photographs, [packed])

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,7 +166,7 @@ def test_only_the_baselines(whole, evaluate, arguments):
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments, monkeypatch):
-    from grounding.evaluation.runner import Predictor
+    from grounding.evaluation.predictor import Predictor
 
     line, calls = Predictor.line, []
 
@@ -232,6 +233,13 @@ def test_control_c_ends_the_workers_too(arguments, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    for _ in range(100):  # none of them is left, after a moment
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("a worker lives on")
     assert "run the same command again to continue" in err
 
 
@@ -270,6 +278,110 @@ def test_missing_and_broken_photographs_are_listed_and_not_counted(entities, eva
     assert status == 2
     assert err.splitlines()[-1].startswith("error: image 1002.jpg is no picture")
     assert len(Path("strict.partial/results.jsonl").read_text().splitlines()) == 1  # what was computed is kept
+    assert evaluate(*arguments, "--output", "all")[0] == 1
+    for _ in range(2):  # the second time from metrics.json
+        status, _, err = evaluate(*arguments, "--output", "all")
+        assert (status, "not counted: image 1002.jpg is no picture" in err) == (1, True)
+    assert evaluate(*arguments, "--output", "all", "--strict")[0] == 2
+
+
+def copied(entities, tmp_path):
+    folder = tmp_path / "photographs"
+    shutil.copytree(entities / "photographs", folder)
+    return folder, ["flickr30k", "--annotations", str(entities), "--images", str(folder)]
+
+
+def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_path):
+    photographs, arguments = copied(entities, tmp_path)
+    good = {path: path.read_bytes() for path in photographs.iterdir()}
+    for path in good:
+        path.write_bytes(b"no picture")
+    status, _, err = evaluate(*arguments, "--output", "out")
+    assert (status, "none of the 5 photographs can be read" in err) == (2, True)
+    for path, content in good.items():
+        path.write_bytes(content)
+    assert evaluate(*arguments, "--output", "out")[0] == 0
+    assert Path("out/predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
+
+
+def test_other_photographs_are_not_mixed_into_a_run(entities, evaluate, tmp_path, monkeypatch):
+    from grounding.evaluation.predictor import Predictor
+
+    photographs, arguments = copied(entities, tmp_path)
+    line = Predictor.line
+
+    def interrupted(self, image):
+        if image.id == "1003":
+            raise KeyboardInterrupt
+        return line(self, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Predictor, "line", interrupted)
+        assert evaluate(*arguments, "--output", "out")[0] == 130
+    before = (photographs / "1002.jpg").read_bytes()
+    (photographs / "1002.jpg").write_bytes((photographs / "1001.jpg").read_bytes())
+    status, _, err = evaluate(*arguments, "--output", "out")
+    assert (status, "photograph 1002 has changed since the interrupted run" in err) == (2, True)
+    (photographs / "1002.jpg").write_bytes(before)
+    assert evaluate(*arguments, "--output", "out")[0] == 0
+    (photographs / "1002.jpg").write_bytes((photographs / "1001.jpg").read_bytes())
+    status, _, err = evaluate(*arguments, "--output", "out")
+    assert (status, "holds a finished run on other photographs" in err) == (2, True)
+
+
+def test_a_second_run_keeps_off_even_before_the_first_line(evaluate, arguments, tmp_path):
+    from grounding.resumable import resumable_lines
+
+    with resumable_lines(tmp_path / "out", {"limit": 1}, False) as lines:
+        for more in ([], ["--overwrite"]):
+            status, _, err = evaluate(*arguments, "--output", "out", *more)
+            assert (status, "out.partial is being written by another run" in err) == (2, True)
+        lines.write("{}")
+    assert (tmp_path / "out" / "results.jsonl").read_text() == "{}\n"
+
+
+def test_no_input_is_replaced(whole, evaluate, arguments, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    before = contents(tmp_path / "run")
+    given = ["--predictions", "run/predictions.jsonl"]
+    attempts = [
+        ([*arguments[:3], *given, "--output", "run", "--overwrite"], "holds the input run/predictions.jsonl"),
+        ([*arguments[:3], *given, "--output", ".", "--overwrite"], "holds the input run/predictions.jsonl"),
+        (["compare", "run", whole, "--output", "run", "--overwrite"], "holds the input run"),
+        (["convert", "mdetr", "r.jsonl", *arguments[1:3], "--output", "r.jsonl", "--overwrite"], "results themselves"),
+        (["convert", "mdetr", "r.json", *arguments[1:3], "--output", "r.txt"], "ends in '.txt': expected .jsonl"),
+    ]
+    for command, message in attempts:
+        status, _, err = evaluate(*command)
+        assert (status, message in err, err.count("\n")) == (2, True, 1), err
+    assert contents(tmp_path / "run") == before
+    shutil.copytree(whole, tmp_path / "other")
+    status, _, err = evaluate("compare", "run", whole, "--output", "other", "--overwrite")
+    assert (status, "other holds other things, such as metrics.json" in err) == (2, True)
+
+
+def test_markup_in_a_name_is_text(whole, evaluate, arguments):
+    status, out, _ = evaluate(*arguments[:3], "--predictions", whole / "predictions.jsonl", "--name", "[/b]m[best]")
+    assert status == 0
+    assert "[/b]m[best]" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("metrics.json", lambda text: text[:100], "metrics.json is not JSON"),
+        ("metrics.json", lambda text: '{"schema_version": 1}', "is not a metrics.json of version 1"),
+        ("metrics.json", lambda text: text.replace('"schema_version": 1', '"schema_version": 9', 1), "of version 1"),
+        ("predictions.parquet", None, "predictions.parquet cannot be read"),
+    ],
+)
+def test_damaged_runs_are_not_compared(whole, evaluate, tmp_path, name, change, message):
+    shutil.copytree(whole, tmp_path / "run")
+    path = tmp_path / "run" / name
+    path.write_text(change(path.read_text())) if change else path.write_bytes(b"PAR1 and no more")
+    status, out, err = evaluate("compare", whole, "run")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
 def test_a_comparison_by_hand(whole, evaluate, arguments, tmp_path):
@@ -286,7 +398,7 @@ def test_a_comparison_by_hand(whole, evaluate, arguments, tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
         assert evaluate(*arguments[:3], "--predictions", f"{name}.jsonl", "--output", f"runs/{name}")[0] == 0
     status, out, err = evaluate("compare", "runs/wrong", "runs/right")
-    assert (status, err) == (0, "")
+    assert (status, err.count("note:"), err.count("was not measured under pointing/chain-5%, attention")) == (0, 2, 2)
     summary = json.loads(Path("runs/wrong-vs-right/comparison.json").read_text())
     pointing = summary["differences"]["pointing/phrase"]
     assert {key: pointing[key] for key in ("a", "b", "difference", "gained", "lost", "count")} == {
@@ -383,6 +495,7 @@ def test_bad_input_is_one_line_and_status_2(evaluate, entities, tmp_path, option
         (["flickr30k", "--baselines-only", "--annotations", "none"], "none does not exist"),
         (["flickr30k", "--baselines-only", "--annotations", "."], "see https://github.com/"),
         (["compare", "none", "none"], "none/metrics.json cannot be read"),
+        (["flickr30k", "--baselines-only", "--annotations", "x" * 300], "x: File name too long"),
     ],
 )
 def test_bad_commands_are_one_line_and_status_2(evaluate, arguments, message):

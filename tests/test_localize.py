@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -409,3 +410,24 @@ def test_the_point_is_the_maximum_of_the_point_map(scene):
         row, column = divmod(int(found.point_map.argmax()), found.point_map.shape[1])
         side = len(found.point_map)
         assert found.point == pytest.approx(((column + 0.5) * width / side, (row + 0.5) * height / side))
+
+
+def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_path, monkeypatch):
+    from grounding.folders import whole_folder
+
+    folder = tmp_path / "out"
+    with whole_folder(folder) as partial:
+        (partial / "result.json").write_text("old")
+    rename, calls = Path.rename, []
+
+    def interrupted(self, target):
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder, overwrite=True) as partial:
+        (partial / "result.json").write_text("new")
+    assert (folder / "result.json").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [folder]

@@ -37,10 +37,7 @@ class Files:
             raise GroundingError(f"{path} does not exist: expected a folder or a zip")
 
     def _add_zip(self, path: Path) -> None:
-        try:
-            archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise GroundingError(f"{path} cannot be read as a zip ({error}): expected a folder or a zip") from error
+        archive = _open_zip(path)
         names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
         tops = {PurePosixPath(name).parts[0] for name in names}
         wrapped = len(tops) == 1 and all("/" in name for name in names) and not tops & {"Sentences", "Annotations"}
@@ -69,6 +66,13 @@ class Files:
             raise GroundingError(f"{self.path}: {name} cannot be read ({error})") from error
 
 
+def _open_zip(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise GroundingError(f"{path} cannot be read as a zip ({error}): is it whole?") from error
+
+
 class Photographs:
     """Photographs by id, which is a file's name without `.jpg`, in folders, zips and uncompressed (webdataset) tars.
 
@@ -85,7 +89,7 @@ class Photographs:
                 for file in path.rglob("*.jpg"):
                     self._add(file.stem, file, None)
             elif zipfile.is_zipfile(path):
-                self._zips[path] = zipfile.ZipFile(path)
+                self._zips[path] = _open_zip(path)
                 for name in self._zips[path].namelist():
                     if name.endswith(".jpg") and not name.startswith("__MACOSX/"):
                         self._add(PurePosixPath(name).stem, path, name)
@@ -121,6 +125,13 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def get(self, image: str) -> bytes | None:
+        """The bytes of the photograph's file, or None where there is none that can be read."""
+        try:
+            return self.read(image) if image in self else None
+        except GroundingError:
+            return None
 
     def read(self, image: str) -> bytes:
         """The bytes of the photograph's file.

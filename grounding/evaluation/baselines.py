@@ -11,7 +11,7 @@ from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import measure
-from grounding.evaluation.prediction import Key, Map, Prediction
+from grounding.evaluation.prediction import Key, Map, Prediction, phrase_key
 from grounding.evaluation.protocol import TARGETS, TOLERANCE_PX, TOP, iou_column, mass_column
 
 BLIND_BOXES_FILE: Final = "blind_boxes.json"
@@ -77,7 +77,7 @@ def _same_for_all(images: Sequence[EntityImage], boxes: Values, map_: Map) -> di
         size = [image.width, image.height]
         prediction = Prediction(boxes * (size * 2), point=(image.width / 2, image.height / 2), map=map_)
         for phrase in image.boxed_phrases:
-            predictions[image.id, phrase.sentence, phrase.index] = prediction
+            predictions[phrase_key(image, phrase)] = prediction
     return measure(images, predictions)
 
 

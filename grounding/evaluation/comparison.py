@@ -9,7 +9,7 @@ import numpy as np
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import bootstrap_interval, counted, resample
-from grounding.evaluation.prediction import Prediction
+from grounding.evaluation.prediction import MISSING, Prediction, phrase_key
 from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Recall
 from grounding.evaluation.scoring import Run
 
@@ -94,6 +94,9 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
     for run in (a, b):
         if len(run.images) != common:
             yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
+        absent = [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]
+        if absent:
+            yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
     versions = [run.metrics["versions"]["grounding"] for run in (a, b)]
     if versions[0] != versions[1]:
         yield f"the runs were scored by grounding {versions[0]} and {versions[1]}"
@@ -102,11 +105,10 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
 def _changed(
     images: Sequence[EntityImage], a: Run, b: Run, columns_a: Columns, columns_b: Columns
 ) -> Iterator[Changed]:
-    missing = Prediction(status="missing")
     for protocol in _SIDES:
         change = protocol.values(columns_b) - protocol.values(columns_a)
         for (image, phrase), value in zip(counted(images), change, strict=True):
             if value in (1, -1):
-                key = (image.id, phrase.sentence, phrase.index)
-                found = a.predictions.get(key, missing), b.predictions.get(key, missing)
+                key = phrase_key(image, phrase)
+                found = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
                 yield Changed(protocol.name, bool(value > 0), image, phrase, *found)

@@ -11,23 +11,11 @@ import numpy as np
 
 from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
-from grounding.evaluation.parquet import parquet_rows, read_parquet, write_parquet
-from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.records import KEYS, prediction_from_json, prediction_to_json, short
+from grounding.evaluation.parquet import parquet_rows
+from grounding.evaluation.prediction import Key, Prediction, phrase_key
+from grounding.evaluation.records import KEYS, prediction_from_json, short
 
-__all__ = [
-    "Loaded",
-    "check_split",
-    "json_lines",
-    "parse_json",
-    "phrase_name",
-    "prediction_from_json",
-    "prediction_to_json",
-    "read_parquet",
-    "read_predictions",
-    "write_parquet",
-]
-
+_NAMED_KEYS: Final = 5
 _SLACK: Final = 0.05  # of a side
 
 
@@ -87,11 +75,7 @@ def _select(
     allow_missing: bool,
 ) -> Loaded:
     """Those for the phrases with a box of these images."""
-    boxed = {
-        (image.id, phrase.sentence, phrase.index): phrase.chain in image.boxes
-        for image in images
-        for phrase in image.phrases
-    }
+    boxed = {phrase_key(image, phrase): phrase.chain in image.boxes for image in images for phrase in image.phrases}
     evaluated = {image.id for image in images}
     unknown = [key for key in predictions if key not in boxed and key[0] in evaluated]
     if unknown:
@@ -105,18 +89,27 @@ def _select(
     if missing and not allow_missing:
         raise GroundingError(
             f"{path}: {len(missing):,} of {total:,} phrases with a box have no prediction (first: "
-            f"{phrase_name(missing[0])}): add them, with empty boxes where nothing was found, or pass --allow-missing"
+            f"{phrase_name(missing[0])}; phrases count from 0 among all marked ones of their sentence): "
+            "add them, with empty boxes where nothing was found, or pass --allow-missing"
         )
     without_box = sum(not boxed.get(key, True) for key in predictions)
     elsewhere = sum(key[0] not in evaluated for key in predictions)
     notes = [
-        bool(ignored) and f"ignored keys: {', '.join(f'{name} ({n:,} times)' for name, n in ignored.most_common())}",
+        _ignored_note(ignored),
         without_box and f"{without_box:,} predictions are for phrases without a box: ignored",
         elsewhere and f"{elsewhere:,} predictions are for images of '{split}' that are not evaluated: ignored",
         _frame_note(images, selected),
         missing and f"{len(missing):,} of {total:,} phrases have no prediction: counted as misses",
     ]
     return Loaded(selected, tuple(note for note in notes if isinstance(note, str) and note))
+
+
+def _ignored_note(ignored: Counter[str]) -> str:
+    """The keys that are not of the format, the most frequent first."""
+    ordered = sorted(ignored.items(), key=lambda pair: (-pair[1], pair[0]))
+    named = [f"{name} ({count:,} times)" for name, count in ordered[:_NAMED_KEYS]]
+    more = f" and {len(ignored) - len(named):,} more" if len(ignored) > len(named) else ""
+    return f"ignored keys: {', '.join(named)}{more}" if named else ""
 
 
 def _check_shapes(
@@ -138,8 +131,12 @@ def _frame_note(images: Sequence[EntityImage], predictions: Mapping[Key, Predict
     """A doubt that the boxes are in px of the original photograph, or nothing."""
     sides = {image.id: np.array([image.width, image.height] * 2) for image in images}
     placed = [(key[0], found.boxes) for key, found in predictions.items() if len(found.boxes)]
-    if placed and max(float(boxes.max()) for _, boxes in placed) <= 1:
-        return "no box reaches beyond 1 px: are they relative? expected px of the original photograph"
+    relative = sum(float(boxes.max()) <= 1 for _, boxes in placed)
+    if 2 * relative > len(placed):
+        return (
+            f"{relative:,} of {len(placed):,} predictions have no box that reaches beyond 1 px: "
+            "are they relative? expected px of the original photograph"
+        )
     outside = sum(bool(np.abs(boxes / sides[image] - 0.5).max() > 0.5 + _SLACK) for image, boxes in placed)
     note = f"{outside:,} predictions have a box that leaves its photograph by over {_SLACK:.0%} of a side"
     return f"{note}: expected px of the original photograph" if outside else ""

@@ -8,7 +8,7 @@ import numpy as np
 
 from grounding.boxes import Boxes, Values, area, disjoint_parts, enclosing, iou
 from grounding.datasets.flickr30k import TYPES, EntityImage, EntityPhrase
-from grounding.evaluation.prediction import Key, Map, Prediction
+from grounding.evaluation.prediction import MISSING, Key, Map, Prediction, phrase_key
 from grounding.evaluation.protocol import (
     CURVE,
     HEADLINE,
@@ -21,7 +21,6 @@ from grounding.evaluation.protocol import (
 )
 
 RESAMPLES: Final = 2000
-_MISS: Final = Prediction(status="missing")
 
 
 def measure(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]) -> dict[str, Values]:
@@ -37,7 +36,7 @@ def measure(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]
     rows: defaultdict[str, list[float]] = defaultdict(list)
     for image in images:
         phrases = image.boxed_phrases
-        found = [predictions.get((image.id, phrase.sentence, phrase.index), _MISS) for phrase in phrases]
+        found = [predictions.get(phrase_key(image, phrase), MISSING) for phrase in phrases]
         known: dict[tuple[str, Prediction], dict[str, float]] = {}  # a baseline says the same of every phrase
         mentions: defaultdict[str, list[Prediction]] = defaultdict(list)
         for phrase, prediction in zip(phrases, found, strict=True):

@@ -10,10 +10,10 @@ from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import counted
-from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.prediction import MISSING, Key, Prediction, phrase_key
+from grounding.evaluation.protocol import MEASURED
 from grounding.evaluation.records import KEYS, REQUIRED, prediction_from_json, prediction_to_json
 
-_MISSING: Final = "missing"  # the status of a phrase without a prediction
 _ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
 _FIXED: Final = (
     *("image", "width", "height", "sentence", "caption", "phrase", "text", "start", "end", "chain", "types"),
@@ -55,8 +55,8 @@ def write_parquet(
 
 
 def _row(image: EntityImage, phrase: EntityPhrase, predictions: Mapping[Key, Prediction]) -> dict[str, Any]:
-    key = (image.id, phrase.sentence, phrase.index)
-    row: dict[str, Any] = {"status": _MISSING}
+    key = phrase_key(image, phrase)
+    row: dict[str, Any] = {"status": MISSING.status}
     if (prediction := predictions.get(key)) is not None:
         row = prediction_to_json(key, prediction)
         row["point_x"], row["point_y"] = row.get("point", (None, None))
@@ -76,13 +76,12 @@ def read_parquet(path: Path) -> tuple[list[EntityImage], dict[Key, Prediction], 
     Raises:
         GroundingError: the file cannot be read, or `write_parquet` did not make it.
     """
-    rows = _read(path, None, _FIXED)
+    rows = _read(path, (*_FIXED, *MEASURED), (*_FIXED, *MEASURED))
     pictures: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         pictures.setdefault(row["image"], []).append(row)
     predictions = dict(prediction_from_json(values) for _, values in _predicted(rows))
-    measured = [name for name in (rows[0] if rows else ()) if name not in _FIXED]
-    columns = {name: np.array([row[name] for row in rows], np.float64) for name in measured}
+    columns = {name: np.array([row[name] for row in rows], np.float64) for name in MEASURED}
     return [_image(group) for group in pictures.values()], predictions, columns
 
 
@@ -127,7 +126,7 @@ def _predicted(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, 
         point = [row.get("point_x"), row.get("point_y")]
         if point != [None, None]:
             values["point"] = point
-        if values.get("status") != _MISSING:
+        if values.get("status") != MISSING.status:
             yield number, values
 
 

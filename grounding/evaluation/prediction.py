@@ -1,11 +1,13 @@
 """What a method says about one phrase: the only thing an evaluation sees of it."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from grounding.boxes import Values
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 
 Key = tuple[str, int, int]  # image id, sentence from 0, phrase from 0 among all marked phrases of the sentence
 Map = npt.NDArray[np.float32 | np.uint8]  # (h, w), at least 0, spread over the whole picture; uint8 from files
@@ -37,3 +39,11 @@ class Prediction:
     point_map: Map | None = None
     status: str = "localized"
     proposal_iou: tuple[float, float] | None = None
+
+
+MISSING: Final = Prediction(status="missing")  # stands for a phrase without a prediction
+
+
+def phrase_key(image: EntityImage, phrase: EntityPhrase) -> Key:
+    """The key of a phrase's prediction."""
+    return image.id, phrase.sentence, phrase.index

@@ -167,6 +167,11 @@ POINTING: Final = (
         "its chain; no filter (the tolerance of EB and TorchRay on VOC and COCO)",
     ),
 )
+MEASURED: Final = (  # every column that `metrics.measure` gives
+    *(iou_column(k, target) for target in TARGETS for k in (*TOP, None)),
+    *(mass_column(target) for target in TARGETS),
+    *("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged", "merged_share", "first_share"),
+)
 HEADLINE: Final[tuple[Protocol, ...]] = (
     *POINTING,
     *(Recall(k, target) for target in TARGETS for k in (*TOP, None)),

@@ -11,9 +11,10 @@ from PIL import Image
 
 from grounding.boxes import Values
 from grounding.errors import GroundingError
-from grounding.evaluation.prediction import Key, Map, Prediction
+from grounding.evaluation.prediction import MISSING, Key, Map, Prediction
 
 REQUIRED: Final = ("image", "sentence", "phrase", "boxes")
+_FARTHEST_PX: Final = 1e6
 KEYS: Final = (*REQUIRED, "scores", "point", "map", "point_map", "status", "proposal_iou")
 
 
@@ -56,7 +57,7 @@ def prediction_from_json(values: Mapping[str, Any]) -> tuple[Key, Prediction]:
     status = values.get("status")
     if status is None:
         status = "localized" if len(boxes) or point is not None else "no-proposals"
-    if not isinstance(status, str) or not status:
+    if not isinstance(status, str) or status in ("", MISSING.status):
         raise GroundingError(f"status is {short(status)}: expected a word such as localized or no-proposals")
     maps = _map(values, "map"), _map(values, "point_map")
     return (image_id(values["image"]), sentence, phrase), Prediction(boxes, scores, point, *maps, status, reached)
@@ -128,10 +129,12 @@ def box_array(value: Any) -> Values:
         raise GroundingError(f"boxes[{bad}] is {short(value[bad])}: expected four numbers, x0 y0 x1 y1")
     if array is None or not value:
         return np.zeros((0, 4))
-    wrong = ~np.isfinite(array).all(1) | (array[:, 2:] < array[:, :2]).any(1)
+    wrong = ~(np.abs(array) <= _FARTHEST_PX).all(1) | (array[:, 2:] < array[:, :2]).any(1)
     if wrong.any():
         bad = int(wrong.argmax())
-        raise GroundingError(f"boxes[{bad}] is {value[bad]}: expected finite x0 y0 x1 y1 with x0 <= x1 and y0 <= y1")
+        raise GroundingError(
+            f"boxes[{bad}] is {value[bad]}: expected finite px, x0 y0 x1 y1 with x0 <= x1 and y0 <= y1"
+        )
     return array
 
 

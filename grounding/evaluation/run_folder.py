@@ -8,10 +8,13 @@ from typing import Any
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import counted
 from grounding.evaluation.parquet import read_parquet, write_parquet
+from grounding.evaluation.prediction import phrase_key
 from grounding.evaluation.records import prediction_to_json
 from grounding.evaluation.report import Photograph, render_report
 from grounding.evaluation.scoring import METRICS_VERSION, Run
 from grounding.resumable import difference
+
+_KEYS = {"name", "dataset", "statuses", "run", "baselines", "settings", "versions"}
 
 
 def write_run(folder: Path, run: Run, photograph: Photograph) -> None:
@@ -20,7 +23,7 @@ def write_run(folder: Path, run: Run, photograph: Photograph) -> None:
     if run.columns:
         with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
             for image, phrase in counted(run.images):
-                key = image.id, phrase.sentence, phrase.index
+                key = phrase_key(image, phrase)
                 if key in run.predictions:
                     file.write(json.dumps(prediction_to_json(key, run.predictions[key])) + "\n")
         write_parquet(folder / "predictions.parquet", run.images, run.predictions, run.columns)
@@ -42,7 +45,12 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise GroundingError(f"{path} is not JSON ({error}): expected the --output of a finished run") from error
-    if not isinstance(metrics, dict) or metrics.get("schema_version") != METRICS_VERSION:
+    if (
+        not isinstance(metrics, dict)
+        or metrics.get("schema_version") != METRICS_VERSION
+        or _KEYS - metrics.keys()
+        or "photographs" not in metrics["dataset"]
+    ):
         raise GroundingError(f"{path} is not a metrics.json of version {METRICS_VERSION}: run the evaluation again")
     return metrics
 

@@ -1,138 +1,158 @@
-"""A localizer run over photographs: one line of predictions a photograph, in order, by one process or by several."""
+"""A localizer scored on a data set, photograph by photograph, so that an interruption costs one photograph at most."""
 
-import contextlib
+import dataclasses
 import hashlib
-import io
 import json
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-from PIL import Image
+from tqdm import tqdm
 
-from grounding.boxes import Boxes, enclosing, iou
-from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, fingerprint
 from grounding.errors import GroundingError
-from grounding.evaluation.prediction import Key, Map, Prediction
-from grounding.evaluation.records import prediction_from_json, prediction_to_json
-from grounding.evaluation.scoring import Selection
-
-if TYPE_CHECKING:
-    from grounding.pipeline import Scene
-    from grounding.results import GroundedPhrase
-
-_STORED_MAP_SIDE = 32  # cells; maps are smooth on this scale
-TOP_K = 10
+from grounding.evaluation.metrics import measure
+from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.predictor import TOP_K, Job
+from grounding.evaluation.processes import from_rank_0, lines_in_order, world
+from grounding.evaluation.records import prediction_from_json
+from grounding.evaluation.run_folder import finished, write_run
+from grounding.evaluation.scoring import Run, Selection, score, versions
+from grounding.folders import EVALUATED
+from grounding.resumable import resumable_lines
+from grounding.tagging.sources import load_classifier
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """Everything a process needs to predict."""
+class Order:
+    """How a run is to be done.
 
-    photographs: tuple[Path, ...]
-    classifier: str
-    config: LocalizerConfig
-    device: str
+    Attributes:
+        name: what the method is called; by default as its classifier.
+        limit: of the selection, for the record.
+        strict: refuse unreadable photographs.
+        inputs: what the output must not replace.
+    """
 
-
-class Predictor:
-    """A localizer and the photographs it looks at."""
-
-    def __init__(self, job: Job) -> None:
-        from grounding.pipeline import Localizer
-
-        self.photographs = Photographs(job.photographs)
-        self.localizer: Localizer = Localizer.from_pretrained(job.classifier, job.config, job.device)
-
-    def line(self, image: EntityImage) -> str:
-        """JSON: the predictions for every phrase with a box; or, for a photograph that cannot be read, the error."""
-        from grounding.images import read_image
-
-        record: dict[str, Any] = {"image": image.id}
-        try:
-            content = self.photographs.read(image.id)
-            scene = self.localizer.encode(read_image(io.BytesIO(content), f"{image.id}.jpg"))
-        except GroundingError as error:
-            return json.dumps(record | {"error": str(error)})
-        height, width = scene.image.shape[:2]
-        record |= {"sha256": hashlib.sha256(content).hexdigest(), "width": width, "height": height}
-        return json.dumps(record | {"predictions": predict(scene, image)})
+    output: Path
+    name: str | None = None
+    limit: int | None = None
+    workers: int = 1
+    strict: bool = False
+    overwrite: bool = False
+    inputs: Sequence[Path] = ()
 
 
-def predict(scene: "Scene", image: EntityImage) -> list[dict[str, Any]]:
-    """The prediction of every phrase with a box, as JSON values, in px of the original photograph."""
-    phrases = image.boxed_phrases
-    texts = list(dict.fromkeys(phrase.text for phrase in phrases))  # a text is found the same in every caption
-    if not texts:
-        return []
-    found = dict(zip(texts, scene.ground(", ".join(texts), texts, TOP_K), strict=True))
-    height, width = scene.image.shape[:2]
-    scale = np.array([image.width / width, image.height / height] * 2)
-    reached = _reached(scene.proposals * scale, image)
-    return [_record(image, phrase, found[phrase.text], scale, reached[phrase.chain]) for phrase in phrases]
+def score_localizer(job: Job, selection: Selection, order: Order, note: Callable[[str], None]) -> dict[str, Any] | None:
+    """Predict, measure and write the folder of a run; or read the metrics of the same run, finished earlier.
+
+    Args:
+        note: told what a person should know.
+
+    Returns:
+        What metrics.json says; None in a rank above 0 of torchrun.
+
+    Raises:
+        GroundingError: the output is another run's; a photograph is not the one that an earlier part of this run saw;
+            no photograph can be read, or, if strict, one cannot.
+    """
+    if world()[0] > 0:
+        wanted: tuple[str, ...] = from_rank_0(())
+        for _ in lines_in_order(job, [image for image in selection.images if image.id in wanted], 1):
+            pass
+        return None
+    photographs, classifier = Photographs(job.photographs), load_classifier(job.classifier)
+    settings = {
+        "split": selection.split,
+        "limit": order.limit,
+        "config": dataclasses.asdict(job.config),
+        "classifier": {"source": job.classifier, "fingerprint": classifier.fingerprint()},
+        "device": job.device,
+        "top_k": TOP_K,
+        "versions": versions(),
+        "annotations": fingerprint(selection.images),
+    }
+    metrics = finished(order.output, settings, order.overwrite)
+    if metrics is not None:
+        from_rank_0(())
+        _check_finished(metrics, selection, photographs, order)
+    else:
+        with resumable_lines(order.output, settings, order.overwrite, EVALUATED, order.inputs, keep=False) as file:
+            todo = _unfinished(file.done, selection.images, photographs, file.folder)
+            from_rank_0(tuple(image.id for image in todo))
+            done = len(selection.images) - len(todo)
+            lines = lines_in_order(job, todo, order.workers)
+            for line in tqdm(lines, total=len(selection.images), initial=done, unit=" photographs"):
+                if order.strict and "error" in (record := json.loads(line)):
+                    raise GroundingError(record["error"])
+                file.write(line)
+            selection, predictions, notes = collect(file.read(), selection)
+            for text in notes:
+                note(text)
+            columns = measure(selection.images, predictions)
+            name = order.name or classifier.name
+            metrics = score(selection, name, settings, predictions, columns, job.photographs)
+            write_run(file.folder, Run(metrics, selection.images, predictions, columns), photographs.get)
+    for error in metrics["dataset"]["failed"].values():
+        note(f"not counted: {error}")
+    return metrics
 
 
-def _reached(proposals: Boxes, image: EntityImage) -> dict[str, tuple[float, float]]:
-    """For each chain the best IoU of any proposal with one of its boxes, and with the box that encloses them."""
-    reached = {}
-    for chain, boxes in image.boxes.items():
-        best = iou(proposals, np.concatenate([boxes, enclosing(boxes)])).max(0, initial=0)  # (M + 1,)
-        reached[chain] = float(best[:-1].max()), float(best[-1])
-    return reached
+def _check_finished(metrics: dict[str, Any], selection: Selection, photographs: Photographs, order: Order) -> None:
+    failed = metrics["dataset"]["failed"]
+    if order.strict and failed:
+        raise GroundingError(next(iter(failed.values())))
+    digests = (digest(photographs.read(image.id)) for image in selection.images if image.id not in failed)
+    if combined(digests) != metrics["dataset"]["photographs"]["fingerprint"]:
+        raise GroundingError(
+            f"{order.output} holds a finished run on other photographs: choose another output or add --overwrite"
+        )
 
 
-def _record(
-    image: EntityImage,
-    phrase: EntityPhrase,
-    found: "GroundedPhrase",
-    scale: np.ndarray[Any, np.dtype[np.float64]],
-    reached: tuple[float, float],
-) -> dict[str, Any]:
-    prediction = Prediction(
-        boxes=np.array([region.box for region in found.regions]).reshape(-1, 4) * scale,
-        scores=np.array([region.score for region in found.regions]),
-        point=None if found.point is None else (found.point[0] * scale[0], found.point[1] * scale[1]),
-        map=_small(found.grid_map),
-        point_map=_small(found.point_map),
-        status=found.status,
-        proposal_iou=reached,
-    )
-    return prediction_to_json((image.id, phrase.sentence, phrase.index), prediction)
+def _unfinished(
+    lines: Sequence[str], images: Sequence[EntityImage], photographs: Photographs, folder: Path
+) -> list[EntityImage]:
+    """The images without a line, and those whose photograph could not be read: it may have been mended."""
+    seen = {record["image"]: record["sha256"] for record in map(json.loads, lines) if "error" not in record}
+    for image, wanted in seen.items():
+        if digest(photographs.read(image)) != wanted:
+            raise GroundingError(
+                f"photograph {image} has changed since the interrupted run in {folder}: remove that or add --overwrite"
+            )
+    return [image for image in images if image.id not in seen]
 
 
-def _small(map_: Map) -> Map:
-    side = min(_STORED_MAP_SIDE, *map_.shape)
-    return np.asarray(Image.fromarray(map_).resize((side, side), Image.Resampling.BOX))
+def digest(content: bytes) -> str:
+    """SHA-256 of a photograph's file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def combined(digests: Iterable[str]) -> str:
+    """SHA-256 of many."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict[Key, Prediction], list[str]]:
     """All predictions of finished lines, the selection without unreadable photographs, and what a person should know.
 
     Args:
-        lines: of `Predictor.line`, one for each image of the selection, in order.
+        lines: of `Predictor.line`, in any order; the last one of an image counts.
     """
     predictions: dict[Key, Prediction] = {}
     failed: dict[str, str] = {}
     resized: list[str] = []
-    digest = hashlib.sha256()
+    digests: list[str] = []
     images = []
-    for line, image in zip(lines, selection.images, strict=True):
-        record = json.loads(line)
+    records = {record["image"]: record for record in map(json.loads, lines)}
+    for image in selection.images:
+        record = records[image.id]
         if "error" in record:
             failed[image.id] = record["error"]
             continue
         images.append(image)
-        digest.update(record["sha256"].encode())
+        digests.append(record["sha256"])
         predictions |= map(prediction_from_json, record["predictions"])
         if (record["width"], record["height"]) != (image.width, image.height):
             sizes = f"{record['width']} x {record['height']} px for {image.width} x {image.height}"
@@ -147,106 +167,5 @@ def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict
             f"{len(resized):,} of {len(images):,} photographs are not of the size in their XML file "
             f"(such as {resized[0]}): boxes and points are scaled"
         )
-    seen = replace(selection, images=images, failed=failed, photographs=digest.hexdigest())
+    seen = dataclasses.replace(selection, images=images, failed=failed, photographs=combined(digests))
     return seen, predictions, notes
-
-
-def world() -> tuple[int, int]:
-    """(rank, number of processes) as torchrun says, (0, 1) without it."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def share(done: int | None) -> int:
-    """How many images are done, as rank 0 says; the other ranks pass None and are told."""
-    if world()[1] == 1:
-        return done or 0
-    from torch import distributed
-
-    if not distributed.is_initialized():
-        distributed.init_process_group("gloo")
-    told = [done]
-    distributed.broadcast_object_list(told)
-    return told[0] or 0
-
-
-def lines_in_order(job: Job, images: Sequence[EntityImage], workers: int) -> Iterator[str]:
-    """`Predictor.line` of each image, in order; by this process, by `workers` others, or shared among torchrun's ranks.
-
-    Under torchrun only rank 0 yields lines; the others work along.
-    """
-    if world()[1] > 1:
-        yield from _torchrun_lines(job, images)
-    elif workers > 1:
-        yield from _worker_lines(job, images, workers)
-    else:
-        yield from map(Predictor(job).line, images)
-
-
-_predictor: Predictor  # of a worker process
-
-
-@contextlib.contextmanager
-def _interrupts_waiting() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes that start in it never get one: their parent ends them."""
-    arrived: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
-    if posix := hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit this, but no handler
-    try:
-        yield
-    finally:
-        if posix:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        signal.signal(signal.SIGINT, handler)
-    if arrived:
-        raise KeyboardInterrupt
-
-
-def _start_worker(job: Job, threads: int) -> None:
-    import torch
-
-    global _predictor
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    _predictor = Predictor(job)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(image: EntityImage) -> str:
-    return _predictor.line(image)
-
-
-def _worker_lines(job: Job, images: Sequence[EntityImage], workers: int) -> Iterator[str]:
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (job, threads))
-    try:
-        with _interrupts_waiting():
-            lines = pool.map(_work, images)
-        yield from lines
-    except BrokenProcessPool as error:
-        raise GroundingError(
-            "a worker process ended without a word (out of memory?): run the same command again with fewer --workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _torchrun_lines(job: Job, images: Sequence[EntityImage]) -> Iterator[str]:
-    from torch import distributed
-
-    rank, size = world()
-    predictor = Predictor(job)
-    for first in range(0, len(images), size):
-        group = images[first : first + size]
-        line = predictor.line(group[rank]) if rank < len(group) else ""
-        gathered = [""] * size if rank == 0 else None
-        distributed.gather_object(line, gathered)
-        if gathered is not None:
-            yield from gathered[: len(group)]

@@ -14,7 +14,7 @@ from grounding.datasets.flickr30k import TYPES, EntityImage, Flickr30kEntities, 
 from grounding.errors import GroundingError
 from grounding.evaluation.baselines import baselines
 from grounding.evaluation.metrics import RESAMPLES, counted, summarize
-from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocol import CURVE, HEADLINE, Columns
 
 METRICS_VERSION: Final = 1
@@ -49,8 +49,8 @@ class Selection:
         if len(self.images) + len(self.failed) == present:
             text = f"{present:,} of {self.in_split:,} images present"
         else:
-            text = f"the first {len(self.images) + len(self.failed):,} of the {present:,} images present"
-            text += f", of {self.in_split:,}" if self.missing else ""
+            text = f"the first {len(self.images) + len(self.failed):,} of "
+            text += f"the {present:,} images present, of {self.in_split:,}" if self.missing else f"{present:,} images"
         return text + (f", {len(self.failed)} of them unreadable" if self.failed else "")
 
 
@@ -80,6 +80,8 @@ def select(entities: Flickr30kEntities, split: str, photographs: Photographs | N
             `Flickr30kEntities.read` refuses.
     """
     images = list(entities.read(split))
+    if not images:
+        raise GroundingError(f"split '{split}' has no images: is its list whole?")
     present = [image for image in images if photographs is None or image.id in photographs]
     if not present:
         raise GroundingError(f"none of the photographs belongs to the {len(images):,} images of split '{split}'")
@@ -105,10 +107,7 @@ def score(
     """
     images = selection.images
     phrases = [phrase for _, phrase in counted(images)]
-    statuses = Counter(
-        predictions[key].status if (key := (image.id, phrase.sentence, phrase.index)) in predictions else "missing"
-        for image, phrase in counted(images)
-    )
+    statuses = Counter(predictions.get(phrase_key(*pair), MISSING).status for pair in counted(images))
     return {
         "schema_version": METRICS_VERSION,
         "name": name,
@@ -133,6 +132,11 @@ def score(
         "baselines": {title: summarize(images, rows, _SEED) for title, rows in baselines(images).items()},
         "bootstrap": {"resamples": RESAMPLES, "seed": _SEED, "cluster": "image"},
         "settings": dict(settings),
-        "versions": {"grounding": grounding.__version__, "python": platform.python_version()}
-        | {package: version(package) for package in _PACKAGES},
+        "versions": versions(),
     }
+
+
+def versions() -> dict[str, str]:
+    """What a number may depend on."""
+    ours = {"grounding": grounding.__version__, "python": platform.python_version()}
+    return ours | {package: version(package) for package in _PACKAGES}

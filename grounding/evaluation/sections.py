@@ -10,7 +10,7 @@ from grounding.datasets.flickr30k import EntityImage
 from grounding.evaluation import charts
 from grounding.evaluation.charts import Series, Summary
 from grounding.evaluation.metrics import counted, interval, resample, shares
-from grounding.evaluation.prediction import Key, Prediction
+from grounding.evaluation.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocol import HEADLINE, POINTING, TARGETS, TOP, Columns, Protocol, Recall, Target
 
 POINT, FIRST = POINTING[0], Recall(1, "merged-box")
@@ -26,7 +26,6 @@ _HEADINGS: Final = {  # how the names of its protocols begin and end
 }
 _REACHES: Final = (*TOP, None)
 _NOTHING: Final[Summary] = {"count": 0}
-_MISSING: Final = Prediction(status="missing")
 Rows = np.ndarray[Any, np.dtype[Any]]  # (P,) bool, or indices
 
 
@@ -43,8 +42,7 @@ class Measured:
         self, images: Sequence[EntityImage], predictions: Mapping[Key, Prediction], columns: Columns, seed: int
     ) -> None:
         self.phrases, self.columns = counted(images), columns
-        keys = [(image.id, phrase.sentence, phrase.index) for image, phrase in self.phrases]
-        self.predictions = [predictions.get(key, _MISSING) for key in keys]
+        self.predictions = [predictions.get(phrase_key(*pair), MISSING) for pair in self.phrases]
         self.statuses = np.array([prediction.status for prediction in self.predictions], object)
         self.scores = np.array([_first_score(prediction) for prediction in self.predictions], np.float64)
         self.merged_share = shares(images)["merged_share"]

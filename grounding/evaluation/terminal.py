@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from grounding.datasets.flickr30k import TYPES
@@ -14,8 +15,8 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     """The run beside the baselines under every headline protocol, then the run by entity type."""
     data, run = metrics["dataset"], metrics["run"]
     title = f"{data['name']} {data['split']}, {data['coverage']}, {data['phrases']:,} phrases with a box; percent"
-    columns = ([metrics["name"]] if run else []) + list(metrics["baselines"])
-    table = Table("protocol", "phrases", *columns, title=f"{title} [95% interval over images]")
+    columns = ([escape(metrics["name"])] if run else []) + list(metrics["baselines"])
+    table = Table("protocol", "phrases", *columns, title=f"{title} \\[95% interval over images]")
     for protocol in HEADLINE:
         numbers = [group[protocol.name] for group in ([run] if run else []) + list(metrics["baselines"].values())]
         count = max(number["count"] for number in numbers)
@@ -35,7 +36,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
 
 def difference_table(comparison: Mapping[str, Any]) -> str:
     """b minus a under every headline protocol."""
-    names = [f"{side}: {comparison[side]['name']}" for side in ("a", "b")]
+    names = [f"{side}: {escape(comparison[side]['name'])}" for side in ("a", "b")]
     table = Table("protocol", "phrases", *names, "b - a [95% interval]", "gained", "lost")
     for name, row in comparison["differences"].items():
         change = f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
