@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,11 @@ def scene(localizer):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Run `python -m grounding.localize` in an empty folder; gives exit status, standard output, standard error."""
-    from grounding.localize import main
-
+def in_empty_folder(capsys, monkeypatch, tmp_path):
+    """Gives a function that runs a command line's `main`: exit status, standard output, standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments, stdin=b""):
+    def call(main, *arguments, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         capsys.readouterr()
         try:
@@ -41,3 +40,11 @@ def run(capsys, monkeypatch, tmp_path):
         return status, printed.out, printed.err
 
     return call
+
+
+@pytest.fixture
+def run(in_empty_folder):
+    """Runs `python -m grounding.localize`."""
+    from grounding.localize import main
+
+    return partial(in_empty_folder, main)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from entities_fixture import write_entities
 from PIL import Image, ImageDraw
 
+from grounding.evaluate import main
 from grounding.evaluation.comparison import compare
 from grounding.evaluation.metrics import summarize
 from grounding.evaluation.parquet import read_parquet
@@ -40,22 +42,9 @@ def entities(tmp_path_factory):
 
 
 @pytest.fixture
-def evaluate(capsys, monkeypatch, tmp_path):
-    """Run the command line in an empty folder; gives exit status, standard output, standard error."""
-    from grounding.evaluate import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        capsys.readouterr()
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as stop:  # argparse
-            status = stop.code
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
-
-    return call
+def evaluate(in_empty_folder):
+    """Runs `python -m grounding.evaluate`."""
+    return partial(in_empty_folder, main)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +55,6 @@ def arguments(entities):
 @pytest.fixture(scope="module")
 def whole(arguments, tmp_path_factory):
     """An undisturbed run."""
-    from grounding.evaluate import main
-
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert main([*arguments, "--output", str(folder)]) == 0
     return folder
