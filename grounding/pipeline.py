@@ -25,7 +25,7 @@ from grounding.tagging.sources import load_classifier
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
 
-_AT_ONCE = 32  # words or phrases: bounds the memory that a very long caption takes
+_AT_ONCE = 16  # words or phrases: bounds the memory that a very long caption takes
 
 
 class Localizer:

@@ -32,7 +32,7 @@ EVALUATIONS = sorted(
     {
         command
         for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
-        for command in re.findall(r"python -m grounding\.evaluate ((?:[^\n`|]|\\\n)+)", path.read_text())
+        for command in re.findall(r"python -m grounding\.evaluate ((?:\\\n|[^\n`|])+)", path.read_text())
     }
 )
 
