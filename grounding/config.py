@@ -32,7 +32,7 @@ class MapConfig:
     residual: Literal["split", "main"] = "split"
     resolution: int = 96
     point_smoothing: float = 1 / 16
-    box_smoothing: float = 1 / 32
+    box_smoothing: float = 1 / 48
     centre_prior: float = 0.4
 
     def __post_init__(self) -> None:
@@ -45,16 +45,27 @@ class MapConfig:
 
 @dataclass(frozen=True, slots=True)
 class RegionConfig:
-    """From a phrase map to ranked boxes."""
+    """From a phrase map to ranked boxes: by the mass inside over a power of the share of the picture that they cover.
+
+    The power is `gamma + spread_gamma * ln(1 / spread)`, where `spread` is the share of the picture that the map is
+    spread over: the more concentrated a map, the smaller its boxes. Each of `turns` is added to the power for a ranking
+    of its own; the best boxes of each are taken in turns, so that several scales are among the first.
+    """
 
     proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
     windows: int = 16
-    gamma: float = 0.35
+    gamma: float = 0.0
+    spread_gamma: float = 0.25
+    turns: tuple[float, ...] = (0.0, 0.3, -0.15)
     nms_iou: float = 0.5
 
     def __post_init__(self) -> None:
         _require("regions.windows", self.windows, 1, 48)
         _require("regions.gamma", self.gamma, 0, 10)
+        _require("regions.spread_gamma", self.spread_gamma, 0, 10)
+        _require("the number of regions.turns", len(self.turns), 1, 10)
+        for turn in self.turns:
+            _require("regions.turns", turn, -10, 10)
         _require("regions.nms_iou", self.nms_iou, 0, 1)
 
 

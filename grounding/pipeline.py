@@ -18,7 +18,7 @@ from grounding.config import LocalizerConfig
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import best_boxes, score_boxes
+from grounding.regions.scoring import best_boxes, in_turns, score_boxes, spread
 from grounding.results import GroundedPhrase, Grounding, Region, Status
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
@@ -163,7 +163,11 @@ class Scene:
         fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
         grids = normalize(smooth(fine, maps.box_smoothing * side))
         wide = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
-        scores = score_boxes(grids.numpy(), self.proposals, height, width, regions.gamma)  # (P, N)
+        powers = regions.gamma - regions.spread_gamma * np.log(spread(grids.numpy()))  # (P,)
+        turns = [
+            score_boxes(grids.numpy(), self.proposals, height, width, np.maximum(powers + turn, 0))
+            for turn in regions.turns
+        ]  # of (P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
             known, filled = any(match.tag for match in words), bool(grids[row].any())
@@ -171,7 +175,10 @@ class Scene:
             if filled:
                 x, y = peak(wide[row])
                 point = (x * width / side, y * height / side)
-                best = best_boxes(scores[row], self.proposals, top_k, regions.nms_iou)
+                ranked = [
+                    best_boxes(scores[row], self.proposals, len(self.proposals), regions.nms_iou) for scores in turns
+                ]
+                best = in_turns(ranked, self.proposals, top_k, regions.nms_iou)
             status: Status = "localized"
             if not known:
                 status = "out-of-vocabulary"
@@ -179,7 +186,10 @@ class Scene:
                 status = "empty-map"
             elif not len(best):
                 status = "no-proposals"
-            chosen = tuple(Region(*map(float, (*self.proposals[index], scores[row, index]))) for index in best)
+            scores = np.minimum.accumulate(turns[0][row, best])  # no region's is above that of the one before it
+            chosen = tuple(
+                Region(*map(float, (*self.proposals[index], score))) for index, score in zip(best, scores, strict=True)
+            )
             arrays = grids[row].numpy(), wide[row].numpy()
             located.append(GroundedPhrase(phrase, status, words, point, chosen, *arrays, (height, width), time_s=0.0))
         return located

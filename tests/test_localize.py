@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from grounding.images import sample_scene
+from grounding.regions.scoring import best_boxes, in_turns, score_boxes
 
 NUMBER = {"type": "number"}
 
@@ -401,6 +402,25 @@ def test_the_tour(localizer, tmp_path):
     assert result.overlay().size == (512, 512)
     with pytest.raises(KeyError, match="a red hat"):
         result["a blue hat"]
+
+
+def test_boxes_follow_the_spread_of_the_map_and_come_in_turns(localizer, scene):
+    config, (height, width) = localizer.config.regions, scene.image.shape[:2]
+    for found in scene.ground("a man in a red hat on grass", top_k=8):
+        cells = found.grid_map[None].astype(np.float64)
+        power = config.gamma - config.spread_gamma * np.log(cells.sum() ** 2 / (cells.size * (cells**2).sum()))
+        rankings = []
+        for turn in config.turns:
+            scores = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + turn))[0]
+            rankings.append(best_boxes(scores, scene.proposals, len(scores), config.nms_iou))
+        expected = scene.proposals[in_turns(rankings, scene.proposals, 8, config.nms_iou)]
+        np.testing.assert_array_equal([region.box for region in found.regions], expected)
+        shown = [region.score for region in found.regions]
+        assert shown == sorted(shown, reverse=True)
+        first = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + config.turns[0]))[0]
+        assert shown[0] == pytest.approx(first.max(), rel=1e-5)
+        fewer = scene.ground(found.phrase.text, [found.phrase.text], top_k=3)[0].regions
+        assert [region.box for region in fewer] == [region.box for region in found.regions[:3]]
 
 
 def test_the_point_is_the_maximum_of_the_point_map(scene):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from grounding.config import RegionConfig
 from grounding.images import sample_scene
 from grounding.regions.proposals import propose, windows
-from grounding.regions.scoring import best_boxes, box_masses, score_boxes
+from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes, spread
 
 
 def mass_by_cells(cell_map, box, height, width):
@@ -48,6 +48,61 @@ def test_gamma_moves_from_the_largest_box_to_the_densest(gamma, best):
     maps = np.array([[[3.0, 1.0], [1.0, 1.0]]], np.float32)
     boxes = np.array([[0, 0, 1, 1], [0, 0, 2, 2]], np.float32)
     assert score_boxes(maps, boxes, 2, 2, gamma)[0].argmax() == best
+
+
+def test_every_map_has_its_own_gamma():
+    maps = np.array([[[4.0, 0.0], [0.0, 0.0]]] * 2, np.float32)
+    boxes = np.array([[0, 0, 1, 1], [0, 0, 2, 2]], np.float32)
+    scores = score_boxes(maps, boxes, 2, 2, np.array([0.5, 1.0]))
+    np.testing.assert_allclose(scores, [[2, 1], [4, 1]])
+
+
+@pytest.mark.parametrize(
+    ("cells", "share"),
+    [
+        ([[0, 0], [0, 0]], 1),
+        ([[2, 2], [2, 2]], 1),
+        ([[0, 7], [0, 0]], 1 / 4),
+        ([[1, 1], [0, 0]], 1 / 2),
+        ([[3, 1, 0, 0]], 16 / 10 / 4),
+    ],
+)
+def test_spread_is_the_participation_ratio(cells, share):
+    maps = np.array([cells, np.array(cells) * 1e-6], np.float32)  # the scale of a map changes nothing
+    np.testing.assert_allclose(spread(maps), [share, share], rtol=1e-6)
+
+
+def in_turns_by_hand(rankings, boxes, top_k, nms_iou):
+    """Slow definition: go through the ranks, through the rankings at each, and keep what overlaps nothing kept."""
+    kept = []
+    for rank in range(max(map(len, rankings))):
+        for ranking in rankings:
+            if rank < len(ranking):
+                box = boxes[ranking[rank]]
+                if all(overlap(box, boxes[other]) <= nms_iou for other in kept):
+                    kept.append(int(ranking[rank]))
+    return kept[:top_k]
+
+
+def overlap(a, b):
+    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    both = np.prod(np.maximum(sides, 0))
+    return both / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - both)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 4), st.integers(1, 6))
+def test_rankings_are_taken_in_turns(seed, count, top_k):
+    generator = np.random.default_rng(seed)
+    boxes = windows(4, 4, 4)
+    rankings = [generator.permutation(len(boxes))[: generator.integers(1, 9)] for _ in range(count)]
+    expected = in_turns_by_hand(rankings, boxes, top_k, 0.45)
+    assert in_turns(rankings, boxes, top_k, 0.45).tolist() == expected
+
+
+def test_no_ranking_has_no_turn():
+    none = np.zeros(0, np.intp)
+    assert in_turns([none, none], np.zeros((0, 4), np.float32), 5, 0.5).tolist() == []
 
 
 def test_windows_are_every_box_on_the_grid():

@@ -1,5 +1,8 @@
 """Boxes scored by a map, and the best that do not repeat each other."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -36,12 +39,34 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     return np.maximum(mass, 0).astype(np.float32)
 
 
+def spread(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """The share of the picture that each map is spread over: its participation ratio `(sum m)^2 / (cells * sum m^2)`.
+
+    Args:
+        maps: (K, h, w) float32, non-negative.
+
+    Returns:
+        (K,) float64 in (0, 1]: 1 for an even map, 1 / cells for a single peak; 1 for an empty map.
+    """
+    exact = maps.astype(np.float64)
+    mass, power = exact.sum((1, 2)), (exact**2).sum((1, 2)) * maps[0].size
+    ratio: npt.NDArray[np.float64] = np.divide(mass**2, power, out=np.ones_like(mass), where=power > 0)
+    return ratio
+
+
 def score_boxes(
-    maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: int, gamma: float
+    maps: npt.NDArray[np.float32],
+    boxes: Boxes,
+    height: int,
+    width: int,
+    gamma: float | npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
     """`S_R / A_R^gamma`: the share of each map's mass in a box over the share of the picture the box covers, to gamma.
 
     Args and shapes as `box_masses`. A map without mass scores 0 everywhere.
+
+    Args:
+        gamma: one for all maps, or (K,).
 
     Returns:
         (K, N) float32, at least 0.
@@ -49,7 +74,9 @@ def score_boxes(
     total = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
     covered = np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
-    return (box_masses(shares, boxes, height, width) / covered**gamma).astype(np.float32)
+    powers = covered ** np.reshape(gamma, (-1, 1))  # (K or 1, N)
+    scores: npt.NDArray[np.float32] = (box_masses(shares, boxes, height, width) / powers).astype(np.float32)
+    return scores
 
 
 def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
@@ -65,5 +92,23 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     """
     order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
     kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
+    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
+    return best
+
+
+def in_turns(turns: Sequence[npt.NDArray[np.intp]], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
+    """The best of every ranking, then the second of every ranking and so on, less those that repeat an earlier box.
+
+    Args:
+        turns: indices into `boxes`, best first, one array a ranking.
+        boxes: (N, 4).
+        nms_iou: as `best_boxes`.
+
+    Returns:
+        (at most top_k,) indices into `boxes`.
+    """
+    mixed = [index for group in zip_longest(*(turn.tolist() for turn in turns)) for index in group if index is not None]
+    order = np.array(list(dict.fromkeys(mixed)), np.intp)
+    kept = nms(torch.from_numpy(boxes[order]), torch.arange(len(order), 0, -1, dtype=torch.float32), nms_iou)
     best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
     return best
