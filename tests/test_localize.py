@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grounding.config import LocalizerConfig, RegionConfig
 from grounding.images import sample_scene
-from grounding.regions.scoring import best_boxes, in_turns, score_boxes
+from grounding.pipeline import Localizer
+from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes
 
 NUMBER = {"type": "number"}
 
@@ -451,3 +453,11 @@ def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_pat
         (partial / "result.json").write_text("new")
     assert (folder / "result.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_no_box_is_scored_by_a_power_below_0(localizer):
+    regions = RegionConfig(spread_gamma=0.0, turns=(-1.0,))
+    found = Localizer(localizer.classifier, LocalizerConfig(regions=regions)).encode(sample_scene()).ground("a man")[0]
+    boxes = np.array([region.box for region in found.regions], np.float32)
+    masses = box_masses(found.grid_map[None], boxes, *found.image_size)[0]
+    np.testing.assert_allclose([region.score for region in found.regions], masses, rtol=1e-4)
