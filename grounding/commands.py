@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from grounding.errors import GroundingError
@@ -16,6 +17,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         self.exit(2, f"error: {message} (see --help)\n")
+
+
+def add_localizer_options(options: argparse._ActionsContainer) -> None:
+    """The options that make a localizer."""
+    options.add_argument(
+        "--classifier", default="embedded", metavar="SOURCE", help="embedded, a folder, or torchvision:NAME"
+    )
+    options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
+    options.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
+    options.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
+    )
 
 
 def exit_status(command: Callable[[], int], interrupted: str = "interrupted") -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grounding.commands import Parser, exit_status
+from grounding.commands import Parser, add_localizer_options, exit_status
 from grounding.errors import GroundingError
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--allow-missing", action="store_true", help="count phrases without a prediction as misses")
     score.add_argument("--name", help="what to call this method in tables (default: the classifier or file name)")
     score.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1); or use torchrun")
-    score.add_argument("--classifier", default="embedded", metavar="SOURCE", help="as in grounding.localize")
-    score.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
-    score.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
-    score.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for example regions.gamma=0.3")
+    add_localizer_options(score)
 
     compare = commands.add_parser("compare", help="two finished runs: paired differences, and what changed sides")
     compare.add_argument("a", type=Path, help="the --output of a run")

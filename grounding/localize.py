@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grounding.commands import Parser, exit_status
+from grounding.commands import Parser, add_localizer_options, exit_status
 from grounding.errors import GroundingError
 
 if TYPE_CHECKING:
@@ -44,15 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--manifest", type=Path, metavar="FILE", help="many pictures: .csv or .jsonl with image, caption [, phrases]"
     )
     how = parser.add_argument_group("how")
-    how.add_argument(
-        "--classifier", default="embedded", metavar="SOURCE", help="embedded, a folder, or torchvision:NAME"
-    )
+    add_localizer_options(how)
     how.add_argument("--top-k", type=int, default=5, metavar="K", help="at most K regions a phrase (default: 5)")
-    how.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
-    how.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
-    how.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
-    )
     out = parser.add_argument_group("where to")
     out.add_argument(
         "--output",

@@ -164,10 +164,8 @@ class Scene:
         grids = normalize(smooth(fine, maps.box_smoothing * side))
         wide = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         powers = regions.gamma - regions.spread_gamma * np.log(spread(grids.numpy()))  # (P,)
-        turns = [
-            score_boxes(grids.numpy(), self.proposals, height, width, np.maximum(powers + turn, 0))
-            for turn in regions.turns
-        ]  # of (P, N)
+        gammas = np.maximum(powers + np.array(regions.turns)[:, None], 0)  # (turns, P)
+        turns = score_boxes(grids.numpy(), self.proposals, height, width, gammas)  # (turns, P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
             known, filled = any(match.tag for match in words), bool(grids[row].any())

@@ -8,12 +8,11 @@ import numpy as np
 
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
-from grounding.evaluation.metrics import bootstrap_interval, counted, resample
+from grounding.evaluation.metrics import SEED, bootstrap_interval, counted, image_of_phrase, resample
 from grounding.evaluation.prediction import MISSING, Prediction, phrase_key
 from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Recall
 from grounding.evaluation.scoring import Run
 
-_SEED: Final = 0
 _SIDES: Final = (Recall(1, "merged-box"), POINTING[0])
 
 
@@ -41,8 +40,7 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
     images, rows_a, rows_b = _common(a, b)
     columns_a = {name: values[rows_a] for name, values in a.columns.items()}
     columns_b = {name: values[rows_b] for name, values in b.columns.items()}
-    cluster = np.repeat(np.arange(len(images)), [len(image.boxed_phrases) for image in images])
-    weights = resample(len(images), _SEED)
+    cluster, weights = image_of_phrase(images), resample(len(images), SEED)
     differences = {}
     for protocol in HEADLINE:
         before, after = protocol.values(columns_a), protocol.values(columns_b)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from grounding.boxes import Boxes, Values, area, disjoint_parts, enclosing, iou
 from grounding.datasets.flickr30k import TYPES, EntityImage, EntityPhrase
@@ -21,6 +22,7 @@ from grounding.evaluation.protocol import (
 )
 
 RESAMPLES: Final = 2000
+SEED: Final = 0
 
 
 def measure(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]) -> dict[str, Values]:
@@ -149,7 +151,7 @@ def counted(images: Sequence[EntityImage]) -> list[tuple[EntityImage, EntityPhra
     return [(image, phrase) for image in images for phrase in image.boxed_phrases]
 
 
-def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = 0) -> dict[str, dict[str, Any]]:
+def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = SEED) -> dict[str, dict[str, Any]]:
     """Each protocol's number, of all phrases and of each entity type, with a 95% bootstrap interval over images.
 
     A phrase with two types counts in each. The curve's protocols are given for all phrases only.
@@ -159,7 +161,7 @@ def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = 0) ->
         nothing was measured.
     """
     groups = type_members(images)
-    cluster = np.repeat(np.arange(len(images)), [len(image.boxed_phrases) for image in images])
+    cluster = image_of_phrase(images)
     weights = resample(len(images), seed)
     summary = {}
     for protocol in (*HEADLINE, *CURVE):
@@ -170,6 +172,11 @@ def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = 0) ->
                 kind: interval(values[member], cluster[member], weights) for kind, member in groups.items()
             }
     return summary
+
+
+def image_of_phrase(images: Sequence[EntityImage]) -> npt.NDArray[np.intp]:
+    """(P,) the position of each phrase's image, in the order of all rows: what a bootstrap resamples."""
+    return np.repeat(np.arange(len(images)), [len(image.boxed_phrases) for image in images])
 
 
 def type_members(images: Sequence[EntityImage]) -> dict[str, np.ndarray[Any, np.dtype[np.bool_]]]:

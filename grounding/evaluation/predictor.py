@@ -56,8 +56,13 @@ class Predictor:
         except GroundingError as error:
             return json.dumps(record | {"error": str(error)})
         height, width = scene.image.shape[:2]
-        record |= {"sha256": hashlib.sha256(content).hexdigest(), "width": width, "height": height}
+        record |= {"sha256": digest(content), "width": width, "height": height}
         return json.dumps(record | {"predictions": predict(scene, image)})
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a photograph's file."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def predict(scene: "Scene", image: EntityImage) -> list[dict[str, Any]]:

@@ -73,21 +73,16 @@ class Pointing:
 
     Attributes:
         column: which measured column says so.
-        text: when a point is right.
+        description: one sentence for people: when a point is right, and which phrases count.
         filter_column: phrases whose value here is `smallest` or more (above it, if `strict`) count.
     """
 
     name: str
     column: str
-    text: str
+    description: str
     filter_column: str | None = None
     smallest: float = 0.05
     strict: bool = False
-
-    @property
-    def description(self) -> str:
-        """One sentence for people."""
-        return self.text
 
     def values(self, columns: Columns) -> Values:
         """(P,) of 0, 1 (a probability for the random point) and NaN."""

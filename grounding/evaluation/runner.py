@@ -15,7 +15,7 @@ from grounding.datasets.flickr30k import EntityImage, fingerprint
 from grounding.errors import GroundingError
 from grounding.evaluation.metrics import measure
 from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.predictor import TOP_K, Job
+from grounding.evaluation.predictor import TOP_K, Job, digest
 from grounding.evaluation.processes import from_rank_0, lines_in_order, world
 from grounding.evaluation.records import prediction_from_json
 from grounding.evaluation.run_folder import finished, write_run
@@ -122,11 +122,6 @@ def _unfinished(
                 f"photograph {image} has changed since the interrupted run in {folder}: remove that or add --overwrite"
             )
     return [image for image in images if image.id not in seen]
-
-
-def digest(content: bytes) -> str:
-    """SHA-256 of a photograph's file."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def combined(digests: Iterable[str]) -> str:

@@ -13,12 +13,11 @@ from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import TYPES, EntityImage, Flickr30kEntities, fingerprint
 from grounding.errors import GroundingError
 from grounding.evaluation.baselines import baselines
-from grounding.evaluation.metrics import RESAMPLES, counted, summarize
+from grounding.evaluation.metrics import RESAMPLES, SEED, counted, summarize
 from grounding.evaluation.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocol import CURVE, HEADLINE, Columns
 
 METRICS_VERSION: Final = 1
-_SEED: Final = 0
 _PACKAGES: Final = ("numpy", "pillow", "torch", "torchvision")
 
 
@@ -128,9 +127,9 @@ def score(
         },
         "statuses": {} if columns is None else dict(statuses.most_common()),
         "protocols": {protocol.name: protocol.description for protocol in (*HEADLINE, *CURVE)},
-        "run": None if columns is None else summarize(images, columns, _SEED),
-        "baselines": {title: summarize(images, rows, _SEED) for title, rows in baselines(images).items()},
-        "bootstrap": {"resamples": RESAMPLES, "seed": _SEED, "cluster": "image"},
+        "run": None if columns is None else summarize(images, columns, SEED),
+        "baselines": {title: summarize(images, rows, SEED) for title, rows in baselines(images).items()},
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "cluster": "image"},
         "settings": dict(settings),
         "versions": versions(),
     }

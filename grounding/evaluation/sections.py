@@ -9,7 +9,7 @@ from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage
 from grounding.evaluation import charts
 from grounding.evaluation.charts import Series, Summary
-from grounding.evaluation.metrics import counted, interval, resample, shares
+from grounding.evaluation.metrics import counted, image_of_phrase, interval, resample, shares
 from grounding.evaluation.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocol import HEADLINE, POINTING, TARGETS, TOP, Columns, Protocol, Recall, Target
 
@@ -46,7 +46,7 @@ class Measured:
         self.statuses = np.array([prediction.status for prediction in self.predictions], object)
         self.scores = np.array([_first_score(prediction) for prediction in self.predictions], np.float64)
         self.merged_share = shares(images)["merged_share"]
-        self._cluster = np.repeat(np.arange(len(images)), [len(image.boxed_phrases) for image in images])
+        self._cluster = image_of_phrase(images)
         self._weights = resample(len(images), seed)
 
     def values(self, protocol: Protocol) -> Values:

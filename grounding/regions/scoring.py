@@ -66,15 +66,15 @@ def score_boxes(
     Args and shapes as `box_masses`. A map without mass scores 0 everywhere.
 
     Args:
-        gamma: one for all maps, or (K,).
+        gamma: one for all maps, (K,), or (G, K) to score G times.
 
     Returns:
-        (K, N) float32, at least 0.
+        (K, N) or (G, K, N) float32, at least 0.
     """
     total = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
     covered = np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
-    powers = covered ** np.reshape(gamma, (-1, 1))  # (K or 1, N)
+    powers = covered ** np.asarray(gamma, np.float64)[..., None]  # (N,), (K, N) or (G, K, N)
     scores: npt.NDArray[np.float32] = (box_masses(shares, boxes, height, width) / powers).astype(np.float32)
     return scores
 
