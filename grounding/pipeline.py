@@ -17,8 +17,9 @@ from grounding.boxes import Boxes
 from grounding.config import LocalizerConfig
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
+from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import best_boxes, in_turns, score_boxes, spread
+from grounding.regions.scoring import best_boxes, in_turns, score_boxes
 from grounding.results import GroundedPhrase, Grounding, Region, Status
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
@@ -163,8 +164,7 @@ class Scene:
         fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
         grids = normalize(smooth(fine, maps.box_smoothing * side))
         wide = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
-        powers = regions.gamma - regions.spread_gamma * np.log(spread(grids.numpy()))  # (P,)
-        gammas = np.maximum(powers + np.array(regions.turns)[:, None], 0)  # (turns, P)
+        gammas = area_powers(grids.numpy(), [phrase.head for phrase in phrases], self._closeness(), regions)
         turns = score_boxes(grids.numpy(), self.proposals, height, width, gammas)  # (turns, P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
@@ -191,6 +191,12 @@ class Scene:
             arrays = grids[row].numpy(), wide[row].numpy()
             located.append(GroundedPhrase(phrase, status, words, point, chosen, *arrays, (height, width), time_s=0.0))
         return located
+
+    def _closeness(self) -> float | None:
+        if not self.localizer.classifier.multi_label:
+            return None
+        log_odds = self._probabilities.logit(1e-6).tolist()
+        return closeness({tag: log_odds[index] for tag, index in self.localizer.tag_indices.items()})
 
     def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
         """(side, side), at least 0; uniform for a phrase without any known word."""

@@ -16,17 +16,17 @@ import torchvision
 from torch import Tensor, nn
 
 from grounding.attention import contrastive_mwp, record
-from grounding.config import StudentConfig
-from grounding.tagging.network import TagNetwork
+from grounding.tagging.network import plain_network
+from grounding.training.config import NetworkConfig
 
 # (channels, stride) of each convolution of the embedded classifier
-EMBEDDED = tuple(zip(StudentConfig().channels, StudentConfig().strides, strict=True))
+EMBEDDED = tuple(zip(NetworkConfig().channels, NetworkConfig().strides, strict=True))
 
 
 def network(name: str) -> Callable[[Tensor], Tensor]:
     """A torchvision classifier by name, or `embedded`."""
     if name == "embedded":
-        tags = TagNetwork(EMBEDDED, 1000, normalised=False).eval()
+        tags = plain_network(EMBEDDED, 1000, normalised=False).eval()
         return lambda images: tags.mean_scores(tags.features(images))
     options = {"init_weights": False} if name == "googlenet" else {}
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)

@@ -3,13 +3,15 @@
 import itertools
 
 import pytest
+import timm
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import mwp, record
+from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention.excitation import attention_maps
 from grounding.errors import UnsupportedOperationError
 
 SIGNALS, TAGS, IMAGES = 3, 4, 2
@@ -17,8 +19,11 @@ EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[Healt
 
 
 def excite(matrix, x, p):
-    """The definition: P(x_j) = x_j sum_i W+_ij P(y_i) / Z_i, Z_i = sum_k W+_ik x_k, and 0 where Z = 0."""
-    positive = matrix.clamp(min=0)
+    """The definition: P(x_j) = x_j sum_i W+_ij P(y_i) / Z_i, Z_i = sum_k W+_ik x_k, and 0 where Z = 0.
+
+    Negative inputs count as 0.
+    """
+    positive, x = matrix.clamp(min=0), x.clamp(min=0)
     z = positive @ x
     return x * (positive.T @ torch.where(z != 0, p / z, 0))
 
@@ -39,9 +44,9 @@ def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def check(function, shape, matrix=None, seed=0):
+def check(function, shape, matrix=None, seed=0, lowest=0.05):
     """Walk from a linear head through `function` to the images; `matrix(image)` where it is not `dense(function)`."""
-    images = positive(IMAGES, *shape, seed=seed)
+    images = positive(IMAGES, *shape, seed=seed) + lowest - 0.05
     features = function(images.clone()).flatten(1)
     head = normal(TAGS, features.shape[1], seed=seed + 1)
     signals = positive(SIGNALS, TAGS, seed=seed + 2)
@@ -211,6 +216,9 @@ AFFINE = {
     "pad": lambda x: functional.pad(x, (1, 2, 0, 1)),
     "crop by padding": lambda x: functional.pad(x, (-1, 0, 1, 0)),
     "clone": lambda x: x.clone(),
+    "pooling of channels last to one cell": lambda x: functional.adaptive_avg_pool2d(
+        x.contiguous(memory_format=torch.channels_last), 1
+    ),
     "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
     "detach": lambda x: x.detach(),
     "dropout in evaluation mode": lambda x: functional.dropout(x, 0.5, training=False),
@@ -239,6 +247,146 @@ AFFINE = {
 @pytest.mark.parametrize("name", AFFINE)
 def test_affine_operations(name):
     check(AFFINE[name], (3, 4, 5))
+
+
+SIGNED = {
+    "convolution": lambda x: functional.conv2d(x, normal(2, 3, 3, 3), normal(2), padding=1),
+    "linear layer": lambda x: functional.linear(x.flatten(1), normal(7, 60), normal(7)),
+    "mean": lambda x: x.mean((2, 3)),
+    "sum": lambda x: x.sum(3),
+    "average pooling": lambda x: functional.avg_pool2d(x, 2, 1),
+    "adaptive average pooling": lambda x: functional.adaptive_avg_pool2d(x, (3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_negative_inputs_count_as_0(name):
+    check(SIGNED[name], (3, 4, 5), lowest=-0.5)
+
+
+def test_a_negative_input_takes_nothing_and_changes_nobody_elses_share():
+    tape = record(lambda x: functional.linear(x, torch.ones(1, 3)), torch.tensor([[3.0, -3.9, 1.0]]))
+    assert mwp(tape, torch.ones(1, 1)).flatten().tolist() == [0.75, 0.0, 0.25]
+
+
+def layer_norm(*shape, seed=0):
+    return lambda x: functional.layer_norm(x, shape, normal(*shape, seed=seed), normal(*shape, seed=seed + 1))
+
+
+PASSED = {
+    "gelu": functional.gelu,
+    "gelu by tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "silu in place": lambda x: functional.silu(x.clone(), inplace=True),
+    "hardswish": functional.hardswish,
+    "hardswish in place": lambda x: functional.hardswish(x.clone(), inplace=True),
+    "leaky relu": functional.leaky_relu,
+    "leaky relu in place": lambda x: functional.leaky_relu_(x.clone(), 0.3),
+    "layer norm": layer_norm(3, 4, 4),
+    "layer norm without scale": lambda x: functional.layer_norm(x, (4,)),
+    "group norm": lambda x: functional.group_norm(x, 3, normal(3), normal(3, seed=1)),
+    "swish as a product": lambda x: x * x.sigmoid(),
+}
+
+
+@pytest.mark.parametrize("name", PASSED)
+def test_the_signal_passes_unchanged_also_where_the_input_is_negative(name):
+    assert PASSED[name](normal(IMAGES, 3, 4, 4)).min() < 0
+    check(lambda x: PASSED[name](x - 0.6), (3, 4, 4), lambda image: torch.eye(48, dtype=torch.float64))
+
+
+# --- gates ------------------------------------------------------------------------------------------------------------
+
+SQUEEZE, EXPAND = normal(2, 3, seed=7), normal(3, 2, seed=8)
+
+
+def gate(x):
+    """Squeeze-excitation: (N, 3, h, w) -> (N, 3, 1, 1), in (0, 1)."""
+    hidden = functional.silu(x.mean((2, 3)) @ SQUEEZE.t())
+    return (hidden @ EXPAND.t()).sigmoid()[:, :, None, None]
+
+
+GATED = {
+    "activation first": lambda x: x * gate(x),
+    "gate first": lambda x: gate(x) * x,
+    "in place": lambda x: x.clone().mul_(gate(x)),
+    "gate expanded": lambda x: x * gate(x).expand_as(x),
+    "hard sigmoid": lambda x: x * functional.hardsigmoid(x.mean((2, 3), keepdim=True)),
+    "in place sigmoid": lambda x: x * (x.mean((2, 3), keepdim=True) + 0).sigmoid_(),
+    "of each place": lambda x: x * x.mean(1, keepdim=True).sigmoid(),
+    "made by what has no rule": lambda x: x * torch.sin(x.amax((2, 3), keepdim=True)).sigmoid(),
+}
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_a_gate_gets_nothing_and_its_activation_all(name):
+    check(GATED[name], (3, 4, 4), lambda image: torch.eye(48, dtype=torch.float64))
+
+
+def test_a_gate_larger_than_its_activation_gathers_what_was_spread():
+    def matrix(image):
+        return torch.eye(3, dtype=torch.float64).repeat_interleave(16, 0)
+
+    places = normal(1, 3, 4, 4)
+    check(lambda x: x * (x + places).sigmoid(), (3, 1, 1), matrix)
+
+
+# --- a block of ConvNeXt, matrix by matrix ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_block_of_convnext_matrix_by_matrix(channels_last):
+    """Depthwise convolution, layer norm, two linear layers with GELU between, layer scale of both signs, residual."""
+    depthwise, wide, narrow = normal(3, 1, 3, 3), normal(5, 3, seed=1), normal(3, 5, seed=2)
+    scale = torch.tensor([0.7, -0.4, 1.1], dtype=torch.float64)
+    norm, size = layer_norm(3, seed=3), 3 * 2 * 2
+
+    def convolve(x):
+        return functional.conv2d(x, depthwise, padding=1, groups=3)
+
+    def widen(x):  # (N, h, w, 3) -> (N, h, w, 5)
+        return functional.linear(x, wide)
+
+    def narrowed(x):
+        return functional.linear(x, narrow)
+
+    def block(x):
+        y = norm(convolve(x).permute(0, 2, 3, 1))
+        if channels_last:
+            return x + (narrowed(functional.gelu(widen(y))) * scale).permute(0, 3, 1, 2)
+        y = functional.conv2d(y.permute(0, 3, 1, 2), wide[:, :, None, None])
+        return x + functional.conv2d(functional.gelu(y), narrow[:, :, None, None]) * scale[:, None, None]
+
+    images, signal = positive(1, 3, 2, 2), positive(TAGS)
+    head = normal(TAGS, size, seed=4)
+    found = mwp(record(lambda x: functional.linear(block(x).flatten(1), head), images), signal[None])
+
+    normed = norm(convolve(images).permute(0, 2, 3, 1))
+    hidden = functional.gelu(widen(normed))
+    branch = (narrowed(hidden) * scale).permute(0, 3, 1, 2)
+    total = images + branch
+    assert min(part.min() for part in (normed, hidden, branch, total)) < 0
+    above = excite(head, total.flatten(), signal).reshape(1, 3, 2, 2) / total
+    p = (above * branch).permute(0, 2, 3, 1) * (scale > 0)
+    p = excite(dense(narrowed, (2, 2, 5)), hidden.flatten(), p.flatten())
+    p = excite(dense(widen, (2, 2, 3)), normed.flatten(), p)
+    p = excite(dense(convolve, (3, 2, 2)), images.flatten(), p.reshape(2, 2, 3).permute(2, 0, 1).flatten())
+    torch.testing.assert_close(found.flatten(), p + (above * images).flatten(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"])
+def test_networks_with_negative_activations_and_gates_stay_bounded(name):
+    """With negative inputs unclamped, EfficientNet overflows, and ConvNeXt grows to 1e4 with layer scales of 1e-6."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=8, drop_path_rate=0.1).eval()
+    tape = record(model, torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1)))
+    signals = torch.eye(8)
+    walked = mwp(tape, signals, stride=16)
+    assert 0.1 < walked.flatten(1).sum(1).min() < walked.abs().flatten(1).sum(1).max() < 1.05
+    maps = attention_maps(contrastive_mwp(tape, signals))
+    assert maps.shape == (8, 1, 6, 6)
+    assert maps.isfinite().all()
+    assert maps.flatten(1).amax(1).min() > 0
 
 
 def test_relu6_passes_the_signal_above_its_bound_too():
@@ -347,25 +495,32 @@ def write_through_a_view(x):
     return copy
 
 
-UNSUPPORTED = {
-    "aten.sin.default": torch.sin,
-    "aten.gelu.default": functional.gelu,
-    "aten.mul.Tensor": lambda x: x * x.sigmoid(),
-    "aten.mm.default": lambda x: (x.flatten(2)[0].t() @ x.flatten(2)[0])[None],
-    "aten.sub.Tensor": lambda x: x - x.relu(),
-    "aten.div.Tensor": lambda x: torch.ones(3, 1, 1) / x,
-    "aten.convolution.default": lambda x: functional.conv_transpose2d(x, torch.ones(3, 2, 2, 2)),
-    "aten.split.Tensor": lambda x: torch.cat(torch.split(x, 1, 1)[::-1], 1),
-    "an in-place write through a view": write_through_a_view,
-}
+UNSUPPORTED = [
+    ("aten.sin.default", torch.sin),
+    ("aten.sigmoid.default", torch.sigmoid),
+    ("aten.mul.Tensor", lambda x: x * x.relu()),
+    ("aten.mul.Tensor", lambda x: x.sigmoid() * x.cos().sigmoid()),
+    ("aten.mul.Tensor", lambda x: x.sigmoid() * x.cos()[:, :1].sigmoid().expand_as(x)),
+    ("aten.mul.Tensor", lambda x: x * (2 * x.sigmoid())),
+    ("aten.sigmoid.default", lambda x: x + x.sigmoid()),
+    ("aten.mm.default", lambda x: (x.flatten(2)[0].t() @ x.flatten(2)[0])[None]),
+    ("aten.sub.Tensor", lambda x: x - x.relu()),
+    ("aten.div.Tensor", lambda x: torch.ones(3, 1, 1) / x),
+    ("aten.convolution.default", lambda x: functional.conv_transpose2d(x, torch.ones(3, 2, 2, 2))),
+    ("aten.split.Tensor", lambda x: torch.cat(torch.split(x, 1, 1)[::-1], 1)),
+    ("aten.as_strided_.default", lambda x: x.clone().as_strided_((1, 3, 4, 4), (48, 16, 1, 4))),
+    ("aten.as_strided_.default", lambda x: x.clone()[:, 1:].as_strided_((1, 2, 4, 4), (48, 16, 4, 1), 0)),
+    ("aten.as_strided_.default", lambda x: x.clone().as_strided_((1, 2, 4, 4), (48, 16, 4, 1))),
+    ("an in-place write through a view", write_through_a_view),
+]
 
 
-@pytest.mark.parametrize("name", UNSUPPORTED)
-def test_operation_without_a_rule_is_named(name):
+@pytest.mark.parametrize(("name", "function"), UNSUPPORTED)
+def test_operation_without_a_rule_is_named(name, function):
     def model(x):
-        return functional.linear(UNSUPPORTED[name](x).flatten(1), torch.ones(2, 1).expand(2, features))
+        return functional.linear(function(x).flatten(1), torch.ones(2, 1).expand(2, features))
 
     images = torch.rand(1, 3, 4, 4)
-    features = UNSUPPORTED[name](images).numel()
+    features = function(images).numel()
     with pytest.raises(UnsupportedOperationError, match=name.replace(".", r"\.")):
         mwp(record(model, images), torch.eye(2))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from grounding.config import LocalizerConfig, TrainConfig, load
+from grounding.config import LocalizerConfig, load
 from grounding.errors import GroundingError
+from grounding.training.config import TrainConfig
 
 
 def test_an_empty_configuration_is_the_default(tmp_path):
@@ -12,27 +13,29 @@ def test_an_empty_configuration_is_the_default(tmp_path):
 
 
 def test_a_file_is_changed_by_overrides(tmp_path):
-    (tmp_path / "c.yaml").write_text("tags: 5\nstudent:\n  epochs: 3\n  learning_rate: 1e-3\n  channels: [4, 8]\n")
-    config = load(TrainConfig, tmp_path / "c.yaml", ["student.epochs=7", "output=there", "teacher.head_penalty=1"])
-    assert (config.tags, config.student.epochs, config.output) == (5, 7, "there")
-    assert config.student.learning_rate == 1e-3
-    assert config.student.channels == (4, 8)
-    assert config.teacher.head_penalty == 1.0
+    (tmp_path / "c.yaml").write_text(
+        "tags: 5\nlearning_rate: 1e-3\nnetwork:\n  pooling: average\n  channels: [4, 8]\n  strides: [2, 1]\n"
+    )
+    config = load(TrainConfig, tmp_path / "c.yaml", ["network.pooling=top-k", "output=there", "loss.head_penalty=1"])
+    assert (config.tags, config.network.pooling, config.output) == (5, "top-k", "there")
+    assert config.learning_rate == 1e-3
+    assert config.network.channels == (4, 8)
+    assert config.loss.head_penalty == 1.0
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("tag: 5", "unknown configuration key 'tag': did you mean 'tags'"),
-        ("student:\n  epoch: 5", "did you mean 'student.epochs'"),
+        ("loss:\n  word: 5", "did you mean 'loss.words'"),
         ("xyzzy: 5", "known keys: output"),
         ("tags: many", "'tags' is 'many': expected int"),
         ("tags: 1.5", "expected int"),
         ("tags: true", "expected int"),
-        ("student: 5", "expected a group of keys"),
-        ("student:\n  channels: 5", "expected a list"),
-        ("student:\n  channels: [a]", r"'student.channels\[0\]' is 'a': expected int"),
-        ("student:\n  learning_rate: fast", "expected float"),
+        ("network: 5", "expected a group of keys"),
+        ("network:\n  channels: 5", "expected a list"),
+        ("network:\n  channels: [a]", r"'network.channels\[0\]' is 'a': expected int"),
+        ("learning_rate: fast", "expected float"),
         ("- 1", "holds no keys"),
         ("tags: [", "is not YAML"),
     ],

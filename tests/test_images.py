@@ -1,5 +1,6 @@
 """Every kind of picture file becomes (H, W, 3) uint8, upright; what is none is one clear error."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -140,3 +141,17 @@ def test_the_picture_is_a_copy_of_any_layout():
 def test_a_path_that_no_system_has():
     with pytest.raises(GroundingError, match="null"):
         read_image("a\0b.jpg")
+
+
+def test_a_damaged_exif_header_is_one_clear_line():
+    exif = Image.Exif()
+    exif[274], exif[305] = 6, "software"
+    whole = encoded(Image.new("RGB", (16, 12)), "JPEG", exif=exif).getvalue()
+    refused = []
+    for place in range(20, 60):
+        damaged = io.BytesIO(whole[:place] + b"\x1f" + whole[place + 1 :])
+        with contextlib.suppress(GroundingError):
+            read_image(damaged)
+            continue
+        refused.append(place)
+    assert refused

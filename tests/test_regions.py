@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grounding.config import RegionConfig
+from grounding.config import LocalizerConfig, RegionConfig
 from grounding.images import sample_scene
+from grounding.pipeline import Localizer
+from grounding.regions.power import BODY_PARTS, area_powers, closeness
 from grounding.regions.proposals import propose, windows
 from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes, spread
 
@@ -140,6 +142,75 @@ def test_the_best_of_very_many_boxes_are_among_those_that_are_compared():
     left = np.arange(3000, dtype=np.float32) * 2
     boxes = np.stack([left, left * 0, left + 1, left * 0 + 1], axis=1)
     assert best_boxes(left, boxes, 3, 0.5).tolist() == [2999, 2998, 2997]
+
+
+@pytest.mark.parametrize("levels", [2, 5, 100])
+def test_equals_at_the_edge_of_those_that_are_compared_keep_their_order(levels):
+    generator = np.random.default_rng(levels)
+    left = np.arange(4000, dtype=np.float32) * 2  # no two overlap, so all that are compared are kept
+    boxes = np.stack([left, left * 0, left + 1, left * 0 + 1], axis=1)
+    scores = generator.integers(0, levels, 4000).astype(np.float32)
+    expected = sorted(range(4000), key=lambda index: (-scores[index], index))[:1000]
+    assert best_boxes(scores, boxes, 4000, 0.5).tolist() == expected
+
+
+def powers_by_hand(maps, heads, close, config):
+    """Slow definition, one phrase and turn at a time."""
+    rows = []
+    for turn in config.turns:
+        row = []
+        for cells, head in zip(maps.astype(np.float64), heads, strict=True):
+            spread_share = cells.sum() ** 2 / (cells.size * sum(value * value for value in cells.ravel()))
+            power = config.gamma + config.spread_gamma * np.log(1 / spread_share) + turn
+            if head in ("man", "Men", "women", "children", "crowd"):
+                power -= config.closeness_gamma * (close - config.usual_closeness)
+            row.append(max(power, 0.0))
+        rows.append(row)
+    return rows
+
+
+@pytest.mark.parametrize("close", [-12.0, -4.2, -1.0])
+def test_powers_follow_the_spread_and_for_people_the_closeness(close):
+    maps = np.random.default_rng(0).random((7, 6, 5), dtype=np.float32) ** 4
+    heads = ["man", "Men", "hat", "women", "children", "crowd", "snowman"]
+    config = RegionConfig()
+    powers = area_powers(maps, heads, close, config)
+    np.testing.assert_allclose(powers, powers_by_hand(maps, heads, close, config), rtol=1e-6)
+    assert (powers >= 0).all()
+
+
+def test_without_closeness_people_are_like_anything_else():
+    maps = np.full((2, 3, 3), 0.5, np.float32)
+    powers = area_powers(maps, ["man", "tree"], None, RegionConfig(gamma=0.3, turns=(0.0, -0.5)))
+    np.testing.assert_allclose(powers, [[0.3, 0.3], [0, 0]])
+
+
+@pytest.mark.parametrize(("absent", "expected"), [(None, -3.0), ("mouth", None), ("face", None)])
+def test_closeness_is_the_mean_log_odds_of_the_body_parts(absent, expected):
+    log_odds = dict(zip(BODY_PARTS, (-5.0, -4.0, -3.0, -2.0, -1.0), strict=True)) | {"sky": 9.0}
+    log_odds.pop(absent, None)
+    assert closeness(log_odds) == expected
+
+
+def test_only_the_boxes_of_people_know_how_close_the_photograph_is():
+    classifier = Localizer.from_pretrained().classifier
+
+    def sizes(usual):
+        config = LocalizerConfig(regions=RegionConfig(usual_closeness=usual))
+        found = Localizer(classifier, config).encode(sample_scene()).ground("a man", ["a man", "grass"])
+        return [(phrase.best.x1 - phrase.best.x0) * (phrase.best.y1 - phrase.best.y0) for phrase in found]
+
+    (small_man, grass), (large_man, same_grass) = sizes(usual=0.0), sizes(usual=-20.0)
+    assert small_man < large_man
+    assert grass == same_grass
+
+
+def test_a_classifier_of_one_label_says_nothing_of_closeness(monkeypatch):
+    localizer = Localizer.from_pretrained()
+    scene = localizer.encode(sample_scene())
+    assert -14 < scene._closeness() < 0
+    monkeypatch.setattr(localizer.classifier, "multi_label", False)
+    assert scene._closeness() is None
 
 
 @pytest.mark.parametrize("kind", ["windows", "selective-search", "edge-boxes"])

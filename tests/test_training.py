@@ -1,37 +1,27 @@
-"""Losses, targets, views and schedule against their definitions, and one real training of a few steps."""
+"""The parts of the trainer against their definitions, and a training that must reach its target."""
 
-import io
-import json
+import copy
 import math
-import tarfile
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import nn
-from torch.nn.functional import affine_grid, grid_sample
+from training_fixture import write_config
 
-from grounding.config import StudentConfig
-from grounding.datasets.webimages import read_shards
+from grounding.config import load
 from grounding.errors import GroundingError
-from grounding.tagging.network import TagNetwork
+from grounding.tagging.classifier import Preprocessing, TagClassifier
+from grounding.tagging.network import plain_network
 from grounding.text.tags import build_tags, tag_targets
-from grounding.train import main
-from grounding.training.losses import word_loss
-from grounding.training.schedule import set_learning_rates
-from grounding.training.student import StudentTraining, jitter, random_views, warm_start
-
-
-def test_word_loss_against_its_definition():
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(2, 3, 4, 5, generator=generator)
-    targets = torch.rand(2, 3, 4, 5, generator=generator)
-    probability = 1 / (1 + torch.exp(-logits.double()))
-    terms = -(targets * torch.log(probability) + (1 - targets) * torch.log(1 - probability))
-    expected = sum(terms[n, :, y, x].sum() for n in range(2) for y in range(4) for x in range(5)) / (2 * 4 * 5)
-    assert word_loss(logits, targets).item() == pytest.approx(float(expected), rel=1e-5)
+from grounding.training.batches import Pictures, batches, plan, seed_for
+from grounding.training.captions import read_captions
+from grounding.training.config import TrainConfig
+from grounding.training.networks import create_network
+from grounding.training.schedule import parameter_groups, set_learning_rates
+from grounding.training.trainer import Trainer, update_average
+from grounding.training.views import crop_scores, random_view
 
 
 def test_tags_are_the_most_frequent_stems_by_their_most_frequent_word():
@@ -41,10 +31,39 @@ def test_tags_are_the_most_frequent_stems_by_their_most_frequent_word():
         build_tags(["a red cat", "hat"], 9)
 
 
+@pytest.mark.parametrize("captions", [[], ["", "the , of ."]])
+def test_captions_without_a_usable_word(captions):
+    with pytest.raises(GroundingError, match="no usable word"):
+        build_tags(captions, 1)
+
+
 def test_targets_count_captions_not_words():
     captions = ["a dog and a dog", "dogs run", "a cat"]
     assert tag_targets(captions, {"dog": 4, "run": 1, "hors": 0}) == [(1, 0.5), (4, 1.0)]
     assert tag_targets([], {"dog": 4}) == []
+
+
+def test_what_is_read_from_captions(tmp_path):
+    config = load(TrainConfig, write_config(tmp_path))
+    data = read_captions(config)
+    assert sorted(data.tags) == sorted(["red", "green", "blue", "yellow", "circle", "square", "triangle"])
+    for captions, row in zip(data.images.captions, data.targets, strict=True):
+        assert {tag for tag, twice in zip(data.tags, row, strict=True) if twice} == set(captions[0].split()) - {
+            "a",
+            "and",
+        }
+        assert set(row.tolist()) <= {0, 2}  # both captions name everything
+    assert data.shares.tolist() == pytest.approx((data.targets > 0).double().mean(0).tolist())
+    assert data.summary.startswith("24 pictures with 48 captions; 7 tags: ")
+    (tmp_path / "shapes" / "more.jsonl").write_text(
+        '{"image": "000.png", "caption": "red"}\n{"image": "1", "caption": "a"}\n'
+    )
+    more = read_captions(
+        load(TrainConfig, tmp_path / "c.yaml", [f"data.sources=[{tmp_path / 'shapes' / 'more.jsonl'}]", "tags=1"])
+    )
+    assert more.targets.tolist() == [[1]]
+    assert "1 pictures with 1 captions (left out: 1 " in more.summary
+    assert more.fingerprint != data.fingerprint
 
 
 def test_schedule_warms_up_and_ends_near_zero():
@@ -59,177 +78,336 @@ def test_schedule_warms_up_and_ends_near_zero():
     assert 0 < rates[-1] < 0.002
 
 
-def test_views_stay_inside_the_picture_and_move_picture_and_scores_alike():
-    views = random_views(500, 0.35, torch.Generator().manual_seed(0))
-    corners = torch.stack([views @ torch.tensor([x, y, 1.0]) for x in (-1, 1) for y in (-1, 1)])
-    assert corners.abs().max() <= 1 + 1e-5
-    area = views[:, 0, 0].abs() * views[:, 1, 1]
-    assert area.min() >= 0.25  # 0.35 less what clamping a side may cost
-    assert 0.3 < (views[:, 0, 0] < 0).float().mean() < 0.7
-    ramp = torch.linspace(0, 1, 48).expand(500, 1, 48, 48)
-    coarse = nn.functional.adaptive_avg_pool2d(ramp, 12)
-    seen = grid_sample(ramp, affine_grid(views, [500, 1, 32, 32], align_corners=False), align_corners=False)
-    scored = grid_sample(coarse, affine_grid(views, [500, 1, 8, 8], align_corners=False), align_corners=False)
-    inner = nn.functional.adaptive_avg_pool2d(seen, 8)[:, :, 1:-1, 1:-1]
-    assert (inner - scored[:, :, 1:-1, 1:-1]).abs().max() < 0.02
+def test_decay_is_for_matrices_and_the_head_has_its_own_peak():
+    network = plain_network([(4, 2), (6, 2)], 5)
+    network.freeze(["conv1"])
+    config = TrainConfig(learning_rate=0.1, head_learning_rate=0.3, weight_decay=0.2)
+    found = {
+        name: (group["weight_decay"], group["peak"])
+        for group in parameter_groups(network, config)
+        for name, parameter in network.named_parameters()
+        if any(parameter is one for one in group["params"])
+    }
+    assert found == {
+        "features.conv2.weight": (0.2, 0.1),
+        **{f"features.norm{n}.{kind}": (0.0, 0.1) for n in (1, 2) for kind in ("weight", "bias")},
+        "head.weight": (0.2, 0.3),
+        "head.bias": (0.0, 0.3),
+    }
+    assert {group["peak"] for group in parameter_groups(network, TrainConfig(learning_rate=0.1))} == {0.1}
 
 
-def test_jitter_keeps_range_and_draws_once_an_image():
-    images = torch.rand(4, 3, 8, 8) * 0.2 + 0.4
-    changed = jitter(images, torch.Generator().manual_seed(1))
-    assert changed.min() >= 0
-    assert changed.max() <= 1
-    assert not torch.allclose(changed[0] - images[0], changed[1] - images[1])
-
-
-def write_shard(path, count=12, size=40, captions=("A red square .", "red things")):
-    generator = np.random.default_rng(0)
-    with tarfile.open(path, "w") as tar:
-        for number in range(count):
-            buffer = io.BytesIO()
-            Image.fromarray(generator.integers(0, 255, (size, size, 3), np.uint8)).save(buffer, "JPEG")
-            for ending, content in (("jpg", buffer.getvalue()), ("json", json.dumps({"captions": captions}).encode())):
-                member = tarfile.TarInfo(f"{number:04d}.{ending}")
-                member.size = len(content)
-                tar.addfile(member, io.BytesIO(content))
-
-
-def test_read_shards(tmp_path):
-    write_shard(tmp_path / "a.tar", count=2)
-    samples = list(read_shards([tmp_path / "a.tar"]))
-    assert [sample.id for sample in samples] == ["0000", "0001"]
-    assert samples[0].captions == ("A red square .", "red things")
-    assert samples[0].image.size == (40, 40)
+def test_the_moving_average_against_its_definition():
+    network = nn.BatchNorm1d(2)
+    average = copy.deepcopy(network)
+    weight, mean = network.weight.detach().double(), network.running_mean.double()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(30):
+        with torch.no_grad():
+            network.weight.copy_(torch.randn(2, generator=generator))
+            network.running_mean.copy_(torch.randn(2, generator=generator))
+            network.num_batches_tracked += 1
+        update_average(average, network, 0.7, step)
+        kept = min(0.7, (1 + step) / (10 + step))
+        weight = kept * weight + (1 - kept) * network.weight.detach().double()
+        mean = kept * mean + (1 - kept) * network.running_mean.double()
+    torch.testing.assert_close(average.weight.double(), weight, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(average.running_mean.double(), mean, rtol=1e-5, atol=1e-6)
+    assert average.num_batches_tracked == 30
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (lambda p: p.unlink(), "does not exist"),
-        (lambda p: p.write_bytes(b"x" * 2000), "cannot be read"),
-        (lambda p: p.write_bytes(p.read_bytes()[:2500]), "cannot be read|no captions follow"),
-        (lambda p: write_shard(p, captions=None), "expected a list of captions"),
-    ],
+    ("count", "batch", "accumulate", "processes"), [(23, 3, 2, 1), (24, 3, 2, 2), (5, 4, 1, 3), (1, 2, 2, 1)]
 )
-def test_broken_shards(tmp_path, harm, message):
-    path = tmp_path / "a.tar"
-    write_shard(path)
-    harm(path)
-    with pytest.raises(GroundingError, match=message):
-        list(read_shards([path]))
+def test_the_plan_shares_one_order_among_processes(count, batch, accumulate, processes):
+    config = TrainConfig(batch_size=batch, accumulate=accumulate, seed=4)
+    whole = batch * accumulate * processes
+    for epoch in (0, 1):
+        shares = [plan(count, config, epoch, rank, processes) for rank in range(processes)]
+        alone = plan(count, TrainConfig(batch_size=whole, seed=4), epoch)  # the same steps in one part
+        assert len(alone) == max(1, count // whole)
+        for number, step in enumerate(alone):
+            parts = [share[number * accumulate : (number + 1) * accumulate] for share in shares]
+            assert sorted(i for share in parts for part in share for i in part) == sorted(step)
+        assert all(len(part) == batch for share in shares for part in share)
+        seen = [index for step in alone for index in step]
+        assert max(seen.count(index) for index in range(count)) == -(-whole // count if count < whole else -1)
+    assert plan(count, config, 0) == plan(count, config, 0)
+    assert count == 1 or plan(count, config, 0) != plan(count, config, 1)
 
 
-def student(epochs=3, seed=0):
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    targets = (torch.rand(8, 6, generator=generator) < 0.3).float()
-    scores = torch.randint(0, 256, (8, 6, 4, 4), dtype=torch.uint8, generator=generator).numpy()
-    config = StudentConfig(channels=(8, 8), strides=(2, 4), image_size_px=32, epochs=epochs, batch_size=4)
-    return StudentTraining(config, images, targets, scores, seed)
+def test_seeds_differ_by_everything_they_depend_on():
+    uses = ("order", "view", "network")
+    seeds = {
+        seed_for(use, seed, epoch, index) for use in uses for seed in (0, 1) for epoch in (0, 1) for index in (0, 1)
+    }
+    assert len(seeds) == 24
 
 
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path):
-    whole, first = student(), student()
-    for _ in range(3):
-        whole.run_epoch(lambda *_: None)
-    first.run_epoch(lambda *_: None)
-    first.save(tmp_path / "s.safetensors")
-    second = student()
-    second.resume(tmp_path / "s.safetensors")
-    assert second.epoch == 1
-    for _ in range(2):
-        second.run_epoch(lambda *_: None)
-    for key, value in whole.network.state_dict().items():
-        torch.testing.assert_close(second.network.state_dict()[key], value, rtol=0, atol=0)
+class Some:
+    """Pictures of one grey each; those in `broken` cannot be read."""
+
+    def __init__(self, count, broken=()):
+        self.count, self.broken, self.ids = count, set(broken), [f"p{n}" for n in range(count)]
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        if index in self.broken:
+            raise GroundingError(f"p{index} is broken")
+        return Image.new("RGB", (40 + index, 30), (10 * index,) * 3)
 
 
-def test_training_learns_where_things_are():
-    """Tag 0 stands where a picture is bright, tag 1 where it is dark: the student must say so for pictures anew."""
-    generator = torch.Generator().manual_seed(1)
-    bright = torch.rand(40, 1, 4, 4, generator=generator) < 0.5
-    images = bright.repeat_interleave(8, 2).repeat_interleave(8, 3).byte().mul(200).add(20).expand(-1, 3, -1, -1)
-    scores = torch.cat([bright, ~bright], 1).byte().mul(255).numpy()
-    config = StudentConfig(channels=(8, 16), strides=(2, 4), image_size_px=32, epochs=15, batch_size=8)
-    training = StudentTraining(config, images[:32].contiguous(), torch.full((32, 2), 0.5), scores[:32], 0)
-    for _ in range(15):
-        training.run_epoch(lambda *_: None)
-    network = training.network.eval().folded()
-    with torch.no_grad():
-        local = network.local_scores(network.features(images[32:].float() / 255))
-    assert ((local > 0) == torch.cat([bright, ~bright], 1)[32:]).float().mean() > 0.95
+@pytest.mark.parametrize("kept", [0, 32])
+@pytest.mark.parametrize(("broken", "wanted"), [([], [0, 1, 2, 3]), ([1, 2], [0, 3, 3, 3]), ([0, 3], [1, 1, 2, 1])])
+def test_an_unreadable_picture_is_replaced_by_the_next(kept, broken, wanted):
+    pictures = Pictures(Some(4, broken), kept, lambda: None)
+    assert [pictures.at(index)[0] for index in range(4)] == wanted
+    assert [int(pictures[index].max()) for index in range(4)] == [10 * index for index in wanted]
+    assert sorted(pictures.unreadable) == (broken if kept else [])
+    assert pictures[1].shape == ((3, 32, 32) if kept else (3, 30, 40 + wanted[1]))
 
 
-def test_a_warm_start_keeps_the_function():
-    training = student()
-    training.run_epoch(lambda *_: None)
-    folded = training.network.eval().folded()
-    images = torch.rand(16, 3, 32, 32)
-    again = TagNetwork([(8, 2), (8, 4)], tags=6)
-    warm_start(again, folded, images)
-    torch.testing.assert_close(again.eval()(images), folded(images), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(again.train()(images), folded(images), rtol=1e-2, atol=1e-2)  # batch statistics fit too
-    with pytest.raises(GroundingError, match="other layers"):
-        warm_start(TagNetwork([(8, 2), (8, 4)], tags=5), folded, images)
+@pytest.mark.parametrize("kept", [0, 32])
+def test_no_picture_can_be_read(kept):
+    with pytest.raises(GroundingError, match=r"none of the 3 pictures can be read, such as: p1 is broken"):
+        Pictures(Some(3, range(3)), kept, lambda: None).at(1)
 
 
-@pytest.fixture
-def config(tmp_path):
-    import timm
-    from safetensors.torch import save_file
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_are_the_same_whoever_makes_them(workers):
+    config = load(TrainConfig, None, [f"data.workers={workers}", "image_size_px=16", "batch_size=3", "epochs=4"])
+    pictures = Pictures(Some(7, [4]), 0, lambda: None)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    got = list(batches(pictures, config, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(got) == 3 * 2
+    for epoch in (1, 2, 3):
+        parts = plan(7, config, epoch)
+        for batch, part in zip(got[2 * epoch - 2 : 2 * epoch], parts, strict=True):
+            assert batch.planned.tolist() == part
+            assert batch.seen.tolist() == [5 if index == 4 else index for index in part]
+            for row, index in enumerate(batch.seen.tolist()):
+                seed = seed_for("view", 0, epoch, part[row])
+                view = random_view(pictures[index], 16, config.views, seed)
+                torch.testing.assert_close(batch.pixels[row], view.pixels)
+                torch.testing.assert_close(batch.crops[row], view.crop)
+                assert bool(batch.flipped[row]) == view.flipped
+    later = next(batches(pictures, config, 3))
+    assert torch.equal(later.pixels, got[4].pixels)
 
+
+def small(tmp_path, *overrides, count=16):
+    """A trainer of a plain network on shapes, with teacher scores of chance."""
+    if not (tmp_path / "shapes").exists():
+        write_config(tmp_path, count)
+    teach = "teacher.classifiers=[embedded]" if any("loss.teacher" in override for override in overrides) else "seed=0"
+    config = load(TrainConfig, tmp_path / "c.yaml", ["bf16=false", teach, *overrides])
+    data = read_captions(config)
     torch.manual_seed(0)
-    save_file(timm.create_model("mobilenetv1_100", pad_type="same").state_dict(), tmp_path / "teacher.safetensors")
-    write_shard(tmp_path / "a.tar")
-    (tmp_path / "c.yaml").write_text(
-        f"""
-output: {tmp_path / "run"}
-tags: 3
-shown_size_px: 64
-data: {{shards: [{tmp_path / "a.tar"}], image_size_px: 32}}
-teacher: {{weights: {tmp_path / "teacher.safetensors"}, image_size_px: 64, epochs: 1, batch_size: 4}}
-student: {{channels: [8, 8, 8, 16], strides: [2, 2, 2, 2], image_size_px: 32, epochs: 2, batch_size: 4}}
-"""
+    pictures = Pictures(data.images, 64, lambda: None)
+    scores = np.random.default_rng(0).integers(0, 256, (count, 7, 4, 4), np.uint8) if config.loss.teacher else None
+    return Trainer(config, create_network(config.network, 7), pictures, data.targets, scores)
+
+
+def no_progress(loss):
+    """Nothing is shown."""
+
+
+def equal_states(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_parts_of_a_step_add_up_to_the_whole(tmp_path):
+    """Without batch statistics, 2 x 2 x 4 pictures move the weights as 16 do."""
+    ends = []
+    for overrides in (["batch_size=16"], ["batch_size=4", "accumulate=4"], ["batch_size=4", "accumulate=2"]):
+        trainer = small(tmp_path, *overrides, "loss.teacher=1", "loss.head_penalty=0.1", "epochs=2")
+        for module in trainer.network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.track_running_stats, module.train = True, lambda mode: None  # stays in evaluation mode
+                nn.Module.train(module, False)
+        for _ in range(2):
+            trainer.run_epoch(no_progress)
+        ends.append(trainer)
+    assert [trainer.step for trainer in ends] == [2, 2, 4]
+    for key, value in ends[0].network.state_dict().items():
+        torch.testing.assert_close(ends[1].network.state_dict()[key], value, rtol=1e-4, atol=1e-6)
+    assert not equal_states(ends[0].network, ends[2].network)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts(tmp_path):
+    weights = {"words": 0.5, "teacher": 2.0, "contrast": 0.25, "head_penalty": 0.125}
+    trainer = small(tmp_path, *(f"loss.{name}={weight}" for name, weight in weights.items()))
+    result = trainer.run_epoch(no_progress)
+    assert list(result.parts) == list(weights)
+    assert result.loss == pytest.approx(sum(weights[name] * value for name, value in result.parts.items()), rel=1e-5)
+    assert all(value > 0 for value in result.parts.values())
+    assert list(small(tmp_path).run_epoch(no_progress).parts) == ["words"]
+
+
+def test_losses_of_a_network_that_says_the_same_everywhere(tmp_path):
+    """With head weights 0 every logit is the bias b: a loss is the mean over pictures of sum_t log(1 + e^b) - y b."""
+    trainer = small(tmp_path, "loss.teacher=1", "learning_rate=1e-12", "views.smallest_crop=0.3", "batch_size=16")
+    generator = torch.Generator().manual_seed(2)
+    bias = torch.randn(7, generator=generator)
+    trainer.targets = torch.randint(0, 3, (16, 7), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        trainer.network.head.bias.copy_(bias)
+    parts = trainer.run_epoch(no_progress).parts
+    batch = next(batches(trainer.pictures, trainer.config, 0))
+    logits = torch.from_numpy(trainer.scores).double() / 255 * 18 - 12  # LOGIT_LOW to LOGIT_HIGH
+    seen = crop_scores(logits[batch.seen], batch.crops, batch.flipped, 8)
+    for name, target in (("words", trainer.targets[:, :, None, None] / 2), ("teacher", seen.sigmoid())):
+        b = bias.double()[:, None, None]
+        by_hand = (torch.log1p(torch.exp(b)) - target * b).sum(1).mean()
+        assert parts[name] == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_the_head_penalty_is_the_sum_of_squares(tmp_path):
+    trainer = small(tmp_path, "loss.head_penalty=1e-3", "learning_rate=1e-12")
+    nn.init.normal_(trainer.network.head.weight)
+    squares = float(trainer.network.head.weight.detach().double().square().sum())
+    assert trainer.run_epoch(no_progress).parts["head_penalty"] == pytest.approx(squares, rel=1e-5)
+
+
+def test_a_network_sees_pictures_as_its_classifier_does(tmp_path):
+    config = load(TrainConfig, None, ["network.architecture=timm:test_resnet", "bf16=false"])
+    trainer = Trainer(
+        config, create_network(config.network, 2), Pictures(Some(1), 0, lambda: None), torch.ones(1, 2), None
     )
-    return tmp_path / "c.yaml"
+    network = trainer.network.eval()
+    nn.init.normal_(network.head.weight)
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    classifier = TagClassifier(network, ["a", "b"], Preprocessing(64, network.mean, network.std), "here")
+    assert network.std != (1.0, 1.0, 1.0)
+    with torch.no_grad():
+        pooled = trainer._scoring(pixels)[1]
+        torch.testing.assert_close(pooled, classifier.evidence(classifier.preprocessing.normalise(pixels))[1])
 
 
-def test_the_whole_command_runs_and_continues(config, tmp_path, capsys):
-    assert main([str(config), "student.epochs=1"]) == 0
-    first = load_file(tmp_path / "run" / "classifier" / "model.safetensors")
-    written = (tmp_path / "run" / "teacher_scores.npy").stat().st_mtime_ns
-    assert main([str(config)]) == 0
-    assert (tmp_path / "run" / "teacher_scores.npy").stat().st_mtime_ns == written
-    second = load_file(tmp_path / "run" / "classifier" / "model.safetensors")
-    assert any(not torch.equal(first[key], second[key]) for key in first)
-    assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 2
-    from grounding.tagging.sources import load_classifier
-
-    warm = f"student.initial_classifier={tmp_path / 'run' / 'classifier'}"
-    assert main([str(config), f"output={tmp_path / 'warm'}", warm, "student.epochs=1"]) == 0
-    assert sorted(load_classifier(tmp_path / "run" / "classifier").tags) == ["red", "square", "things"]
+def test_the_words_of_an_unreadable_picture_are_not_learnt(tmp_path):
+    ends = []
+    for first in (0, 2):
+        trainer = small(tmp_path, "loss.teacher=1")
+        trainer.pictures = Pictures(Some(16, [0]), 0, lambda: None)
+        trainer.targets[0], trainer.scores[0] = first, 100 * first
+        assert trainer.run_epoch(no_progress).replaced == (0,)
+        ends.append(trainer.network)
+    assert equal_states(*ends)
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("teacher.weights=none.safetensors", "do not exist"),
-        ("teacher.model=mobilenetv1_125", "do not fit"),
-        ("tags=4", "3 different words"),
-        ("data.shards=[]", "no captioned image"),
-        ("data.shards=[none.tar]", "does not exist"),
-        ("data.shards=[", "is not YAML"),
-        ("student.initial_classifier=embedded", "other tags"),
-        ("student.epochs=0", "expected 1 to"),
-        ("output=/dev/null", "File exists"),
-    ],
-)
-def test_bad_training_input(config, override, message, capsys):  # one line at the end: progress bars stand above
-    assert main([str(config), override]) == 2
-    assert message in capsys.readouterr().err.splitlines()[-1]
+@pytest.mark.parametrize("overrides", [[], ["ema=0.9", "loss.teacher=1", "accumulate=2", "bf16=true"]])
+def test_a_resumed_training_ends_with_the_same_weights(tmp_path, overrides):
+    whole, first = small(tmp_path, *overrides), small(tmp_path, *overrides)
+    for _ in range(3):
+        whole.run_epoch(no_progress)
+    first.run_epoch(no_progress)
+    first.save(tmp_path / "c.safetensors")
+    torch.manual_seed(99)  # a new process has another random state
+    second = small(tmp_path, *overrides, "seed=0")
+    with torch.no_grad():
+        second.network.head.weight.fill_(1.0)
+    second.resume(tmp_path / "c.safetensors")
+    assert (second.epoch, second.step) == (1, first.step)
+    for _ in range(2):
+        second.run_epoch(no_progress)
+    assert equal_states(second.network, whole.network)
+    assert equal_states(second.learnt, whole.learnt)
+    assert (whole.learnt is whole.network) == (not overrides)
 
 
-def test_a_folder_belongs_to_one_run(config, tmp_path, capsys):
-    assert main([str(config), "student.epochs=1"]) == 0
-    for override, key in (("tags=2", "tags"), ("student.channels=[8, 8, 8, 8]", "student"), ("seed=1", "seed")):
-        assert main([str(config), override]) == 2
-        assert f"another '{key}'" in capsys.readouterr().err.splitlines()[-1]
+def test_the_average_lags_behind(tmp_path):
+    trainer = small(tmp_path, "ema=0.99")
+    before = copy.deepcopy(trainer.learnt)
+    trainer.run_epoch(no_progress)
+    assert not equal_states(trainer.learnt, trainer.network)
+    assert not equal_states(trainer.learnt, before)
+
+
+def test_frozen_parts_stay_and_need_something_to_learn(tmp_path):
+    trainer = small(tmp_path, "network.frozen=[conv1, norm1]")
+    before = copy.deepcopy(trainer.network)
+    trainer.run_epoch(no_progress)
+    changed = {k for k, v in before.state_dict().items() if not torch.equal(v, trainer.network.state_dict()[k])}
+    assert not any(name in key for key in changed for name in ("conv1", "norm1"))
+    assert {"features.conv2.weight", "features.norm2.running_mean", "head.weight"} <= changed
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
+    trainer = small(tmp_path)
+    with torch.no_grad():
+        trainer.network.head.weight.fill_(math.nan)
+    with pytest.raises(GroundingError, match="the loss is nan after epoch 1: try a smaller learning_rate"):
+        trainer.run_epoch(no_progress)
+
+
+def test_training_learns_where_things_are(tmp_path):
+    """Tag 0 stands where a picture is bright, tag 1 where it is dark: the network must say so for pictures anew."""
+    bright = np.random.default_rng(1).random((40, 4, 4)) < 0.5
+    images = Some(32)
+    images.read = lambda i: Image.fromarray(np.kron(bright[i], np.full((8, 8), 200)).astype(np.uint8) + 20).convert(
+        "RGB"
+    )
+    (tmp_path / "c.yaml").write_text(
+        "{epochs: 15, batch_size: 8, image_size_px: 32, loss: {teacher: 1, words: 0.1}, "
+        "teacher: {classifiers: [embedded]}, network: {channels: [8, 16], strides: [2, 4]}}"
+    )
+    config = load(TrainConfig, tmp_path / "c.yaml")
+    scores = np.stack([bright, ~bright], 1).astype(np.uint8)[:32] * 255
+    torch.manual_seed(0)
+    trainer = Trainer(
+        config,
+        create_network(config.network, 2),
+        Pictures(images, 32, lambda: None),
+        torch.ones(32, 2, dtype=torch.uint8),
+        scores,
+    )
+    for _ in range(15):
+        trainer.run_epoch(no_progress)
+    network = trainer.network.folded()
+    anew = (
+        torch.from_numpy(np.kron(bright[32:], np.full((8, 8), 200)) + 20).float()[:, None].expand(-1, 3, -1, -1) / 255
+    )
+    with torch.no_grad():
+        local = network.local_scores(network.features(anew))
+    assert ((local > 0).numpy() == np.stack([bright, ~bright], 1)[32:]).mean() > 0.95
+
+
+def mean_average_precision(scores, present):
+    """Of (N, T) scores: the mean over tags of the mean precision at each of its pictures."""
+    found = []
+    for column, truth in zip(scores.T, present.T, strict=True):
+        ranked = truth[np.argsort(-column)]
+        found.append(np.mean([ranked[: place + 1].mean() for place in np.flatnonzero(ranked)]))
+    return float(np.mean(found))
+
+
+def test_mean_average_precision_by_hand():
+    scores = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
+    assert mean_average_precision(scores, np.array([[1, 0], [0, 0], [1, 1]])) == pytest.approx(
+        ((1 + 2 / 3) / 2 + 1) / 2
+    )
+
+
+def test_two_hundred_pictures_are_learnt(tmp_path):
+    write_config(tmp_path, 200)
+    deeper = ["network.channels=[16, 32, 64, 64]", "network.strides=[2, 2, 2, 1]"]
+    config = load(TrainConfig, tmp_path / "c.yaml", ["epochs=30", "batch_size=20", *deeper])
+    data = read_captions(config)
+    torch.manual_seed(0)
+    pictures = Pictures(data.images, 64, lambda: None)
+    trainer = Trainer(config, create_network(config.network, 7), pictures, data.targets, None)
+    seen = torch.stack([pictures[index] for index in range(200)]).float() / 255
+    reached = []
+    for epoch in range(config.epochs):
+        trainer.run_epoch(no_progress)
+        if epoch in (0, config.epochs - 1):
+            with torch.no_grad():
+                reached.append(
+                    mean_average_precision(trainer.learnt.folded()(seen).numpy(), (data.targets > 0).numpy())
+                )
+    assert reached[0] < 0.8
+    assert reached[1] >= 0.95

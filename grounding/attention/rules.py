@@ -11,16 +11,23 @@ under each of K signals. It returns one (K, *input.shape) tensor for each active
 
 Choices:
 
-* Negative inputs are not clamped, as the authors do not: the equation is applied as it stands. At the image, or behind
-  a linear bottleneck, P may then be negative and, where positive and negative x nearly cancel in Z, large.
+* Negative inputs excite nothing: in Z and in the product, x counts as max(x, 0). The authors apply the equation as it
+  stands, which is the same behind a ReLU. Elsewhere (normalised images, linear bottlenecks, layer normalisation, SiLU)
+  positive and negative x nearly cancel in Z, and P would grow at every layer, to noise and to overflow.
 * A sum of two activations is the linear rule with W = [1, 1]: each input gets P * x_i / (x_1 + x_2), 0 where that sum
-  is 0. A negative input gets a negative share; the shares still add up to P, and stay bounded, since P is proportional
-  to the sum itself.
+  is 0. A negative input gets a negative share; the shares still add up to P, and stay bounded where P is proportional
+  to the sum itself, as below a linear layer; below a layer normalisation a share may be larger than P.
 * Batch normalisation is folded into the convolution or linear layer that it alone reads. Only the sign of its scale can
   matter, because its size cancels in P / Z. Elsewhere it passes the signal through.
 * Adding a constant is a bias: the signal passes. Multiplying by a constant is a diagonal W: the signal passes where the
   constant is positive, and nothing passes elsewhere.
 * A maximum gives all to its argmax as PyTorch reports it, the first of equals.
+* GELU, SiLU, hardswish and leaky ReLU pass the signal as ReLU does, P unchanged, also where their input is negative;
+  but what they leave of such an input is negative too, and gets no signal from a linear layer above.
+* Layer and group normalisation pass the signal, whatever the sign of their scale or input. Of their outputs, which have
+  both signs, a linear layer above gives signal to the positive ones.
+* A gate is constant: a product with the output of a sigmoid or hard sigmoid (squeeze-excitation) gives all to the other
+  operand, and nothing to the branch that made the gate. Behind a gate that is 0 nothing is left to give signal to.
 """
 
 from __future__ import annotations
@@ -46,7 +53,7 @@ _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that 
 def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
     """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
-    x = _channels_last(source.content(p.dtype))  # (N, C, h, w)
+    x = _channels_last(source.content(p.dtype).clamp(min=0))  # (N, C, h, w)
     positive = _positive_(weight.content(p.dtype).clone(), _sign(operation), negate)  # (D, C / groups, ...)
     positive = _channels_last(positive)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
@@ -71,7 +78,7 @@ def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple
     linear = operation.overload is aten.linear.default
     weight = operation.args[1].content() if linear else operation.args[-1].content().t()  # (out, in)
     source = operation.inputs[0]
-    x = source.content(p.dtype).reshape(-1, weight.shape[1])  # (M, in)
+    x = source.content(p.dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
     p = p.reshape(len(p), -1, weight.shape[0])  # (K, M, out)
     sign = _sign(operation)
     total = x.new_zeros(len(p) * len(x), weight.shape[1])  # (K * M, in)
@@ -84,7 +91,7 @@ def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple
 
 def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     """Means and sums over dimensions: linear operations without weights, none of them negative."""
-    x = operation.inputs[0].content(p.dtype)
+    x = operation.inputs[0].content(p.dtype).clamp(min=0)
     return (_transpose(operation, p * _reciprocal(_apply(operation, x))) * x,)
 
 
@@ -93,7 +100,7 @@ def average_pooling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
     adaptive = operation.overload is aten._adaptive_avg_pool2d.default
     if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
         return (p,)  # bins of one element
-    x = operation.inputs[0].content(p.dtype)
+    x = operation.inputs[0].content(p.dtype).clamp(min=0)
     n = (p * _reciprocal(_apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
     pull = torch.func.vjp(lambda x: _apply(operation, x), n.new_zeros(len(n), *x.shape[1:]))[1]
     return (pull(n)[0].reshape(len(p), *x.shape).mul_(x),)
@@ -133,7 +140,9 @@ def main_branch(operation: Operation) -> Value | None:
 
 
 def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
-    """A product with, or quotient by, a constant: through where it is positive."""
+    """A product with, or quotient by, a constant: through where it is positive. A gate lets all through."""
+    if all(getattr(arg, "active", False) for arg in operation.args):
+        return (sum_to(p, operation.inputs[0]),)
     constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
     positive = constant > 0 if isinstance(constant, (int, float)) else constant.content(p.dtype) > 0
     return (sum_to(p * positive, operation.inputs[0]),)
@@ -207,6 +216,15 @@ def sum_to(p: Tensor, value: Value) -> Tensor:
     return p.sum_to_size(len(p), *[1] * missing, *value.shape).reshape(len(p), *value.shape)
 
 
+def _same_places(operation: Operation) -> bool:
+    """Whether `as_strided_` leaves every element where it was: adaptive pooling of channels-last to one cell does."""
+    before, after = operation.inputs[0], operation.outputs[0]
+    if before.shape != after.shape or operation.args[3:]:  # an offset
+        return False
+    sides = zip(after.shape, before.stride, after.stride, strict=True)
+    return all(size == 1 or old == new for size, old, new in sides)
+
+
 def _channels_last(tensor: Tensor) -> Tensor:
     """The layout in which a convolution of many signals is fastest."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
@@ -217,59 +235,35 @@ def _repeat(setting: list[int], x: Tensor) -> list[int]:
     return list(setting) * (x.dim() - 2) if len(setting) == 1 else list(setting)
 
 
+def _named(names: str) -> frozenset[OpOverload]:
+    return frozenset(getattr(aten, name).default for name in names.split())
+
+
 WEIGHTED: dict[OpOverload, Callable[..., tuple[Tensor, ...]]] = {
     aten.convolution.default: convolution,
     aten.linear.default: linear_layer,
     aten.addmm.default: linear_layer,
     aten.mm.default: linear_layer,
 }
-BATCH_NORMS: frozenset[OpOverload] = frozenset(
-    {
-        aten.native_batch_norm.default,
-        aten._native_batch_norm_legit.default,
-        aten._native_batch_norm_legit_no_training.default,
-        aten.cudnn_batch_norm.default,
-        aten.miopen_batch_norm.default,
-    }
+BATCH_NORMS = _named(
+    "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm miopen_batch_norm"
 )
 SUMS: frozenset[OpOverload] = frozenset({aten.add.Tensor, aten.add_.Tensor})
+PRODUCTS: frozenset[OpOverload] = frozenset({aten.mul.Tensor, aten.mul_.Tensor})
+GATES = _named("sigmoid sigmoid_ hardsigmoid hardsigmoid_")
 _POOLINGS = (aten.avg_pool2d.default, aten._adaptive_avg_pool2d.default)
 _AVERAGES = (aten.mean.default, aten.mean.dim, aten.sum.dim_IntList)
 _IDENTITIES = (
     *BATCH_NORMS,
-    aten.relu.default,
-    aten.relu_.default,
-    aten.hardtanh.default,
-    aten.hardtanh_.default,
-    aten.native_dropout.default,
-    aten.clone.default,
-    aten.detach.default,
-    aten.alias.default,
-    aten._to_copy.default,
+    *_named("native_layer_norm native_group_norm native_dropout clone detach alias _to_copy as_strided_"),
+    *_named("relu relu_ hardtanh hardtanh_ gelu gelu_ silu silu_ hardswish hardswish_ leaky_relu leaky_relu_"),
 )
-_RESHAPES = (
-    aten.view.default,
-    aten._unsafe_view.default,
-    aten._reshape_alias.default,
-    aten.squeeze.default,
-    aten.squeeze.dim,
-    aten.squeeze.dims,
-    aten.unsqueeze.default,
-)
-_ROUTINGS = (
-    aten.t.default,
-    aten.transpose.int,
-    aten.permute.default,
-    aten.select.int,
-    aten.slice.Tensor,
-    aten.expand.default,
-    aten.constant_pad_nd.default,
-)
+RESHAPES = _named("view _unsafe_view _reshape_alias squeeze unsqueeze") | {aten.squeeze.dim, aten.squeeze.dims}
+_ROUTINGS = _named("t permute expand constant_pad_nd") | {aten.transpose.int, aten.select.int, aten.slice.Tensor}
 RULES: dict[OpOverload, Rule] = {
     **WEIGHTED,
     **dict.fromkeys(SUMS, addition),
-    aten.mul.Tensor: scaling,
-    aten.mul_.Tensor: scaling,
+    **dict.fromkeys(PRODUCTS, scaling),
     aten.div.Tensor: scaling,
     aten.div_.Tensor: scaling,
     aten.sub.Tensor: shift,
@@ -280,11 +274,10 @@ RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys(_AVERAGES, average),
     **dict.fromkeys(_POOLINGS, average_pooling),
     **dict.fromkeys(_IDENTITIES, identity),
-    **dict.fromkeys(_RESHAPES, reshape),
+    **dict.fromkeys(RESHAPES, reshape),
     **dict.fromkeys(_ROUTINGS, routing),
 }
 NEEDS_VALUES: frozenset[OpOverload] = frozenset({*WEIGHTED, *SUMS, *_AVERAGES, *_POOLINGS})  # of their active inputs
-_ANYWHERE = frozenset({aten.mul.Tensor, aten.mul_.Tensor})  # the one activation may be any operand
 
 
 def supported(operation: Operation) -> bool:
@@ -296,5 +289,7 @@ def supported(operation: Operation) -> bool:
         return True
     if (overload in WEIGHTED and operation.kwargs) or (overload is aten.convolution.default and args[6]):
         return False  # a scaled product; a transposed convolution
+    if overload is aten.as_strided_.default and not _same_places(operation):
+        return False
     data = args[1] if overload is aten.addmm.default else args[0]
-    return len(operation.inputs) == 1 and (data is operation.inputs[0] or overload in _ANYWHERE)
+    return len(operation.inputs) == 1 and (data is operation.inputs[0] or overload in PRODUCTS)

@@ -12,10 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grounding.attention.rules import BATCH_NORMS, NEEDS_VALUES, WEIGHTED
+from grounding.attention.rules import BATCH_NORMS, GATES, NEEDS_VALUES, PRODUCTS, RESHAPES, WEIGHTED
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
+
+_SPREADS = RESHAPES | {aten.expand.default}  # what leaves a gate a gate
 
 
 @dataclass(eq=False, slots=True)
@@ -23,7 +25,7 @@ class Value:
     """A tensor at one moment of the forward pass; an in-place operation makes a new one.
 
     Attributes:
-        shape: of the tensor.
+        shape, stride: of the tensor.
         active: whether it depends on the inputs; parameters and constants do not.
         tensor: its content, kept for constants and where a rule needs it.
         depth: convolutions and linear layers on the longest way from an input.
@@ -31,6 +33,7 @@ class Value:
     """
 
     shape: torch.Size
+    stride: tuple[int, ...]
     active: bool
     tensor: Tensor | None = None
     depth: int = 0
@@ -55,7 +58,7 @@ class Operation:
     Attributes:
         overload: for instance `aten.convolution.default`; None for a write through a view, which has no rule.
         args, kwargs: as it was called, every tensor replaced by its `Value`.
-        inputs: the active values among them, in order.
+        inputs: the active values among them, in order; without the gate of a gated product.
         outputs: what it returned; an in-place operation returns a new value.
         batch_norm: the batch normalisation that alone reads the output of this convolution or linear layer.
     """
@@ -115,6 +118,7 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     _attach_batch_norms(recorder.operations)
+    _detach_gates(recorder.operations)
     recorder.close()
     return Tape(recorder.inputs, output, tuple(recorder.operations), scores)
 
@@ -144,7 +148,7 @@ class _Recorder(TorchDispatchMode):
         self._kept: dict[StorageWeakRef, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
             self._storages[_memory(tensor)] = _Storage()
-            self._known[tensor] = _Known(Value(tensor.shape, active=True))
+            self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
 
     def __torch_dispatch__(
@@ -173,7 +177,7 @@ class _Recorder(TorchDispatchMode):
             if _memory(tensor) not in before:
                 self._storages[_memory(tensor)] = _Storage()
         depth = max((value.depth for value in active), default=0) + (func in WEIGHTED)
-        made = tuple(Value(tensor.shape, bool(active), depth=depth) for tensor in outputs)
+        made = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
         for tensor in mutated:
             storage = self._storages[_memory(tensor)]
             storage.writes += 1
@@ -196,11 +200,11 @@ class _Recorder(TorchDispatchMode):
         if storage.writes != writes and (active or storage.written):
             old = known.value if known is not None and active else None
             sources = tuple(value for value in (old, storage.written) if value)
-            value = Value(tensor.shape, active=True, depth=max(source.depth for source in sources))
+            value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
             self.operations.append(Operation(None, sources, {}, sources, (value,)))
             self._known[tensor] = _Known(value, storage.writes)
             return value
-        return known.value if known is not None else Value(tensor.shape, active=False)
+        return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
 
     def close(self) -> None:
         """Note the version of all that was kept."""
@@ -268,3 +272,14 @@ def _attach_batch_norms(operations: list[Operation]) -> None:
         following = readers.get(operation.outputs[0], []) if operation.outputs else []
         if operation.overload in WEIGHTED and len(following) == 1 and following[0].overload in BATCH_NORMS:
             operation.batch_norm = following[0]
+
+
+def _detach_gates(operations: list[Operation]) -> None:
+    """Leave the gate out of the inputs of each product of an activation and a gate."""
+    gates: set[Value] = set()
+    for operation in operations:
+        inputs = [value for value in operation.inputs if value not in gates]
+        if operation.overload in GATES or (operation.overload in _SPREADS and not inputs):
+            gates.update(operation.outputs)
+        if operation.overload in PRODUCTS and len(inputs) == 1:
+            operation.inputs = tuple(inputs)

@@ -1,52 +1,242 @@
-"""Pictures with words: webdataset shards of `<id>.jpg` and `<id>.json` ({"captions": [...]})."""
+"""Pictures with words from the web or from oneself: webdataset shards, tables and folders, read in place."""
 
 import io
 import json
+import os
 import tarfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
 
-from PIL import Image
+from PIL import Image, ImageOps
 
+from grounding.datasets.tables import TABLES, Row
 from grounding.errors import GroundingError
+from grounding.images import check_image
+
+_PICTURES: Final = ("jpg", "jpeg", "png", "webp")
+_SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+_DRAFT_PX: Final = 1024
+_MOST_PIXELS: Final = 50_000_000
+_BLOCK: Final = 512  # bytes; what a tar is made of
+_EXPECTED: Final = "expected a folder, an uncompressed .tar, or a .csv, .parquet or .jsonl table"
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionedImage:
-    """A photograph (RGB) and the sentences people wrote under it."""
+class _Place(NamedTuple):
+    """Where a file's content lies: in a file of the disk, or in a part of one that goes by another name."""
 
+    path: str
+    member: str = ""
+    offset: int = 0
+    size: int = -1  # to the end
+
+    def read(self, limit: int = -1) -> bytes:
+        """The content, or its first bytes. A handle of its own makes this safe in threads and forked processes."""
+        with Path(self.path).open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size if limit < 0 else limit)
+
+
+class _Entry(NamedTuple):
     id: str
-    image: Image.Image
-    captions: tuple[str, ...]
+    picture: _Place
+    texts: list[str]
 
 
-def read_shards(paths: Sequence[Path]) -> Iterator[CaptionedImage]:
-    """The samples of all shards, in the order of the files.
+class CaptionedImages:
+    """Pictures and the texts people wrote under them. Captions are in memory, pictures are read when asked for.
+
+    A source is
+
+    - a webdataset shard, an uncompressed `.tar` of `<id>.jpg`, `.jpeg`, `.png` or `.webp` with `<id>.json`
+      (`{"captions": [...]}` or `{"caption": "..."}`) or `<id>.txt` (one caption), in any order;
+    - a folder of such files at any depth;
+    - a `.csv`, `.parquet` or `.jsonl` table (UTF-8) with a column of picture files, relative to the table or absolute,
+      and a column of captions, a text or a list of texts. Rows of one picture are joined.
+
+    Attributes:
+        ids: what a picture is called in its source: its name without ending, or what the table calls it. Sources may
+            share ids.
+        captions: of each picture at least one text, as it was written, none of them blank.
+        skipped: reason -> how many pictures, rows or texts were left out for it.
 
     Raises:
-        GroundingError: a shard is missing, is no tar, or holds a photograph without captions.
+        GroundingError: no source, or one that is missing, is of another kind, lacks a column (with those it has), or
+            holds no captioned picture at all.
     """
-    for path in paths:
-        if not path.is_file():
-            raise GroundingError(f"shard {path} does not exist: expected a webdataset tar; see data/README.md")
+
+    def __init__(
+        self, sources: Sequence[str | Path], image_column: str = "image", caption_column: str = "caption"
+    ) -> None:
+        if not sources:
+            raise GroundingError(f"no source of pictures and captions is given: {_EXPECTED}")
+        skipped: Counter[str] = Counter()
+        ids: list[str] = []
+        captions: list[tuple[str, ...]] = []
+        self._places: list[_Place] = []
+        for source in map(Path, sources):
+            before = skipped.copy()
+            first = len(ids)
+            try:
+                for entry in _entries(source, (image_column, caption_column), skipped):
+                    if kept := _kept(entry, skipped):
+                        ids.append(entry.id)
+                        captions.append(kept)
+                        self._places.append(entry.picture)
+            except OSError as error:
+                raise GroundingError(f"{source} cannot be read: {error.strerror or error}") from error
+            if len(ids) == first:
+                found = ", ".join(f"{reason}: {count}" for reason, count in (skipped - before).items())
+                raise GroundingError(f"{source} holds no picture with a caption ({found or 'nothing was found'})")
+        self.ids, self.captions = tuple(ids), tuple(captions)
+        self.skipped: Mapping[str, int] = dict(skipped)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def read(self, index: int) -> Image.Image:
+        """A picture: RGB, upright, transparency laid over white, of an animation the first frame.
+
+        A JPEG of which neither side is below 2048 px is decoded at a half, a quarter or an eighth of its sides, as long
+        as none falls below 1024 px: that is fast, and memory stays bounded.
+
+        Raises:
+            GroundingError: it cannot be read or decoded, or has over 50 million pixels.
+        """
+        place = self._places[index]
+        name = f"{place.member} in {place.path}" if place.member else place.path
         try:
-            with tarfile.open(path) as tar:
-                photographs: dict[str, bytes] = {}
+            with Image.open(io.BytesIO(place.read())) as image:
+                image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))
+                if image.width * image.height > _MOST_PIXELS:
+                    raise ValueError(f"it has {image.width} x {image.height} pixels")
+                ImageOps.exif_transpose(image, in_place=True)
+                return Image.fromarray(check_image(image))
+        except Exception as error:  # over damaged files Pillow raises nearly anything, down to AssertionError
+            expected = f"expected a whole picture file of at most {_MOST_PIXELS // 1_000_000} million pixels"
+            raise GroundingError(f"image {name} cannot be read ({error}): {expected}") from error
+
+
+def _kept(entry: _Entry, skipped: Counter[str]) -> tuple[str, ...]:
+    """The captions that are worth something; none where the picture is not."""
+    if not entry.texts:
+        skipped["picture without a caption"] += 1
+        return ()
+    kept = tuple(text for text in entry.texts if text.strip())
+    if len(kept) < len(entry.texts):
+        skipped["empty caption"] += len(entry.texts) - len(kept)
+    if not kept:
+        return ()
+    try:
+        start = entry.picture.read(limit=16)
+    except (OSError, ValueError):  # ValueError: a NUL in its name
+        skipped["picture file missing or unreadable"] += 1
+        return ()
+    if not start.startswith(_SIGNATURES):
+        skipped["file that is no picture"] += 1
+        return ()
+    return kept
+
+
+def _entries(source: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[_Entry]:
+    if source.is_dir():
+        files = sorted(source.rglob("*"), key=str)
+        return _pairs(((file.relative_to(source).as_posix(), _Place(str(file))) for file in files), skipped)
+    if not source.is_file():
+        raise GroundingError(f"{source} does not exist: {_EXPECTED}")
+    kind = source.suffix.lower()
+    if kind == ".tar":
+        return _pairs(_members(source, skipped), skipped)
+    if kind not in TABLES:
+        raise GroundingError(f"{source} is of a kind that is not known: {_EXPECTED}")
+    return _joined(source.parent, TABLES[kind](source, columns, skipped), skipped)
+
+
+def _members(shard: Path, skipped: Counter[str]) -> Iterator[tuple[str, _Place]]:
+    """Names and places of the files in a tar, as far as it is whole."""
+    end, reason = 0, ""
+    with shard.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
-                    key, _, ending = PurePosixPath(member.name).name.rpartition(".")
-                    content = tar.extractfile(member)
-                    if content is None:
-                        continue
-                    if ending == "jpg":
-                        photographs[key] = content.read()
-                    elif ending == "json" and key in photographs:
-                        captions = json.loads(content.read())["captions"]
-                        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-                            raise GroundingError(f"shard {path}, {member.name}: expected a list of captions")
-                        image = Image.open(io.BytesIO(photographs.pop(key))).convert("RGB")
-                        yield CaptionedImage(key, image, tuple(captions))
-        except (tarfile.TarError, KeyError, OSError, json.JSONDecodeError) as error:
-            raise GroundingError(f"shard {path} cannot be read ({error}): expected <id>.jpg and <id>.json") from error
-        if photographs:
-            raise GroundingError(f"shard {path}: no captions follow photograph {next(iter(photographs))}.jpg")
+                    size = member.size if member.isfile() else 0
+                    end = member.offset_data + -(-size // _BLOCK) * _BLOCK
+                    if member.isfile() and member.offset_data + size <= length:
+                        yield member.name, _Place(str(shard), member.name, member.offset_data, size)
+        except (tarfile.TarError, OSError, ValueError) as error:
+            reason = str(error)
+        file.seek(end)
+        if reason and end == 0:
+            raise GroundingError(f"{shard} cannot be read ({reason}): expected an uncompressed tar")
+        if file.read(_BLOCK) != bytes(_BLOCK):
+            skipped[f"rest of {shard.name}, cut short or damaged"] += 1
+
+
+def _pairs(files: Iterable[tuple[str, _Place]], skipped: Counter[str]) -> Iterator[_Entry]:
+    """The pictures with the texts that bear their names. What a JSON file does not say, a text file may."""
+    pictures: dict[str, _Place] = {}
+    notes: dict[str, dict[str, _Place]] = {}
+    for name, place in files:
+        key, _, ending = name.rpartition(".")
+        ending = ending.lower()
+        if ending in ("json", "txt"):
+            notes.setdefault(key, {})[ending] = place
+        elif ending in _PICTURES and key in pictures:
+            skipped["second picture of one name"] += 1
+        elif ending in _PICTURES:
+            pictures[key] = place
+    if lonely := len(notes.keys() - pictures.keys()):
+        skipped["caption without a picture"] += lonely
+    for key, picture in pictures.items():
+        try:
+            texts = _noted(notes.get(key, {}))
+        except (OSError, ValueError, RecursionError):  # ValueError: no JSON, UTF-8 or text; RecursionError: too deep
+            skipped["unreadable text"] += 1
+        else:
+            yield _Entry(key, picture, texts)
+
+
+def _noted(notes: Mapping[str, _Place]) -> list[str]:
+    if "json" in notes:
+        said = json.loads(notes["json"].read())
+        for name in ("captions", "caption"):
+            if isinstance(said, dict) and name in said:
+                return _texts(said[name])
+    if "txt" in notes:
+        return _texts(notes["txt"].read().decode("utf-8-sig").strip())
+    return []
+
+
+def _texts(value: object) -> list[str]:
+    """A text or a list of texts as a list; what is missing is an empty text.
+
+    Raises:
+        ValueError: another type, or a text that UTF-8 cannot express.
+    """
+    texts = []
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str | None):
+            raise ValueError("expected a text")
+        texts.append(text or "")
+        texts[-1].encode()
+    return texts
+
+
+def _joined(folder: Path, rows: Iterable[Row], skipped: Counter[str]) -> Iterator[_Entry]:
+    """One entry a picture from one row a caption."""
+    entries: dict[str, _Entry] = {}
+    for picture, caption in rows:
+        try:
+            (name,), texts = _texts(picture), _texts(caption)
+        except ValueError:
+            skipped["unreadable text"] += 1
+            continue
+        if not name.strip():
+            skipped["row without a picture"] += 1
+            continue
+        path = os.path.normpath(folder / name)
+        entries.setdefault(path, _Entry(name, _Place(path), [])).texts.extend(texts)
+    yield from entries.values()

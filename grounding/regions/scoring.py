@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,18 +26,22 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     """
     integral = np.zeros((len(maps), maps.shape[1] + 1, maps.shape[2] + 1))
     integral[:, 1:, 1:] = maps.cumsum(1, dtype=np.float64).cumsum(2)
-    x0, y0, x1, y1 = (boxes / np.array([width, height, width, height]) * np.tile(maps.shape[:0:-1], 2)).T
-
-    def corner(y: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        top, left = np.minimum(y.astype(int), maps.shape[1] - 1), np.minimum(x.astype(int), maps.shape[2] - 1)
-        down, right = y - top, x - left
-        upper = integral[:, top, left] * (1 - right) + integral[:, top, left + 1] * right
-        lower = integral[:, top + 1, left] * (1 - right) + integral[:, top + 1, left + 1] * right
-        value: npt.NDArray[np.float64] = upper * (1 - down) + lower * down
-        return value
-
-    mass = corner(y1, x1) - corner(y0, x1) - corner(y1, x0) + corner(y0, x0)
+    shares = (boxes / np.array([width, height, width, height]) * np.tile(maps.shape[:0:-1], 2)).reshape(-1, 2, 2)
+    xs, (x0, x1) = _distinct(shares[..., 0])
+    ys, (y0, y1) = _distinct(shares[..., 1])
+    top, left = np.minimum(ys.astype(int), maps.shape[1] - 1)[:, None], np.minimum(xs.astype(int), maps.shape[2] - 1)
+    down, right = ys[:, None] - top, xs - left
+    upper = integral[:, top, left] * (1 - right) + integral[:, top, left + 1] * right
+    lower = integral[:, top + 1, left] * (1 - right) + integral[:, top + 1, left + 1] * right
+    corner = upper * (1 - down) + lower * down  # (K, Y, X), wherever the edges of two boxes meet
+    mass = corner[:, y1, x1] - corner[:, y0, x1] - corner[:, y1, x0] + corner[:, y0, x0]
     return np.maximum(mass, 0).astype(np.float32)
+
+
+def _distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+    """The distinct values, and which of them each of (N, ...) values is, transposed: (..., N)."""
+    distinct, which = np.unique(values, return_inverse=True)
+    return distinct, which.reshape(values.shape).T
 
 
 def spread(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -73,8 +78,10 @@ def score_boxes(
     """
     total = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
-    covered = np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
-    powers = covered ** np.asarray(gamma, np.float64)[..., None]  # (N,), (K, N) or (G, K, N)
+    sizes, which = _distinct(
+        np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
+    )  # many boxes, few sizes
+    powers = (sizes ** np.asarray(gamma, np.float64)[..., None])[..., which]  # (N,), (K, N) or (G, K, N)
     scores: npt.NDArray[np.float32] = (box_masses(shares, boxes, height, width) / powers).astype(np.float32)
     return scores
 
@@ -90,7 +97,9 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     Returns:
         (at most top_k,) indices into `boxes`.
     """
-    order = np.argsort(-scores, kind="stable")[:_MOST_CANDIDATES]
+    least = np.partition(scores, -_MOST_CANDIDATES)[-_MOST_CANDIDATES] if len(scores) > _MOST_CANDIDATES else -np.inf
+    good = np.flatnonzero(scores >= least)  # the only ones worth sorting
+    order = good[np.argsort(-scores[good], kind="stable")][:_MOST_CANDIDATES]
     kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
     best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
     return best

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +11,20 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from grounding.errors import GroundingError
+from grounding.folders import whole_folder
 from grounding.images import RgbImage
-from grounding.tagging.network import TagNetwork, log_mean_exp
+from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain_network, timm_network
+from grounding.tagging.timm_features import Rgb
 
 SCHEMA_VERSION = 1
-_KEYS = ("schema_version", "architecture", "layers", "image_size_px", "map_layer", "tags")
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_PLAIN, _TIMM = "TagNetwork", "timm:"  # architectures
+_KEYS = ("schema_version", "architecture", "image_size_px", "map_layer", "tags")
+_DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}  # where a folder says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +32,22 @@ class Preprocessing:
     """A picture is squashed to a square and normalised: (value / 255 - mean) / std for each of R, G, B."""
 
     image_size_px: int
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: Rgb = (0.0, 0.0, 0.0)
+    std: Rgb = (1.0, 1.0, 1.0)
 
     def __call__(self, image: RgbImage) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
-        pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
-        size = (self.image_size_px, self.image_size_px)
-        pixels = nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True) / 255
-        return (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        return self.normalise(squash(torch.from_numpy(image).permute(2, 0, 1)[None], self.image_size_px))
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(..., 3, H, W) RGB in [0, 1] -> the same less the mean, over the standard deviation."""
+        mean, std = (pixels.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
+        return (pixels - mean) / std
+
+
+def squash(images: Tensor, size_px: int) -> Tensor:
+    """(N, 3, H, W) uint8 -> (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
+    return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
 
 
 class TagClassifier:
@@ -68,12 +82,12 @@ class TagClassifier:
             images: (N, 3, S, S) float32.
 
         Returns:
-            (N, T) scores from which the walk down starts, and (N, T) logits. They differ for the embedded
-            architecture, whose logits pool local scores by log-mean-exp: its walk starts as if they were averaged.
+            (N, T) scores from which the walk down starts, and (N, T) logits. They differ for a `TagNetwork`, whose
+            logits pool local scores as it was told: its walk starts as if they were averaged.
         """
         if isinstance(self.network, TagNetwork):
             features = self.network.features(images)
-            return self.network.mean_scores(features), log_mean_exp(self.network.local_scores(features))
+            return self.network.mean_scores(features), self.network.pool(self.network.local_scores(features), features)
         logits = self.network(images)
         return logits, logits
 
@@ -82,8 +96,12 @@ class TagClassifier:
         return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
     def fingerprint(self) -> str:
-        """The same text for the same weights and tags."""
+        """The same text for the same weights, tags, pooling and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
+        if isinstance(self.network, TagNetwork):
+            made = _architecture(self.network)
+            if made["architecture"] != _PLAIN or made["pooling"] != _DEFAULTS["pooling"]:  # what was there first
+                digest.update(json.dumps(made, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -92,55 +110,56 @@ class TagClassifier:
         """Write `config.json` and `model.safetensors` (bfloat16), the layout of the Hugging Face hub.
 
         Raises:
-            GroundingError: the network is not the embedded architecture, or the folder cannot be written.
+            GroundingError: the network is no `TagNetwork`, it is a plain one with batch normalisation (`folded` first),
+                or the folder holds other files or cannot be written; then it stays as it was.
         """
         if not isinstance(self.network, TagNetwork):
-            raise GroundingError(f"a {type(self.network).__name__} cannot be saved: only the embedded architecture can")
-        folder = Path(folder)
-        convolutions = [module for module in self.network.features if isinstance(module, nn.Conv2d)]
+            raise GroundingError(f"a {type(self.network).__name__} cannot be saved: only a TagNetwork can")
+        if isinstance(self.network.features, PlainFeatures) and self.network.features.normalised:
+            raise GroundingError("a plain network with batch normalisation cannot be saved: save network.folded()")
         config = {
             "schema_version": SCHEMA_VERSION,
-            "architecture": "TagNetwork",
-            "layers": [[conv.out_channels, conv.stride[0]] for conv in convolutions],
+            **_architecture(self.network),
             "image_size_px": self.preprocessing.image_size_px,
+            "mean": self.preprocessing.mean,
+            "std": self.preprocessing.std,
             "map_layer": self.map_layer,
-            "tags": list(self.tags),
+            "tags": self.tags,
         }
-        weights = {key: value.bfloat16().contiguous() for key, value in self.network.state_dict().items()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            save_file(weights, folder / "model.safetensors", {"format": "pt"})
-            (folder / "model.safetensors").chmod(0o644)
-            (folder / "config.json").write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise GroundingError(f"classifier folder {folder} cannot be written: {error.strerror}") from error
+        weights = {
+            key: (value.bfloat16() if value.is_floating_point() else value).contiguous()
+            for key, value in self.network.state_dict().items()
+        }
+        with whole_folder(Path(folder), overwrite=True, ours=(_CONFIG, _WEIGHTS)) as partial:
+            (partial / _WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
+            (partial / _CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, name: str | None = None) -> "TagClassifier":
-        """Read what `save_pretrained` wrote.
+        """Read what `save_pretrained` wrote; nothing is downloaded.
 
         Raises:
             GroundingError: a missing folder or file, a broken or foreign configuration, corrupt weights, weights that
-                do not fit the configuration, or weights that are not finite.
+                do not fit the configuration, weights that are not finite, or a timm network where timm is missing.
         """
         folder = Path(folder)
-        config = _read_config(folder / "config.json")
-        path = folder / "model.safetensors"
+        config = _read_config(folder / _CONFIG)
+        path = folder / _WEIGHTS
         if not path.is_file():
-            raise GroundingError(f"classifier folder {folder} has no model.safetensors")
+            raise GroundingError(f"classifier folder {folder} has no {_WEIGHTS}")
+        network = _network(config)
         try:
-            network = TagNetwork(config["layers"], len(config["tags"]), normalised=False)
-            weights = {key: value.float() for key, value in load_file(path).items()}
+            weights = load_file(path)
             network.load_state_dict(weights)
         except (SafetensorError, OSError) as error:
             raise GroundingError(f"weights {path} are corrupt ({error}): fetch or train them again") from error
         except RuntimeError as error:
-            reason = " ".join(str(error).split())
+            reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise GroundingError(f"weights {path} do not fit the configuration beside them: {reason}") from error
         for key, value in weights.items():
             if not bool(value.isfinite().all()):
                 raise GroundingError(f"weights {path}: '{key}' holds NaN or infinity: train the classifier again")
-        preprocessing = Preprocessing(config["image_size_px"])
+        preprocessing = Preprocessing(config["image_size_px"], network.mean, network.std)
         return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=config["map_layer"])
 
 
@@ -150,20 +169,29 @@ def _read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise GroundingError(
             f"classifier configuration {path} cannot be read ({error.strerror}): "
-            "expected a folder with config.json and model.safetensors"
+            f"expected a folder with {_CONFIG} and {_WEIGHTS}"
         ) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GroundingError(f"classifier configuration {path} is not JSON: {error}") from error
     missing = [key for key in _KEYS if not isinstance(config, dict) or key not in config]
     if missing:
         raise GroundingError(f"classifier configuration {path} lacks {', '.join(missing)}: is it of another library?")
-    if config["schema_version"] != SCHEMA_VERSION or config["architecture"] != "TagNetwork":
-        given = f"{config['architecture']} of schema {config['schema_version']}"
-        raise GroundingError(f"classifier configuration {path} is a {given}: expected TagNetwork of {SCHEMA_VERSION}")
-    pairs = config["layers"] if isinstance(config["layers"], list) else [None]
+    made = config["architecture"]
+    plain, timm = made == _PLAIN, isinstance(made, str) and made.startswith(_TIMM)
+    if config["schema_version"] != SCHEMA_VERSION or not (plain or timm):
+        given = f"{made} of schema {config['schema_version']}"
+        raise GroundingError(
+            f"classifier configuration {path} is a {given}: expected {_PLAIN} or {_TIMM}NAME of {SCHEMA_VERSION}"
+        )
+    config = {**_DEFAULTS, **config}
+    pairs = config["layers"] if isinstance(config.get("layers"), list) else [None]
     sound = {
-        "layers": all(isinstance(p, list) and len(p) == 2 and all(_natural(n) for n in p) for p in pairs) and pairs,
+        "layers": timm or (all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and pairs),
+        "options": plain or isinstance(config.get("options"), dict),
+        "pooling": config["pooling"] in POOLINGS,
         "image_size_px": _natural(config["image_size_px"]),
+        "mean": _rgb(config["mean"]),
+        "std": _rgb(config["std"]) and min(config["std"]) > 0,
         "map_layer": config["map_layer"] is None or type(config["map_layer"]) is int,
         "tags": isinstance(config["tags"], list) and all(isinstance(tag, str) for tag in config["tags"]),
     }
@@ -173,5 +201,28 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _architecture(network: TagNetwork) -> dict[str, Any]:
+    """What `_network` needs to build it again."""
+    features = network.features
+    if isinstance(features, PlainFeatures):
+        return {"architecture": _PLAIN, "layers": features.layers, "pooling": network.pooling}
+    return {"architecture": _TIMM + features.name, "options": features.options, "pooling": network.pooling}
+
+
+def _network(config: dict[str, Any]) -> TagNetwork:
+    made, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
+    if made == _PLAIN:
+        network = plain_network(config["layers"], tags, pooling, normalised=False)
+    else:
+        network = timm_network(made.removeprefix(_TIMM), tags, pooling, config["options"])
+    network.mean, network.std = tuple(config["mean"]), tuple(config["std"])
+    return network
+
+
 def _natural(value: Any) -> bool:
     return type(value) is int and 1 <= value <= 8192
+
+
+def _rgb(values: Any) -> bool:
+    numbers = isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
+    return numbers and all(map(math.isfinite, values))

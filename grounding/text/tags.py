@@ -16,14 +16,19 @@ def build_tags(captions: Iterable[str], size: int) -> list[str]:
     """The `size` most frequent stems (counted once a caption), each as its most frequent lower-case surface word.
 
     Ties are broken alphabetically, so the list depends on nothing but the captions.
+
+    Raises:
+        GroundingError: the captions hold fewer different words than that, or none.
     """
     stems: Counter[str] = Counter()
     words: dict[str, Counter[str]] = {}
     for caption in captions:
-        stems.update(caption_stems(caption))
-        for token in tokenize(caption):
-            if is_content_word(token.text):
-                words.setdefault(stem(token.text), Counter())[token.text.lower()] += 1
+        used = [token.text.lower() for token in tokenize(caption) if is_content_word(token.text)]
+        stems.update({stem(word) for word in used})
+        for word in used:
+            words.setdefault(stem(word), Counter())[word] += 1
+    if not stems:
+        raise GroundingError("the captions hold no usable word: expected more than stop words and punctuation")
     if len(stems) < size:
         raise GroundingError(
             f"the captions hold {len(stems)} different words; {size} tags were asked for: lower `tags`"

@@ -1,8 +1,35 @@
-"""Learning-rate schedule."""
+"""How fast each parameter learns: groups with their own peak and weight decay, and the learning rate of a step."""
 
 import math
+from typing import Any
 
+from torch.nn import Parameter
 from torch.optim import Optimizer
+
+from grounding.tagging.network import TagNetwork
+from grounding.training.config import TrainConfig
+
+
+def parameter_groups(network: TagNetwork, config: TrainConfig) -> list[dict[str, Any]]:
+    """Groups for AdamW of the parameters that learn: the trunk's, then the head's, with and without weight decay.
+
+    Weight decay is on matrices and convolutions only, not on biases or normalisation. A group's learning rate is at
+    most its `peak`.
+    """
+    head = {id(parameter) for parameter in network.head.parameters()}
+    chosen: dict[tuple[bool, bool], list[Parameter]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            chosen.setdefault((id(parameter) in head, parameter.ndim <= 1), []).append(parameter)
+    peak, head_peak = config.learning_rate, config.head_learning_rate or config.learning_rate
+    return [
+        {
+            "params": chosen[of_head, single],
+            "weight_decay": 0.0 if single else config.weight_decay,
+            "peak": head_peak if of_head else peak,
+        }
+        for of_head, single in sorted(chosen)
+    ]
 
 
 def set_learning_rates(optimizer: Optimizer, step: int, steps: int, warmup_share: float = 0.05) -> None:

@@ -1,0 +1,89 @@
+"""What a training tells for later: a row of numbers for every epoch, as CSV or as TensorBoard events."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from grounding.errors import GroundingError
+from grounding.folders import whole_file
+
+
+class Log(Protocol):
+    """Rows of numbers, one an epoch."""
+
+    def begin(self, epoch: int) -> None:
+        """Be ready for the rows after this epoch; later ones are of a part of the training that was lost."""
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Add a row; `epoch` is always in it, the other columns may be missing."""
+
+
+def open_log(kind: Literal["csv", "tensorboard"], folder: Path, columns: Sequence[str]) -> Log:
+    """`FOLDER/log.csv`, or event files in `FOLDER/tensorboard`; nothing is written before `begin`.
+
+    Raises:
+        GroundingError: TensorBoard is not installed.
+    """
+    return CsvLog(folder / "log.csv", columns) if kind == "csv" else TensorBoardLog(folder / "tensorboard")
+
+
+class CsvLog:
+    """A table with a header."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path, self._columns = path, columns
+
+    def begin(self, epoch: int) -> None:
+        """Remove later rows."""
+        rows: list[dict[str, str]] = []
+        if self._path.is_file():
+            with self._path.open(encoding="utf-8", newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= epoch]
+        with whole_file(self._path) as whole:
+            writer = csv.DictWriter(whole, self._columns, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Append a row.
+
+        Raises:
+            GroundingError: it cannot be written.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, self._columns, lineterminator="\n")
+                writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
+        except OSError as error:
+            raise GroundingError(f"log {self._path} cannot be written: {error.strerror}") from error
+
+
+class TensorBoardLog:
+    """A curve for every column."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise GroundingError(
+                "log is tensorboard, which is not installed: pip install 'grounding[train]', or set log=csv"
+            ) from error
+        self._open, self._folder = SummaryWriter, folder
+
+    def begin(self, epoch: int) -> None:
+        """Hide later points."""
+        self._writer = self._open(str(self._folder), purge_step=epoch + 1)
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Add a point to each curve.
+
+        Raises:
+            GroundingError: it cannot be written.
+        """
+        try:
+            for name, value in row.items():
+                self._writer.add_scalar(name, value, int(row["epoch"]))
+            self._writer.flush()
+        except OSError as error:
+            raise GroundingError(f"log {self._folder} cannot be written: {error.strerror}") from error

@@ -1,0 +1,89 @@
+"""The folder of a training: what lies in it, and whose it is."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from grounding.errors import GroundingError
+from grounding.folders import whole_file
+from grounding.resumable import difference
+from grounding.training.config import TrainConfig
+
+_FREE = ("output", "device", "log", "validation")  # may change when a training goes on, as may data.workers
+_OF_SCORES = ("data", "teachers", "sizes_px")  # what teacher scores depend on
+
+
+class Output:
+    """The output folder of a configuration.
+
+    Args:
+        processes: how many train together.
+
+    Attributes:
+        classifier, checkpoint, scores: the finished classifier; the state after an epoch; the teachers' scores.
+    """
+
+    def __init__(self, config: TrainConfig, processes: int) -> None:
+        self.folder = Path(config.output)
+        self.classifier, self.checkpoint = self.folder / "classifier", self.folder / "checkpoint.safetensors"
+        self.scores = self.folder / "teacher_scores.npy"
+        self._settings_file = self.folder / "config.json"
+        values = {key: value for key, value in dataclasses.asdict(config).items() if key not in _FREE}
+        del values["data"]["workers"]
+        self._config: dict[str, Any] = {"config": values}
+        self._settings: dict[str, Any] = self._config | {
+            "processes": processes,
+            "sizes_px": [config.data.kept_size_px, *config.teacher.sizes_px],
+        }
+
+    def check(self) -> None:
+        """Refuse to go on with, or to use, what another configuration began.
+
+        Raises:
+            GroundingError: the first key that differs, with both values.
+        """
+        if self.classifier.is_dir():
+            self._compare(self._config)
+        elif self.checkpoint.is_file():
+            self._compare(self._settings)
+
+    def claim(self, data: str, teachers: Sequence[str]) -> None:
+        """Make the folder this training's, until a checkpoint is in it also where another one began.
+
+        Args:
+            data, teachers: fingerprints of the captions and of the teachers.
+
+        Raises:
+            GroundingError: as `check`; or the folder holds other things, or cannot be written.
+        """
+        settings = self._settings | {"data": data, "teachers": list(teachers)}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if self.checkpoint.is_file():
+                self._compare(settings)
+            names = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+            if names and not self._settings_file.is_file():
+                raise GroundingError(f"output {self.folder} holds other things, such as {names[0]}: choose another")
+            begun = self._read() if names else {}
+            if any(begun.get(key) != settings[key] for key in _OF_SCORES):
+                for path in self.folder.glob(f"{self.scores.name}*"):
+                    path.unlink()
+        except OSError as error:
+            raise GroundingError(f"output {self.folder} cannot be written: {error.strerror}") from error
+        with whole_file(self._settings_file) as file:
+            file.write(json.dumps(settings, indent=2) + "\n")
+
+    def _compare(self, settings: dict[str, Any]) -> None:
+        begun, wanted = self._read(), json.loads(json.dumps(settings))
+        changed = difference(wanted, {key: begun.get(key) for key in wanted})
+        if changed:
+            raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            begun = json.loads(self._settings_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise GroundingError(f"{self._settings_file} is broken ({error}): choose another output") from error
+        return begun if isinstance(begun, dict) else {}

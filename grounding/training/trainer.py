@@ -1,0 +1,225 @@
+"""The training loop: random views, losses over noisy words, AdamW; its state depends on nothing but its arguments."""
+
+import contextlib
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from grounding.errors import GroundingError
+from grounding.tagging.network import TagNetwork
+from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
+from grounding.training.checkpoint import load_checkpoint, save_checkpoint
+from grounding.training.config import TrainConfig
+from grounding.training.dense import logits_of_bytes
+from grounding.training.losses import caption_contrast_loss, teacher_loss, word_loss
+from grounding.training.schedule import parameter_groups, set_learning_rates
+from grounding.training.views import crop_scores
+
+LOSSES = ("words", "teacher", "contrast", "head_penalty")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One of the processes that train together, and the device it uses."""
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009, it never changes
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What an epoch came to.
+
+    Attributes:
+        loss: the mean over its steps and all processes.
+        parts: the losses that were computed, each before its weight.
+        replaced: pictures that could not be read and for which the next stood in.
+    """
+
+    loss: float
+    parts: dict[str, float]
+    replaced: tuple[int, ...]
+
+
+class Trainer:
+    """A tag network with all that its training needs.
+
+    The state after an epoch depends on the arguments alone, so a training that was killed and resumed ends where an
+    uninterrupted one does (one process, the same machine and threads). Every process of several must make one.
+
+    Args:
+        network: on any device; it is moved.
+        targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
+        scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None where no teacher is learnt from.
+
+    Attributes:
+        epoch, step: how many have been done.
+        average: the moving average of the network, or None.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        network: TagNetwork,
+        pictures: Pictures,
+        targets: Tensor,
+        scores: npt.NDArray[np.uint8] | None,
+        process: Process = Process(),
+    ) -> None:
+        self.config, self.pictures, self.targets, self.scores = config, pictures, targets, scores
+        self.process, self.network = process, network.to(process.device)
+        self.average = copy.deepcopy(network).requires_grad_(False) if config.ema else None
+        self._scoring: nn.Module = _Scoring(network).to(process.device)
+        if process.count > 1:
+            unused = config.network.architecture != "plain"  # timm's networks may hold parameters that are not used
+            self._scoring = DistributedDataParallel(self._scoring, find_unused_parameters=unused)
+        groups = parameter_groups(network, config)
+        if not groups:
+            raise GroundingError("network.frozen leaves nothing to learn: expected fewer names")
+        self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self.epoch = self.step = 0
+        self.steps_per_epoch = len(plan(len(pictures), config, 0, process.rank, process.count)) // config.accumulate
+        self._batches: Iterator[Batch] | None = None  # of the epochs that are left
+
+    @property
+    def learnt(self) -> TagNetwork:
+        """What to keep: the moving average where there is one, else the network."""
+        return self.network if self.average is None else self.average
+
+    def run_epoch(self, progress: Callable[[float | None], None]) -> EpochResult:
+        """See every picture once.
+
+        Args:
+            progress: called after every step, now and then with the mean loss so far.
+
+        Raises:
+            GroundingError: the loss is no number any more; the state is then worth nothing.
+        """
+        config, device = self.config, self.process.device
+        torch.manual_seed(seed_for("network", config.seed, self.epoch, self.process.rank))  # for dropout
+        self.network.train()
+        weights = torch.tensor([getattr(config.loss, name) for name in LOSSES], device=device)
+        sums = torch.zeros(len(LOSSES), device=device)
+        replaced: set[int] = set()
+        if self._batches is None:
+            where = (self.process.rank, self.process.count, device.type == "cuda")
+            self._batches = batches(self.pictures, config, self.epoch, *where)
+        parts = self.steps_per_epoch * config.accumulate
+        for number, batch in enumerate(itertools.islice(self._batches, parts), start=1):
+            last = number % config.accumulate == 0  # part of its step
+            with self._gradients_together(last):
+                losses = self._losses(batch)
+                (losses @ weights / config.accumulate).backward()
+            sums += losses.detach()
+            replaced.update(batch.planned[batch.planned != batch.seen].tolist())
+            if last:
+                self._update()
+                shown = float(sums @ weights) / number if number % 10 == 0 or number == parts else None
+                progress(shown)
+        self.epoch += 1
+        means = (self._summed(sums) / (parts * self.process.count)).cpu()
+        loss = float(means @ weights.cpu())
+        if not np.isfinite(loss):
+            raise GroundingError(
+                f"the loss is {loss} after epoch {self.epoch}: try a smaller learning_rate (now {config.learning_rate})"
+            )
+        computed = {name: float(mean) for name, mean in zip(LOSSES, means, strict=True) if getattr(config.loss, name)}
+        return EpochResult(loss, computed, self._gathered(replaced))
+
+    def _gradients_together(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Within it processes keep their gradients to themselves, but for the last part of a step."""
+        if last or not isinstance(self._scoring, DistributedDataParallel):
+            return contextlib.nullcontext()
+        return self._scoring.no_sync()
+
+    def _losses(self, batch: Batch) -> Tensor:
+        """(4,) each loss of a batch, in the order of LOSSES; 0 for one of weight 0."""
+        weights, device = self.config.loss, self.process.device
+        pixels = batch.pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
+            local, pooled = self._scoring(pixels)
+        none = torch.zeros((), device=device)
+        targets = self.targets[batch.seen].to(device).float() / 2
+        words = word_loss(pooled, targets) if weights.words else none
+        taught = none
+        if self.scores is not None:
+            scores = torch.from_numpy(self.scores[batch.seen.numpy()]).to(device).float()
+            seen = crop_scores(scores, batch.crops.to(device), batch.flipped.to(device), local.shape[2])
+            taught = teacher_loss(local, logits_of_bytes(seen).sigmoid())  # bytes to logits is linear, as is the crop
+        contrast = none
+        if weights.contrast:
+            contrast = caption_contrast_loss(pooled, targets, weights.contrast_temperature)
+        penalty = self.network.head.weight.square().sum() if weights.head_penalty else none
+        return torch.stack([words, taught, contrast, penalty])
+
+    def _update(self) -> None:
+        config = self.config
+        set_learning_rates(self.optimizer, self.step, config.epochs * self.steps_per_epoch, config.warmup)
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, self.step)
+        self.step += 1
+
+    def _summed(self, values: Tensor) -> Tensor:
+        if self.process.count > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def _gathered(self, pictures: set[int]) -> tuple[int, ...]:
+        groups = [pictures] * self.process.count
+        if self.process.count > 1:
+            torch.distributed.all_gather_object(groups, pictures)
+        return tuple(sorted(set().union(*groups)))
+
+    def save(self, path: Path) -> None:
+        """Write the whole state to one file; see `save_checkpoint`."""
+        save_checkpoint(path, self.network, self.average, self.optimizer, self.epoch, self.step)
+
+    def resume(self, path: Path) -> None:
+        """Continue from a file that `save` wrote; see `load_checkpoint`."""
+        self.epoch, self.step = load_checkpoint(path, self.network, self.average, self.optimizer)
+        self._batches = None
+
+
+class _Scoring(nn.Module):
+    """(N, 3, H, W) in [0, 1] -> (N, T, h, w) local and (N, T) pooled float32 logits: one module for gradients."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: TagNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(network.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(network.std)[:, None, None], persistent=False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.network.features((pixels - self.mean) / self.std)
+        local = self.network.local_scores(features).float()
+        return local, self.network.pool(local, features)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move an average of a network's state, in place: it keeps min(decay, (1 + step) / (10 + step)) of itself.
+
+    Args:
+        step: how many updates came before this one. Whole numbers, such as counters, are copied.
+    """
+    kept = min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - kept)
+        else:
+            mean.copy_(value)

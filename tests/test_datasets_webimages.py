@@ -1,0 +1,501 @@
+"""Shards, tables and folders of pictures with captions: what is found, what is left out and why, and safe reading."""
+
+import csv
+import io
+import json
+import multiprocessing
+import pickle
+import tarfile
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from grounding.datasets.webimages import CaptionedImages
+from grounding.errors import GroundingError
+
+RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
+
+
+def picture(colour=RED, size=(4, 2), kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def said(*captions):
+    return json.dumps({"captions": captions}).encode()
+
+
+def shard(path, *members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def folder(path, *members):
+    for name, content in members:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with three pictures and no captions."""
+    return folder(tmp_path, ("r.png", picture(RED)), ("deep/g.png", picture(GREEN)), ("b", picture(BLUE)))
+
+
+def write_csv(path, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+def write_parquet(path, rows):
+    names, *rows = rows
+    parquet.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}), path)
+    return path
+
+
+def write_jsonl(path, rows):
+    names, *rows = rows
+    path.write_text("".join(json.dumps(dict(zip(names, row, strict=False))) + "\n" for row in rows))
+    return path
+
+
+WRITERS = {"csv": write_csv, "parquet": write_parquet, "jsonl": write_jsonl}
+
+
+def found(images):
+    """What is there, by id: the captions and the colour of the picture's first pixel."""
+    return {
+        images.ids[i]: (images.captions[i], {RED: "red", GREEN: "green", BLUE: "blue"}[images.read(i).getpixel((0, 0))])
+        for i in range(len(images))
+    }
+
+
+def refused(call, *arguments):
+    """The one line with which a call is refused."""
+    with pytest.raises(GroundingError) as error:
+        call(*arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+# ---- shards and folders
+
+
+NAMED = [
+    # members, what is found, what is left out
+    ([("1.png", picture()), ("1.json", said("a cat", "cats"))], {"1": (("a cat", "cats"), "red")}, {}),
+    ([("1.json", said("a cat")), ("1.png", picture())], {"1": (("a cat",), "red")}, {}),
+    (
+        [("1.png", picture(RED)), ("2.png", picture(GREEN)), ("2.json", said("two")), ("1.json", said("one"))],
+        {"1": (("one",), "red"), "2": (("two",), "green")},
+        {},
+    ),
+    (
+        [
+            *[("a.jpg", picture(kind="PNG")), ("a.txt", b"\xef\xbb\xbf by its content \n")],
+            *[("b.jpeg", picture(GREEN)), ("b.txt", "ένα\nδύο".encode())],
+            *[("c.webp", picture(BLUE, kind="WEBP", lossless=True)), ("c.json", b'{"caption": " as it is "}')],
+            *[("d.JPG", picture()), ("d.TXT", "عربي 漢字 🐈".encode())],
+        ],
+        {
+            "a": (("by its content",), "red"),
+            "b": (("ένα\nδύο",), "green"),
+            "c": ((" as it is ",), "blue"),
+            "d": (("عربي 漢字 🐈",), "red"),
+        },
+        {},
+    ),
+    (
+        [("x/1.png", picture(RED)), ("x/1.txt", b"one"), ("y/1.png", picture(GREEN)), ("y/1.txt", b"other")],
+        {"x/1": (("one",), "red"), "y/1": (("other",), "green")},
+        {},
+    ),
+    ([("1.2.png", picture()), ("1.2.txt", b"dots"), ("LICENSE", b"free")], {"1.2": (("dots",), "red")}, {}),
+    # what JSON does not say, a text may; what it does, a text may not
+    ([("1.png", picture()), ("1.json", b'{"url": 1}'), ("1.txt", b"text")], {"1": (("text",), "red")}, {}),
+    ([("1.png", picture()), ("1.json", b'{"caption": "one", "captions": ["all"]}')], {"1": (("all",), "red")}, {}),
+    ([("1.png", picture()), ("1.json", said("json")), ("1.txt", b"text")], {"1": (("json",), "red")}, {}),
+    # left out: beside one picture that is whole
+    ([("2.png", picture())], {}, {"picture without a caption": 1}),
+    ([("2.png", picture()), ("2.json", b"{}")], {}, {"picture without a caption": 1}),
+    ([("2.png", picture()), ("2.json", said())], {}, {"picture without a caption": 1}),
+    ([("2.json", said("x")), ("2.txt", b"x"), ("3.txt", b"x")], {}, {"caption without a picture": 2}),
+    ([("2.png", picture()), ("2.json", said("", " \n"))], {}, {"empty caption": 2}),
+    ([("2.png", picture()), ("2.txt", b"")], {}, {"empty caption": 1}),
+    ([("2.png", picture()), ("2.json", b'{"caption": null}')], {}, {"empty caption": 1}),
+    ([("2.png", picture()), ("2.json", said("", "two"))], {"2": (("two",), "red")}, {"empty caption": 1}),
+    ([("2.png", picture()), ("2.json", b"{")], {}, {"unreadable text": 1}),
+    ([("2.png", picture()), ("2.json", b"[" * 100_000)], {}, {"unreadable text": 1}),
+    ([("2.png", picture()), ("2.json", b'{"captions": [1]}')], {}, {"unreadable text": 1}),
+    ([("2.png", picture()), ("2.json", b'{"captions": {"en": "x"}}')], {}, {"unreadable text": 1}),
+    ([("2.png", picture()), ("2.json", b'{"caption": "\\ud800"}')], {}, {"unreadable text": 1}),
+    ([("2.png", picture()), ("2.txt", b"caf\xe9")], {}, {"unreadable text": 1}),
+    ([("2.jpg", b"<html>404"), ("2.txt", b"x")], {}, {"file that is no picture": 1}),
+    ([("2.jpg", b""), ("2.txt", b"x")], {}, {"file that is no picture": 1}),
+    (
+        [("2.jpg", picture(GREEN)), ("2.png", picture(BLUE)), ("2.txt", b"two")],
+        {"2": (("two",), "green")},
+        {"second picture of one name": 1},
+    ),
+]
+
+
+@pytest.mark.parametrize("make", [shard, folder])
+@pytest.mark.parametrize(("members", "expected", "skipped"), NAMED)
+def test_pictures_find_the_captions_of_their_name(make, members, expected, skipped, tmp_path):
+    whole = [("0.png", picture()), ("0.txt", b"always")] if skipped else []
+    images = CaptionedImages([make(tmp_path / "data.tar", *whole, *members)])
+    assert found(images) == ({"0": (("always",), "red")} if skipped else {}) | expected
+    assert images.skipped == skipped
+    assert len(images) == len(images.ids) == len(images.captions)
+
+
+def test_a_folder_is_read_in_the_order_of_names_and_a_shard_in_its_own(tmp_path):
+    members = [(f"{i}.{end}", picture() if end == "png" else b"x") for i in (3, 1, 2) for end in ("txt", "png")]
+    assert CaptionedImages([shard(tmp_path / "a.tar", *members)]).ids == ("3", "1", "2")
+    assert CaptionedImages([folder(tmp_path / "a", *members)]).ids == ("1", "2", "3")
+
+
+def test_names_longer_than_a_tar_header_and_links(tmp_path):
+    name = "folder/" * 30 + "long"
+    path = shard(tmp_path / "a.tar", (f"{name}.png", picture(GREEN)), (f"{name}.txt", b"long"), ("l.txt", b"link"))
+    with tarfile.open(path, "a") as tar:
+        link = tarfile.TarInfo("l.png")
+        link.type, link.linkname = tarfile.SYMTYPE, f"{name}.png"
+        tar.addfile(link)
+    images = CaptionedImages([path])
+    assert found(images) == {name: (("long",), "green")}
+    assert images.skipped == {"caption without a picture": 1}
+
+
+# Each member is a header and one block of content, so that member i lies at 1024 i. Two blocks of zeros end the tar.
+@pytest.mark.parametrize(
+    ("harm", "ids", "skipped"),
+    [
+        (lambda b: b[:6144] + bytes(512), "012", {}),
+        (lambda b: b[:6144], "012", {"rest": 1}),  # at the end of a member
+        (lambda b: b[:5631], "01", {"caption without a picture": 1, "rest": 1}),  # in a header
+        (lambda b: b[:5640], "01", {"caption without a picture": 1, "rest": 1}),  # in a picture
+        (lambda b: b[:4609], "01", {"rest": 1}),  # in a caption
+        (lambda b: b[:4096] + b"\1" * 512 + b[4608:], "01", {"rest": 1}),  # a damaged header
+        (lambda b: b[:4608] + b"\1" * 512 + b[5120:], "01", {"unreadable text": 1}),  # damaged content
+    ],
+    ids=["whole", "no end", "in a header", "in a picture", "in a caption", "bad header", "bad content"],
+)
+def test_a_damaged_shard_is_used_as_far_as_it_goes(harm, ids, skipped, tmp_path):
+    members = [(f"{i}.{end}", c) for i in range(3) for end, c in (("json", said("x")), ("png", picture()))]
+    path = shard(tmp_path / "a.tar", *members)
+    path.write_bytes(harm(path.read_bytes()))
+    images = CaptionedImages([path])
+    assert images.ids == tuple(ids)
+    reason = "rest of a.tar, cut short or damaged"
+    assert images.skipped == {reason if key == "rest" else key: count for key, count in skipped.items()}
+    assert len(found(images)) == len(ids)
+
+
+# ---- tables
+
+
+ROWS = [
+    ("image", "caption"),
+    ("r.png", "a cat, on a mat"),
+    ("deep/g.png", 'she said "no"'),
+    ("./r.png", "un chat\r\nnoir"),
+    ("deep/../b", "  猫 "),
+    ("b", "ねこ"),
+]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_table_joins_the_rows_of_a_picture(kind, pictures):
+    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", ROWS)])
+    assert found(images) == {
+        "r.png": (("a cat, on a mat", "un chat\r\nnoir"), "red"),
+        "deep/g.png": (('she said "no"',), "green"),
+        "deep/../b": (("  猫 ", "ねこ"), "blue"),
+    }
+    assert images.skipped == {}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_a_cell_may_hold_several_captions(kind, pictures):
+    rows = [("image", "caption"), ("r.png", ["one", ""]), ("b", []), ("r.png", ["two"]), ("deep/g.png", None)]
+    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", rows)])
+    assert found(images) == {"r.png": (("one", "two"), "red")}
+    assert images.skipped == {"empty caption": 2, "picture without a caption": 1}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_rows_that_cannot_be_used_are_counted(kind, pictures):
+    rows = [
+        *[("image", "caption"), ("r.png", "kept"), ("b", ""), ("gone.png", "x"), ("gone.png", "y"), ("", "x")],
+        *[("deep", "a folder"), ("a\0b", "x"), ("x" * 300, "too long a name"), (f"t.{kind}", "itself")],
+    ]
+    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", rows)])
+    assert found(images) == {"r.png": (("kept",), "red")}
+    assert images.skipped == {
+        "empty caption": 1,
+        "picture file missing or unreadable": 4,
+        "row without a picture": 1,
+        "file that is no picture": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "captions", "skipped"),
+    [
+        ("csv", b"\xef\xbb\xbfimage,caption\r\nr.png,after a mark\r\n\r\n", ("after a mark",), {}),
+        ("csv", b"caption,image,size\nother order,r.png,3\n", ("other order",), {}),
+        ("csv", b"image,caption\nr.png,kept\nr.png,a man, a dog\n", ("kept",), {"damaged row": 1}),
+        ("csv", b"image,caption\nr.png\nr.png,kept\n", ("kept",), {"empty caption": 1}),
+        ("csv", b"image,caption\nr.png,caf\xe9\nr.png,kept\n", ("kept",), {"unreadable text": 1}),
+        ("csv", b'image,caption\nr.png,kept\nr.png,"not closed\n', ("kept",), {"damaged row": 1}),
+        ("csv", b'image,caption\nr.png,"a"b\nr.png,kept\n', ("kept",), {"damaged row": 1}),
+        ("csv", b"image,caption\nr.png," + b"x" * 200_000 + b"\nr.png,kept\n", ("kept",), {"damaged row": 1}),
+        ("jsonl", b'{"image": "r.png", "caption": "kept"}\n\n', ("kept",), {}),
+        (
+            "jsonl",
+            b'{"image": "r.png", "caption": "kept"}\n{"image"\n[1]\n"x"\n\xff\n' + b"[" * 100_000 + b"\n",
+            ("kept",),
+            {"damaged row": 5},
+        ),
+        (
+            "jsonl",
+            b'{"image": "r.png"}\n{"caption": "x"}\n{"image": "r.png", "caption": "kept"}\n{"image": 3, "caption": ""}',
+            ("kept",),
+            {"empty caption": 1, "row without a picture": 1, "unreadable text": 1},
+        ),
+        ("jsonl", b'{"image": "r.png", "caption": ["kept", 1.5]}\n{"image": "r.png", "caption": "x"}', ("x",), None),
+    ],
+)
+def test_damaged_rows_are_counted(kind, content, captions, skipped, pictures):
+    path = pictures / f"t.{kind}"
+    path.write_bytes(content)
+    images = CaptionedImages([path])
+    assert images.captions == (captions,)
+    assert images.skipped == ({"unreadable text": 1} if skipped is None else skipped)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_columns_by_name(kind, pictures):
+    path = WRITERS[kind](pictures / f"t.{kind}", [("alt_text", "file", "caption"), ("yes", "r.png", "no")])
+    assert found(CaptionedImages([path], "file", "alt_text")) == {"r.png": (("yes",), "red")}
+    assert "no column 'image': it has alt_text, file, caption" in refused(CaptionedImages, [path])
+    message = refused(CaptionedImages, [path], "file", "alt-text")
+    assert message == f"{path} has no column 'alt-text': did you mean 'alt_text'? it has alt_text, file, caption"
+
+
+def test_absolute_paths(pictures, tmp_path_factory):
+    table = tmp_path_factory.mktemp("elsewhere") / "T.CSV"
+    write_csv(table, [("image", "caption"), (str(pictures / "b"), "far"), ("b", "not here")])
+    images = CaptionedImages([table])
+    assert found(images) == {str(pictures / "b"): (("far",), "blue")}
+    assert images.skipped == {"picture file missing or unreadable": 1}
+
+
+def test_a_parquet_table_of_pictures_themselves_is_refused(pictures):
+    path = write_parquet(pictures / "t.parquet", [("image", "caption"), (picture(), "x")])
+    assert refused(CaptionedImages, [path]) == f"{path} holds no picture with a caption (unreadable text: 1)"
+
+
+# ---- sources
+
+
+def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
+    one = shard(tmp_path / "1.tar", ("r.png", picture(BLUE)), ("r.txt", b"in a shard"), ("s.txt", b"lonely"))
+    two = write_csv(pictures / "t.csv", [("image", "caption"), ("r.png", "in a table"), ("none", "gone")])
+    images = CaptionedImages([one, str(two), one])
+    assert images.ids == ("r", "r.png", "r")
+    assert images.captions == (("in a shard",), ("in a table",), ("in a shard",))
+    assert [images.read(i).getpixel((0, 0)) for i in range(3)] == [BLUE, RED, BLUE]
+    assert images.skipped == {"caption without a picture": 2, "picture file missing or unreadable": 1}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path / "none.tar", "none.tar does not exist: expected a folder, an uncompressed .tar, or a .csv"),
+        (lambda path: folder(path, ("t.xlsx", b"x")) / "t.xlsx", "t.xlsx is of a kind that is not known: expected"),
+        (lambda path: folder(path / "empty", ("x", b"")), "empty holds no picture with a caption (nothing was found)"),
+        (lambda path: shard(path / "e.tar"), "e.tar holds no picture with a caption (nothing was found)"),
+        (
+            lambda path: shard(path / "e.tar", ("1.jpg", picture()), ("2.jpg", picture()), ("3.txt", b"")),
+            "e.tar holds no picture with a caption (picture without a caption: 2, caption without a picture: 1)",
+        ),
+        (lambda path: folder(path, ("t.tar", b"")) / "t.tar", "t.tar cannot be read (empty file): expected an unco"),
+        (lambda path: folder(path, ("t.tar", b"x" * 2000)) / "t.tar", "t.tar cannot be read (invalid header)"),
+        (lambda path: folder(path, ("t.tar", b"x" * 512)) / "t.tar", "t.tar cannot be read ("),
+        (lambda path: folder(path, ("t.parquet", b"x" * 99)) / "t.parquet", "expected a Parquet file"),
+        (lambda path: folder(path, ("t.csv", b"")) / "t.csv", "t.csv has no column 'image': it has none"),
+        (lambda path: folder(path, ("t.csv", b"\n")) / "t.csv", "t.csv has no column 'image': it has none"),
+        (lambda path: folder(path, ("t.csv", b'image,"cap')) / "t.csv", "expected a CSV with a line of names"),
+        (lambda path: folder(path, ("t.csv", b"image,caption\n")) / "t.csv", "(nothing was found)"),
+        (
+            lambda path: folder(path, ("t.jsonl", b"")) / "t.jsonl",
+            "t.jsonl holds no picture with a caption (nothing wa",
+        ),
+        (lambda path: folder(path, ("t.jsonl", b"{\n{")) / "t.jsonl", "no picture with a caption (damaged row: 2)"),
+    ],
+)
+def test_sources_of_nothing_are_refused(make, message, tmp_path):
+    good = shard(tmp_path / "good.tar", ("1.png", picture()), ("1.txt", b"x"), ("2.png", picture()))
+    assert message in refused(CaptionedImages, [good, make(tmp_path)])
+
+
+def test_no_source_is_refused():
+    assert "no source of pictures and captions is given: expected a folder" in refused(CaptionedImages, [])
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "tar"])
+def test_a_disk_that_fails_is_named(kind, tmp_path):
+    (tmp_path / f"t.{kind}").symlink_to("/proc/self/mem")  # opens, but its first byte cannot be read
+    assert f"t.{kind} cannot be read" in refused(CaptionedImages, [tmp_path / f"t.{kind}"])
+
+
+# ---- pictures
+
+
+def one_picture(path, content, name="1.jpg"):
+    return CaptionedImages([shard(path / "a.tar", (name, content), (f"{name[:-4]}.txt", b"x"))])
+
+
+def test_pictures_are_rgb_upright_and_without_transparency(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned 90 degrees clockwise for display
+    stored = Image.new("L", (2, 1))
+    stored.putpixel((0, 0), 200)
+    turned, glass = io.BytesIO(), io.BytesIO()
+    stored.save(turned, "PNG", exif=exif)
+    Image.new("RGBA", (1, 1), (9, 9, 9, 0)).save(glass, "PNG")
+    images = CaptionedImages(
+        [folder(tmp_path, ("1.png", turned.getvalue()), ("1.txt", b"x"), ("2.png", glass.getvalue()), ("2.txt", b"x"))]
+    )
+    assert images.read(0).mode == images.read(1).mode == "RGB"
+    assert np.asarray(images.read(0))[:, :, 0].tolist() == [[200], [0]]
+    assert images.read(1).getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((2047, 4000), (2047, 4000)),
+        ((2048, 2050), (1024, 1025)),
+        ((4100, 4096), (1025, 1024)),
+        ((25_000, 2048), (12_500, 1024)),
+    ],
+)
+def test_large_jpegs_are_decoded_smaller(size, expected, tmp_path):
+    read = one_picture(tmp_path, picture(size=size, kind="JPEG")).read(0)
+    assert read.size == expected
+    np.testing.assert_allclose(read.getpixel((0, 0)), RED, atol=6)
+
+
+def claims(width, height):
+    """The first bytes of a PNG of this size."""
+    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    return b"\x89PNG\r\n\x1a\n\0\0\0\r" + header + zlib.crc32(header).to_bytes(4, "big")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ((25_000, 2000), "cannot be read (image file is truncated"),
+        ((25_000, 2001), "cannot be read (it has 25000 x 2001 pixels): expected a whole picture file of at most 50"),
+        ((10_000, 10_000), "(it has 10000 x 10000 pixels)"),  # Pillow warns
+        ((60_000, 60_000), "cannot be read (Image size (3600000000 pixels) exceeds limit"),  # Pillow refuses
+    ],
+)
+def test_large_pictures_of_other_kinds_are_refused_before_they_are_decoded(size, reason, tmp_path):
+    content = claims(*size) + b"\0\0\0\4IDAT"
+    assert reason in refused(one_picture(tmp_path, content).read, 0)
+
+
+def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
+    noise = Image.effect_noise((40, 40), 90)
+    buffer = io.BytesIO()
+    noise.save(buffer, "JPEG")
+    cut = buffer.getvalue()[:500]
+    in_shard = one_picture(tmp_path, cut)
+    message = refused(in_shard.read, 0)
+    assert f"image 1.jpg in {tmp_path / 'a.tar'} cannot be read" in message
+    beside = CaptionedImages([folder(tmp_path / "f", ("z.jpg", cut), ("z.txt", b"x"))])
+    assert f"image {tmp_path / 'f' / 'z.jpg'} cannot be read" in refused(beside.read, 0)
+    (tmp_path / "f" / "z.jpg").unlink()
+    assert "No such file" in refused(beside.read, 0)
+    (tmp_path / "a.tar").write_bytes(b"")
+    assert "1.jpg in " in refused(in_shard.read, 0)
+
+
+def test_damaged_bytes_never_raise_anything_else(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x011A] = 6, "text", 72.0
+    generator = np.random.default_rng(0)
+    contents = [picture(kind=kind, size=(8, 8), exif=exif) for kind in ("JPEG", "PNG", "WEBP")]
+    for number, content in enumerate(contents):
+        folder(tmp_path, (f"{number}.jpg", content), (f"{number}.txt", b"x"))
+    images = CaptionedImages([tmp_path])
+    failed = 0
+    for _ in range(400):
+        number = int(generator.integers(3))
+        harmed = bytearray(contents[number])
+        for place in generator.integers(8, len(harmed), 3):
+            harmed[place] = generator.integers(256)
+        (tmp_path / f"{number}.jpg").write_bytes(harmed)
+        try:
+            assert images.read(number).mode == "RGB"
+        except GroundingError:
+            failed += 1
+    assert 50 < failed < 350
+
+
+# ---- safety
+
+
+def many(path, count=40):
+    members = [(f"{i}.png", picture((i, i, i))) for i in range(count)]
+    return CaptionedImages([shard(path / "a.tar", *members, *((f"{i}.txt", b"x") for i in range(count)))])
+
+
+def first_value(images, index):
+    return images.read(index).getpixel((0, 0))[0]
+
+
+def test_reading_in_threads_and_copies(tmp_path):
+    images = many(tmp_path)
+    expected = list(range(40))
+    assert [first_value(images, i) for i in expected] == expected
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda i: first_value(images, i), expected * 5)) == expected * 5
+    copy = pickle.loads(pickle.dumps(images))
+    assert (copy.ids, copy.captions, copy.skipped) == (images.ids, images.captions, images.skipped)
+    assert first_value(copy, 7) == 7
+
+
+def check_all(images):
+    for _ in range(5):
+        assert [first_value(images, i) for i in range(40)] == list(range(40))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_reading_in_forked_processes(tmp_path):
+    images = many(tmp_path)
+    processes = [multiprocessing.get_context("fork").Process(target=check_all, args=(images,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]

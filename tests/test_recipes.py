@@ -1,0 +1,168 @@
+"""The configurations that the documentation offers, each trained on invented data: two steps with an interruption."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+from entities_fixture import write_entities
+from safetensors.torch import load_file
+from training_fixture import draw_shapes, write_config
+
+from grounding.config import load
+from grounding.datasets.webimages import CaptionedImages
+from grounding.tagging.sources import load_classifier
+from grounding.train import main
+from grounding.training.config import TrainConfig
+from grounding.training.logs import CsvLog
+from grounding.training.networks import create_network
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "tags=7",
+    "shown_size_px=64",
+    "image_size_px=64",
+    "batch_size=8",
+    "epochs=2",
+    "data.workers=0",
+    "network.weights=''",
+]
+
+
+@pytest.fixture
+def train(in_empty_folder):
+    """Runs `python -m grounding.train`: exit status and standard error."""
+
+    def call(*arguments):
+        status, _, err = in_empty_folder(main, *arguments)
+        return status, err
+
+    return call
+
+
+def flickr30k(folder):
+    """The shapes in Flickr30k's layout, as a table made by the script; one photograph is left out."""
+    table = draw_shapes(folder / "shapes", 13)
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    lines = [f"{row['image']}#{n}\t{text}\n" for row in rows for n, text in enumerate(row["caption"])]
+    (folder / "results.token").write_text("".join(lines).replace(".png", ".jpg"))
+    for path in (folder / "shapes").glob("*.png"):
+        path.rename(path.with_suffix(".jpg"))
+    (folder / "val.txt").write_text("012\n")
+    (folder / "other").mkdir()
+    return [
+        "flickr30k",
+        folder / "results.token",
+        folder / "shapes",
+        folder / "other" / "t.jsonl",
+        "--without",
+        folder / "val.txt",
+    ]
+
+
+def coco(folder):
+    """The shapes in COCO's layout, as a table made by the script."""
+    table = draw_shapes(folder / "shapes", 12)
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    images = [{"id": n, "file_name": row["image"]} for n, row in enumerate(rows)]
+    annotations = [{"image_id": n, "caption": text} for n, row in enumerate(rows) for text in row["caption"]]
+    (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    return ["coco", folder / "captions.json", folder / "shapes", folder / "t.jsonl"]
+
+
+def alt_texts(folder):
+    """The shapes with a text beside each."""
+    for row in map(json.loads, draw_shapes(folder / "shapes", 12).read_text().splitlines()):
+        (folder / "shapes" / row["image"]).with_suffix(".txt").write_text(row["caption"][0])
+    (folder / "shapes" / "captions.jsonl").unlink()
+    return folder / "shapes"
+
+
+def made(source, folder):
+    """The table or folder of a source."""
+    result = source(folder)
+    if isinstance(result, Path):
+        return result
+    script = runpy.run_path(str(ROOT / "scripts" / "captions_table.py"))
+    assert script["main"]([str(argument) for argument in result]) == 0
+    return result[3]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "source", "architecture"),
+    [
+        ("resnet50-flickr30k", flickr30k, "timm:test_resnet"),
+        ("convnext-coco", coco, "timm:test_convnext"),
+        ("web-alt-text", alt_texts, "timm:test_efficientnet"),
+        ("teacher", coco, "timm:mobilenetv1_100"),
+        ("first-student", coco, "plain"),
+        ("embedded", coco, "plain"),
+    ],
+)
+def test_recipes(train, tmp_path, monkeypatch, recipe, source, architecture):
+    config = ROOT / "configs" / f"{recipe}.yaml"
+    network = load(TrainConfig, config, ["network.weights=''", "network.initial=''"]).network
+    assert create_network(network, 7).head.out_features == 7  # the test itself trains a smaller one of the kind
+    entities = write_entities(tmp_path / "entities", photographs=True)
+    overrides = [*SMALL, f"data.sources=[{made(source, tmp_path)}]", f"network.architecture={architecture}"]
+    overrides += [f"validation.images=[{entities / 'photographs'}]", f"validation.annotations={entities}"]
+    if architecture == "plain":
+        plain = write_config(tmp_path / "plain")
+        assert train(plain, "epochs=1", f"data.sources=[{made(source, tmp_path / 'again')}]")[0] == 0
+        trained = tmp_path / "plain" / "run" / "classifier"
+        overrides += [f"teacher.classifiers=[{trained}]", "network.channels=[8, 16, 16]", "network.strides=[2, 2, 2]"]
+        overrides += ["map_layer=-2", *([f"network.initial={trained}"] if recipe == "embedded" else [])]
+    write = CsvLog.write
+
+    def interrupted(self, row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+        write(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvLog, "write", interrupted)
+        assert train(config, *overrides, "output=run")[0] == 130
+    status, err = train(config, *overrides, "output=run")
+    assert (status, "going on after epoch 1 of 2" in err) == (0, True), err
+    assert train(config, *overrides, "output=whole")[0] == 0
+    one, other = (load_file(f"{name}/checkpoint.safetensors") for name in ("run", "whole"))
+    assert all((one[key] == other[key]).all() for key in one)
+    assert load_classifier("run/classifier").preprocessing.image_size_px == 64
+    rows = Path("run/log.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows] == ["step", "1", "2"]
+    assert len(rows[2].split(",")[-1]) > 1  # the last protocol of the validation
+
+
+def test_the_table_of_flickr30k(tmp_path):
+    images = CaptionedImages([made(flickr30k, tmp_path)])
+    assert images.ids[0].endswith("000.jpg") or images.ids[0] == "000"
+    assert len(images) == 12
+    assert not images.skipped
+    assert all(len(captions) == 2 for captions in images.captions)
+
+
+@pytest.mark.parametrize(
+    ("style", "content", "message"),
+    [
+        ("flickr30k", "a.jpg#0 no tab\n", "line 1: expected 'name.jpg#0', a tab and a caption"),
+        ("coco", "{", "is no COCO captions file (JSONDecodeError"),
+        (
+            "coco",
+            '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}',
+            "is no COCO captions file (KeyError: 1)",
+        ),
+        ("coco", "[]", "is no COCO captions file (TypeError"),
+    ],
+)
+def test_tables_of_broken_files(tmp_path, capsys, style, content, message):
+    (tmp_path / "c").write_text(content)
+    script = runpy.run_path(str(ROOT / "scripts" / "captions_table.py"))
+    assert script["main"]([style, str(tmp_path / "c"), str(tmp_path), str(tmp_path / "t.jsonl")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "t.jsonl").exists()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_configurations_are_read(path):
+    if path.stem != "localizer":
+        assert load(TrainConfig, path).output == f"runs/{path.stem}"
