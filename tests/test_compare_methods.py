@@ -260,7 +260,10 @@ def test_the_page_reports_settings_on_the_half_that_they_were_not_chosen_on(scri
     settings = script.settings_of(localizer.config)
     blank = dict.fromkeys(measure(selection.images, {}), np.ones(len(even)))
     columns = [blank | {"point_on_any": values.astype(float)} for values in (even, ~even, np.zeros(len(even)))]
-    measured = {method: dict(zip(settings[-3:], columns, strict=True)) for method in script.METHODS}
+    measured = {
+        method: {localizer.config: columns[1], **dict(zip(settings[-3:], columns, strict=True))}
+        for method in script.METHODS
+    }
     measured["CAM"] = dict.fromkeys(settings, blank)
     text = script.page(selection, localizer, measured)
     share = f"{100 * measured['MWP'][localizer.config]['point_on_any'].mean():.1f}"

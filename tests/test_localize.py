@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from grounding.config import LocalizerConfig, RegionConfig
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
+from grounding.regions.power import closeness
 from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes
 
 NUMBER = {"type": "number"}
@@ -408,9 +410,12 @@ def test_the_tour(localizer, tmp_path):
 
 def test_boxes_follow_the_spread_of_the_map_and_come_in_turns(localizer, scene):
     config, (height, width) = localizer.config.regions, scene.image.shape[:2]
+    close = closeness({tag: math.log(p / (1 - p)) for tag, p in scene.tags(len(localizer.classifier.tags))})
     for found in scene.ground("a man in a red hat on grass", top_k=8):
         cells = found.grid_map[None].astype(np.float64)
         power = config.gamma - config.spread_gamma * np.log(cells.sum() ** 2 / (cells.size * (cells**2).sum()))
+        if found.phrase.head == "man":
+            power -= config.closeness_gamma * (close - config.usual_closeness)
         rankings = []
         for turn in config.turns:
             scores = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + turn))[0]

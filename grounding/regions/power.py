@@ -50,4 +50,5 @@ def area_powers(
     if close is not None:
         people = np.array([stem(head) in PEOPLE for head in heads])
         powers -= config.closeness_gamma * (close - config.usual_closeness) * people
-    return np.maximum(powers + np.array(config.turns)[:, None], 0)
+    turns: Values = np.maximum(powers + np.array(config.turns)[:, None], 0)
+    return turns

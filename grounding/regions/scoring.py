@@ -35,7 +35,8 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     lower = integral[:, top + 1, left] * (1 - right) + integral[:, top + 1, left + 1] * right
     corner = upper * (1 - down) + lower * down  # (K, Y, X), wherever the edges of two boxes meet
     mass = corner[:, y1, x1] - corner[:, y0, x1] - corner[:, y1, x0] + corner[:, y0, x0]
-    return np.maximum(mass, 0).astype(np.float32)
+    inside: npt.NDArray[np.float32] = np.maximum(mass, 0).astype(np.float32)
+    return inside
 
 
 def _distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
