@@ -174,7 +174,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments
         file.write('{"image": "1003", "sha')
     status, _, err = evaluate(*arguments, "--output", "out", "--set", "regions.gamma=0.3")
     assert (status, err.count("\n")) == (2, 1)
-    assert "with another config.regions.gamma (0.3, was 0.0)" in err
+    assert "with another config.regions.gamma (0.3, was 0.1)" in err
     assert len(partial.read_text().splitlines()) == 3  # refused, and nothing lost
 
     monkeypatch.setattr(Predictor, "line", lambda self, image: calls.append(image.id) or line(self, image))
