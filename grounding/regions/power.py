@@ -30,7 +30,8 @@ def closeness(log_odds: Mapping[str, float]) -> float | None:
     """
     if not all(part in log_odds for part in BODY_PARTS):
         return None
-    return sum(log_odds[part] for part in BODY_PARTS) / len(BODY_PARTS)
+    mean = sum(log_odds[part] for part in BODY_PARTS) / len(BODY_PARTS)
+    return round(mean, 2)  # so that the order in which threads sum shows in no result
 
 
 def area_powers(
