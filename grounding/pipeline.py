@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.attention import Tape, contrastive_mwp, record
-from grounding.attention.excitation import attention_maps
 from grounding.attention.maps import normalize, peak, phrase_map, smooth, upsample
 from grounding.boxes import Boxes
 from grounding.config import LocalizerConfig
@@ -145,10 +144,9 @@ class Scene:
             group = tags[first : first + _AT_ONCE]
             signals = torch.zeros(len(group), len(self.localizer.classifier.tags), device=self.localizer.device)
             signals[range(len(group)), [indices[tag] for tag in group]] = 1.0
-            walked = contrastive_mwp(
-                self._tape, signals, stride=config.stride or 16, layer=layer, residual=config.residual
-            )
-            maps.update(zip(group, attention_maps(walked)[:, 0].cpu(), strict=True))  # (K, h, w)
+            stride = None if layer is not None else config.stride or 16
+            found = contrastive_mwp(self._tape, signals, layer=layer, stride=stride, residual=config.residual)
+            maps.update(zip(group, found[0].clamp(min=0).cpu(), strict=True))  # (K, h, w)
         return maps
 
     def _locate(

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 import grounding
 from grounding.attention import mwp
-from grounding.attention.excitation import attention_maps, find_layer, layers
+from grounding.attention.layers import find_layer, layers
 from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
@@ -149,7 +149,7 @@ def word_maps(scene: Scene, tags: Sequence[str]) -> WordMaps:
     of_logits, of_scores = (gradients_at(layer, made, signals) for made in (logits, scores))
     with torch.no_grad():
         stacks = {
-            "MWP": attention_maps(mwp(scene._tape, signals, layer=found.index(value), residual=config.residual))[:, 0],
+            "MWP": mwp(scene._tape, signals, layer=found.index(value), residual=config.residual)[0],
             "CAM": cam(features[0], signals @ network.head.weight),
             "Grad-CAM": grad_cam(layer[0], of_logits),
             "Grad-CAM, mean score": grad_cam(layer[0], of_scores),

@@ -13,11 +13,20 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.excitation import attention_maps, find_layer, layers
+from grounding.attention.layers import find_layer, layers
 from grounding.errors import GroundingError, UnsupportedOperationError
 
 TAGS = 12
 NETWORKS = ["vgg16", "googlenet", "resnet50"]
+
+
+def units(tape, signals, walk=mwp, **options):
+    """(K, N, C, h, w): every unit of the layer, signals first."""
+    return walk(tape, signals, channels=True, **options).transpose(0, 1)
+
+
+def contrastive(tape, signals, **options):
+    return units(tape, signals, contrastive_mwp, **options)
 
 
 def soften(model, seed=0):
@@ -67,14 +76,14 @@ def test_mass_is_conserved_at_every_layer_down_to_the_image(tapes, name, residua
     found = layers(tape)
     assert found[0] is tape.inputs[0]
     for index in range(0, len(found), 3):
-        walked = mwp(tape, signals(), layer=index, residual=residual)
+        walked = units(tape, signals(), layer=index, residual=residual)
         assert walked.shape == (3, *found[index].shape)
         torch.testing.assert_close(walked.flatten(1).sum(1), torch.ones(3), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_contrastive_difference_sums_to_zero_at_the_classifier(tapes, name):
-    walked = contrastive_mwp(tapes[name], signals(), layer=-1)
+    walked = contrastive(tapes[name], signals(), layer=-1)
     torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-6)
     assert walked.abs().flatten(1).sum(1).min() > 0.1
 
@@ -86,18 +95,22 @@ def test_contrastive_difference_sums_to_zero_at_the_classifier(tapes, name):
 def test_contrastive_difference_sums_to_zero_below(name, stride, residual):
     """In float64: random weights mix the difference to almost nothing, so its sum is compared with its size."""
     tape = record(copy.deepcopy(build(name)).double(), torch.rand(1, 3, 64, 64).double())
-    walked = contrastive_mwp(tape, signals(), stride=stride, residual=residual)
+    walked = contrastive(tape, signals(), stride=stride, residual=residual)
     size = walked.abs().flatten(1).sum(1)
     assert size.min() > 0
     assert (walked.flatten(1).sum(1).abs() / size).max() < 1e-5
 
 
-def test_word_maps_are_summed_over_channels_and_then_clamped(tapes):
-    walked = contrastive_mwp(tapes["resnet50"], signals())
-    maps = attention_maps(walked)
-    assert maps.shape == (3, 1, 4, 4)
-    assert maps.min() == 0 < maps.max()
-    assert torch.equal(maps, walked.sum(2).clamp(min=0))
+def test_maps_are_units_summed_over_channels_images_first(tapes):
+    walked = contrastive(tapes["resnet50"], signals())
+    maps = contrastive_mwp(tapes["resnet50"], signals())
+    assert maps.shape == (1, 3, 4, 4)
+    assert maps.min() < 0 < maps.max()
+    assert torch.equal(maps[0], walked[:, 0].sum(1))
+    images = torch.rand(2, 3, 32, 32)
+    for_each = signals()[:, None] * torch.tensor([1.0, 2.0])[:, None]
+    maps = mwp(record(build("vgg16"), images), for_each, stride=8)
+    torch.testing.assert_close(maps.sum((2, 3)), torch.tensor([[1.0], [2.0]]).expand(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -123,14 +136,14 @@ def test_stride_chooses_the_layer_of_the_paper(name, stride, layer, size):
     above = layers(tape)[layers(tape).index(value) - 1]
     assert value.shape == shapes["made"].shape
     assert above.shape[2:] > value.shape[2:]  # the first of that size
-    walked = mwp(tape, signals(1), stride=stride)
+    walked = units(tape, signals(1), stride=stride)
     support = walked.flatten(1)[:, shapes["made"].flatten() == 0]
     assert support.abs().max() == 0  # P is where x is
 
 
 def test_a_stride_between_layers_is_refused_with_those_there_are(tapes):
     with pytest.raises(GroundingError, match=r"no layer of the network has stride 64: expected one of 1, 2, 4, 8, 16"):
-        contrastive_mwp(tapes["vgg16"], signals(), stride=64)
+        contrastive(tapes["vgg16"], signals(), stride=64)
 
 
 # --- a tiny network, matrix by matrix ---------------------------------------------------------------------------------
@@ -220,7 +233,7 @@ def test_tiny_residual_network_matrix_by_matrix(inplace, contrast, residual):
     model = tiny(inplace)
     images = torch.rand(2, 2, 4, 5, dtype=torch.float64)
     weights = signals().double()
-    walk = contrastive_mwp if contrast else mwp
+    walk = contrastive if contrast else units
     found = walk(record(model, images), weights, layer=0, residual=residual)
     for k, n in ((0, 0), (1, 1), (2, 0)):
         expected = tiny_by_matrices(model, images[n], weights[k], contrast, residual)
@@ -231,20 +244,20 @@ def test_tiny_residual_network_matrix_by_matrix(inplace, contrast, residual):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_signals_together_equal_one_walk_each(tapes, name):
     weights = torch.eye(TAGS)[:4]
-    together = contrastive_mwp(tapes[name], weights, stride=8)
+    together = contrastive(tapes[name], weights, stride=8)
     for k in range(4):
-        alone = contrastive_mwp(tapes[name], weights[k : k + 1], stride=8)
+        alone = contrastive(tapes[name], weights[k : k + 1], stride=8)
         torch.testing.assert_close(together[k : k + 1], alone, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_images_together_equal_each_alone(name):
     model, images = build(name), torch.rand(3, 3, 64, 64)
-    together = contrastive_mwp(record(model, images), signals(), stride=16)
-    own = contrastive_mwp(record(model, images), signals()[:, None].expand(3, 3, TAGS), stride=16)
+    together = contrastive(record(model, images), signals(), stride=16)
+    own = contrastive(record(model, images), signals()[:, None].expand(3, 3, TAGS), stride=16)
     assert torch.equal(together, own)
     for n in range(3):
-        alone = contrastive_mwp(record(model, images[n : n + 1]), signals(), stride=16)
+        alone = contrastive(record(model, images[n : n + 1]), signals(), stride=16)
         torch.testing.assert_close(together[:, n : n + 1], alone, rtol=1e-3, atol=1e-7)
 
 
@@ -252,13 +265,13 @@ def test_signals_per_image_reach_their_image_only():
     model, images = build("vgg16"), torch.rand(2, 3, 32, 32)
     weights = torch.zeros(1, 2, TAGS)
     weights[0, 1] = signals(1)[0]
-    walked = mwp(record(model, images), weights, stride=8)
+    walked = units(record(model, images), weights, stride=8)
     assert walked[:, 0].abs().sum() == 0
     assert walked[:, 1].sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_no_signals_give_no_maps(tapes):
-    assert contrastive_mwp(tapes["vgg16"], torch.zeros(0, TAGS)).shape == (0, 1, 512, 4, 4)
+    assert contrastive(tapes["vgg16"], torch.zeros(0, TAGS)).shape == (0, 1, 512, 4, 4)
 
 
 # --- classifiers ------------------------------------------------------------------------------------------------------
@@ -278,12 +291,12 @@ def test_head_on_mean_features_and_layers_by_index():
         (8, 4, 4),
         (8,),
     ]
-    at_classifier = contrastive_mwp(tape, signals(), layer=-1)
+    at_classifier = contrastive(tape, signals(), layer=-1)
     pooled = layers(tape)[-1].tensor
     for k, signal in enumerate(signals()):
         expected = excite(head, pooled[0], signal) - excite(-head, pooled[0], signal)
         torch.testing.assert_close(at_classifier[k, 0], expected)
-    assert torch.equal(contrastive_mwp(tape, signals(), layer=-2), contrastive_mwp(tape, signals(), stride=4))
+    assert torch.equal(contrastive(tape, signals(), layer=-2), contrastive(tape, signals(), stride=4))
 
 
 def test_classifier_by_one_by_one_convolution_below_the_pooling():
@@ -297,17 +310,29 @@ def test_classifier_by_one_by_one_convolution_below_the_pooling():
     def local(x):
         return functional.adaptive_avg_pool2d(functional.relu(head(functional.relu(conv(x)))), 1).flatten(1)
 
-    walked = contrastive_mwp(record(local, images), signals(), layer=-1)
+    walked = contrastive(record(local, images), signals(), layer=-1)
     assert walked.shape == (3, 1, 6, 8, 8)
     torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-6)
 
 
-def test_no_single_classifier_is_an_error():
-    head = nn.Linear(4, TAGS)
-    with pytest.raises(GroundingError, match="side by side"):
-        mwp(record(lambda x: head(x) + head(x * 2), torch.rand(1, 4)), signals())
+def test_classifiers_side_by_side_are_contrasted_each():
+    """As DeiT with its distillation token: the mean of two heads is one head on two features."""
+    one, two, images = nn.Linear(4, TAGS, False), nn.Linear(4, TAGS, False), torch.rand(1, 4)
+    found = contrastive(record(lambda x: (one(x * 2) + two(x)) / 2, images), signals(), layer=0)
+    for k, signal in enumerate(signals()):
+        shares = signal[:, None] * torch.stack([one(images * 2)[0], two(images)[0]], 1)
+        shares = shares / shares.sum(1, keepdim=True) * signal[:, None]
+        parts = [
+            excite(sign * head.weight, x, share)
+            for head, x, share in ((one, images[0] * 2, shares[:, 0]), (two, images[0], shares[:, 1]))
+            for sign in (1, -1)
+        ]
+        torch.testing.assert_close(found[k, 0], parts[0] - parts[1] + parts[2] - parts[3])
+
+
+def test_no_classifier_is_an_error():
     with pytest.raises(GroundingError, match="no convolution or linear layer"):
-        mwp(record(lambda x: x * 2, torch.rand(1, TAGS)), signals())
+        units(record(lambda x: x * 2, torch.rand(1, TAGS)), signals())
 
 
 # --- the tape ---------------------------------------------------------------------------------------------------------
@@ -342,7 +367,7 @@ def test_model_and_images_are_left_as_they_were(name):
     model.requires_grad_(True)
     next(model.parameters()).requires_grad_(False)
     before, pixels = state(model), images.clone()
-    contrastive_mwp(record(model, images), signals(), stride=8)
+    contrastive(record(model, images), signals(), stride=8)
     same(before, state(model))
     assert torch.equal(images, pixels)
 
@@ -379,7 +404,7 @@ def test_model_is_left_as_it_was_when_recording_or_walking_raises(how, training,
     model = Broken(how).train(training)
     before = state(model)
     with pytest.raises(error, match=message):
-        mwp(record(model, torch.rand(1, 3, 8, 8)), signals())
+        units(record(model, torch.rand(1, 3, 8, 8)), signals())
     same(before, state(model))
     assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
 
@@ -399,9 +424,9 @@ def test_an_operation_off_the_way_does_not_matter():
         return head(features.mean((2, 3)))
 
     tape = record(model, torch.rand(1, 3, 8, 8))
-    assert mwp(tape, signals(), layer=-2).shape == (3, 1, 4, 6, 6)
+    assert units(tape, signals(), layer=-2).shape == (3, 1, 4, 6, 6)
     with pytest.raises(UnsupportedOperationError, match="sin"):
-        mwp(tape, signals())
+        units(tape, signals())
 
 
 @pytest.mark.parametrize("name", ["vgg16", "resnet50"])
@@ -411,7 +436,7 @@ def test_in_place_and_out_of_place_networks_give_the_same(name):
     for module in other.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = not module.inplace
-    found = [contrastive_mwp(record(m, images), signals(), stride=4) for m in (model, other)]
+    found = [contrastive(record(m, images), signals(), stride=4) for m in (model, other)]
     assert torch.equal(*found)
 
 
@@ -426,7 +451,7 @@ def test_input_overwritten_after_use_is_kept_as_it_was():
     w, head = torch.randn(3, 3, 1, 1), torch.randn(TAGS, 3)
     images = torch.rand(1, 3, 4, 4)
     found = [
-        mwp(record(lambda x, i=i: functional.linear(_keep(x, w, i).mean((2, 3)), head), images), signals())
+        units(record(lambda x, i=i: functional.linear(_keep(x, w, i).mean((2, 3)), head), images), signals())
         for i in (True, False)
     ]
     assert torch.equal(*found)
@@ -442,9 +467,9 @@ def test_aliased_write_is_an_error_only_where_it_is_read():
         return head((alias.view(y.shape) if read_alias else y).mean((2, 3)))
 
     images = torch.rand(1, 3, 4, 4)
-    assert mwp(record(lambda x: model(x, False), images), signals()).isfinite().all()
+    assert units(record(lambda x: model(x, False), images), signals()).isfinite().all()
     with pytest.raises(UnsupportedOperationError, match="in-place write through a view"):
-        mwp(record(lambda x: model(x, True), images), signals())
+        units(record(lambda x: model(x, True), images), signals())
 
 
 def test_activation_written_into_a_constant_is_not_taken_for_one():
@@ -456,7 +481,7 @@ def test_activation_written_into_a_constant_is_not_taken_for_one():
         return head(buffer)
 
     with pytest.raises(UnsupportedOperationError, match="in-place write through a view"):
-        mwp(record(model, torch.rand(1, 3)), signals())
+        units(record(model, torch.rand(1, 3)), signals())
 
 
 def test_constants_made_on_the_way_are_constants():
@@ -468,7 +493,7 @@ def test_constants_made_on_the_way_are_constants():
             x = x * torch.tensor([1.0] * 6)
         return head(x)
 
-    walked = mwp(record(model, torch.rand(1, 6)), signals())
+    walked = units(record(model, torch.rand(1, 6)), signals())
     torch.testing.assert_close(walked.sum((1, 2)), torch.ones(3))
 
 
@@ -478,20 +503,20 @@ def test_weights_changed_after_recording_are_an_error():
     with torch.no_grad():
         model.block1.weight.mul_(2)
     with pytest.raises(GroundingError, match="changed since the forward pass"):
-        mwp(tape, signals())
+        units(tape, signals())
 
 
 def test_under_inference_mode_and_with_inference_tensors():
     model, images = tiny(inplace=True), torch.rand(1, 2, 4, 5, dtype=torch.float64)
-    expected = mwp(record(model, images), signals())
+    expected = units(record(model, images), signals())
     with torch.inference_mode():
-        found = mwp(record(model, images.clone()), signals())
+        found = units(record(model, images.clone()), signals())
     torch.testing.assert_close(found, expected)
 
 
 def test_a_tape_is_freed_without_the_garbage_collector():
     tape = record(tiny(), torch.rand(1, 2, 4, 5, dtype=torch.float64))
-    mwp(tape, signals())
+    units(tape, signals())
     image = weakref.ref(tape.operations[0].outputs[0].tensor or tape.scores)
     gc.disable()
     try:
@@ -531,7 +556,7 @@ def test_what_cannot_be_recorded(model, inputs, message):
 )
 def test_bad_signals_and_options(tapes, given, options, message):
     with pytest.raises(GroundingError, match=message):
-        mwp(tapes["vgg16"], given, **options)
+        units(tapes["vgg16"], given, **options)
 
 
 # --- an independent implementation ------------------------------------------------------------------------------------
@@ -560,7 +585,7 @@ def test_agrees_with_zennit(convolutional_only):
         nn.Linear(32, TAGS),
     ).eval()
     images, weights = torch.rand(2, 3, 16, 16), signals()
-    found = mwp(record(model, images), weights)
+    found = units(record(model, images), weights)
     for k in range(3):
         with Gradient(model=model, composite=ExcitationBackprop(zero_params="bias")) as attributor:
             _, expected = attributor(images, weights[k].expand(2, TAGS))

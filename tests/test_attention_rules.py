@@ -11,11 +11,19 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.excitation import attention_maps
 from grounding.errors import UnsupportedOperationError
 
 SIGNALS, TAGS, IMAGES = 3, 4, 2
 EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+
+
+def units(tape, signals, walk=mwp, **options):
+    """(K, N, C, h, w): every unit of the layer, signals first."""
+    return walk(tape, signals, channels=True, **options).transpose(0, 1)
+
+
+def contrastive(tape, signals, **options):
+    return units(tape, signals, contrastive_mwp, **options)
 
 
 def excite(matrix, x, p):
@@ -51,7 +59,7 @@ def check(function, shape, matrix=None, seed=0, lowest=0.05):
     head = normal(TAGS, features.shape[1], seed=seed + 1)
     signals = positive(SIGNALS, TAGS, seed=seed + 2)
     tape = record(lambda x: functional.linear(function(x).flatten(1), head), images.clone())
-    found = mwp(tape, signals)
+    found = units(tape, signals)
     assert found.shape == (SIGNALS, IMAGES, *shape)
     assert found.dtype == torch.float64
     fixed = dense(function, shape) if matrix is None else None
@@ -115,7 +123,7 @@ def test_linear_layers(name):
 
 
 def test_linear_layer_in_several_blocks(monkeypatch):
-    monkeypatch.setattr("grounding.attention.rules._BLOCK", 12)
+    monkeypatch.setattr("grounding.attention.weighted._BLOCK", 12)
     check(lambda x: functional.linear(x, normal(7, 6), normal(7)), (6,))
 
 
@@ -187,7 +195,7 @@ def test_max_pooling(height, width, kernel, stride, padded, dilation, ceil_mode,
 def test_max_pooling_gives_all_to_the_first_of_equals():
     images = torch.ones(1, 1, 2, 2)
     tape = record(lambda x: functional.linear(functional.max_pool2d(x, 2).flatten(1), torch.ones(1, 1)), images)
-    assert mwp(tape, torch.ones(1, 1)).flatten().tolist() == [1, 0, 0, 0]
+    assert units(tape, torch.ones(1, 1)).flatten().tolist() == [1, 0, 0, 0]
 
 
 def test_adaptive_max_pooling():
@@ -266,7 +274,7 @@ def test_negative_inputs_count_as_0(name):
 
 def test_a_negative_input_takes_nothing_and_changes_nobody_elses_share():
     tape = record(lambda x: functional.linear(x, torch.ones(1, 3)), torch.tensor([[3.0, -3.9, 1.0]]))
-    assert mwp(tape, torch.ones(1, 1)).flatten().tolist() == [0.75, 0.0, 0.25]
+    assert units(tape, torch.ones(1, 1)).flatten().tolist() == [0.75, 0.0, 0.25]
 
 
 def layer_norm(*shape, seed=0):
@@ -359,7 +367,7 @@ def test_block_of_convnext_matrix_by_matrix(channels_last):
 
     images, signal = positive(1, 3, 2, 2), positive(TAGS)
     head = normal(TAGS, size, seed=4)
-    found = mwp(record(lambda x: functional.linear(block(x).flatten(1), head), images), signal[None])
+    found = units(record(lambda x: functional.linear(block(x).flatten(1), head), images), signal[None])
 
     normed = norm(convolve(images).permute(0, 2, 3, 1))
     hidden = functional.gelu(widen(normed))
@@ -381,10 +389,10 @@ def test_networks_with_negative_activations_and_gates_stay_bounded(name):
     model = timm.create_model(name, num_classes=8, drop_path_rate=0.1).eval()
     tape = record(model, torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(1)))
     signals = torch.eye(8)
-    walked = mwp(tape, signals, stride=16)
+    walked = units(tape, signals, stride=16)
     assert 0.1 < walked.flatten(1).sum(1).min() < walked.abs().flatten(1).sum(1).max() < 1.05
-    maps = attention_maps(contrastive_mwp(tape, signals))
-    assert maps.shape == (8, 1, 6, 6)
+    maps = contrastive_mwp(tape, signals)[0].clamp(min=0)
+    assert maps.shape == (8, 6, 6)
     assert maps.isfinite().all()
     assert maps.flatten(1).amax(1).min() > 0
 
@@ -444,7 +452,7 @@ def test_batch_normalisation_is_not_folded_where_the_convolution_has_another_rea
     images = positive(1, 3, 2, 2)
     features = function(images).flatten()
     head, signal = normal(TAGS, len(features)), positive(TAGS)
-    found = mwp(record(lambda x: functional.linear(function(x).flatten(1), head), images), signal[None])
+    found = units(record(lambda x: functional.linear(function(x).flatten(1), head), images), signal[None])
     above = excite(head, features, signal)
     expected = excite(matrix(images)[:12], images.flatten(), above[:12] + above[12:])
     torch.testing.assert_close(found.flatten(), expected)
@@ -457,7 +465,7 @@ def test_sum_splits_in_proportion_even_where_an_input_is_negative_or_the_sum_zer
     left[3] = right[3] = 0
     head, signal = normal(TAGS, 4), positive(TAGS)
     tape = record(lambda x: functional.linear(torch.add(x @ left.t(), x @ right.t(), alpha=alpha), head), images)
-    found = mwp(tape, signal[None]).flatten()
+    found = units(tape, signal[None]).flatten()
     x = images[0]
     parts = (left @ x, alpha * (right @ x))
     assert min(part.min() for part in parts) < 0
@@ -473,7 +481,7 @@ def test_sum_of_different_shapes_gathers_what_was_spread():
     images = positive(1, 3, 2, 2)
     head, signal = normal(TAGS, 12), positive(TAGS)
     tape = record(lambda x: functional.linear((x + x.mean((2, 3), keepdim=True)).flatten(1), head), images)
-    found = mwp(tape, signal[None])[0]
+    found = units(tape, signal[None])[0]
     mean = images.mean((2, 3), keepdim=True)
     above = excite(head, (images + mean).flatten(), signal).reshape(1, 3, 2, 2)
     spread = (above * mean / (images + mean)).sum((2, 3), keepdim=True)
@@ -484,9 +492,9 @@ def test_sum_of_different_shapes_gathers_what_was_spread():
 def test_a_unit_that_nothing_excites_loses_its_signal_without_nan():
     weight = torch.tensor([[1.0, 2.0], [-1.0, -3.0]])
     tape = record(lambda x: functional.linear(x, weight), torch.tensor([[1.0, 2.0]]))
-    assert mwp(tape, torch.eye(2))[:, 0].tolist() == [pytest.approx([0.2, 0.8]), [0.0, 0.0]]
+    assert units(tape, torch.eye(2))[:, 0].tolist() == [pytest.approx([0.2, 0.8]), [0.0, 0.0]]
     tiny = record(lambda x: functional.linear(x, weight), torch.tensor([[1e-38, 1e-40]]))
-    assert mwp(tiny, torch.eye(2)).isfinite().all()
+    assert units(tiny, torch.eye(2)).isfinite().all()
 
 
 def write_through_a_view(x):
@@ -523,4 +531,4 @@ def test_operation_without_a_rule_is_named(name, function):
     images = torch.rand(1, 3, 4, 4)
     features = function(images).numel()
     with pytest.raises(UnsupportedOperationError, match=name.replace(".", r"\.")):
-        mwp(record(model, images), torch.eye(2))
+        units(record(model, images), torch.eye(2))

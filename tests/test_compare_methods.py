@@ -173,7 +173,7 @@ def test_mwp_and_grad_cam_of_a_scene_are_of_the_layer_and_the_score_they_say(scr
         torch.testing.assert_close(maps[method], expected, rtol=1e-4, atol=1e-7)
         product = (gradient[0] * layer[0].detach()).sum(0).clamp(min=0)
     torch.testing.assert_close(maps["gradient x activation"], product, rtol=1e-4, atol=1e-7)
-    walked = mwp(scene._tape, torch.eye(len(classifier.tags))[[index]], layer=-4)
+    walked = mwp(scene._tape, torch.eye(len(classifier.tags))[[index]], layer=-4, channels=True).transpose(0, 1)
     torch.testing.assert_close(maps["MWP"], walked[0, 0].sum(0))
 
 

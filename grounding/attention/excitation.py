@@ -3,139 +3,207 @@
 Excitation Backprop, arXiv 1608.00507: section 3.2 for MWP, 3.3 for the contrast. Rules and choices: `rules`.
 """
 
-import math
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from grounding.attention.rules import RULES, WEIGHTED, main_branch, sum_to, supported
+from grounding.attention.flow import Flow
+from grounding.attention.layers import classifiers, find_layer, indexed_layer, named_layer
+from grounding.attention.rules import RULES, SPLITS, WEIGHTED, main_branch, sum_to, supported
 from grounding.attention.tape import Operation, Tape, Value
 from grounding.errors import GroundingError, UnsupportedOperationError
+
+Layer = int | str
 
 _RESIDUAL = ("split", "main")
 
 
+@overload
 def mwp(
-    tape: Tape, signals: Tensor, *, stride: float | None = None, layer: int | None = None, residual: str = "split"
-) -> Tensor:
-    """Marginal winning probability at one layer.
+    tape: Tape,
+    signals: Tensor,
+    *,
+    layer: Layer | None = None,
+    stride: float | None = None,
+    residual: str = "split",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor: ...
+@overload
+def mwp(
+    tape: Tape,
+    signals: Tensor,
+    *,
+    layer: list[Layer] | tuple[Layer, ...],
+    stride: None = None,
+    residual: str = "split",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, ...]: ...
+def mwp(
+    tape: Tape,
+    signals: Tensor,
+    *,
+    layer: Layer | list[Layer] | tuple[Layer, ...] | None = None,
+    stride: float | None = None,
+    residual: str = "split",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor | tuple[Tensor, ...]:
+    """Marginal winning probability at one layer, or at several.
 
     Args:
         tape: a recorded forward pass with output (N, T).
         signals: (K, T), the same for every image, or (K, N, T). A signal that sums to 1 gives an MWP that sums to 1,
             less what falls on units that nothing excites (Z = 0).
-        stride: read the layer whose sides are the image's divided by this: see `find_layer`.
-        layer: or read this entry of `layers(tape)`: 0 is the image, which is the default, -1 the classifier's input.
+        layer: read the output of the module of this name, or this entry of `layers(tape)`: 0 is the image, which is the
+            default, -1 the classifier's input. A list reads several in one walk.
+        stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
         residual: `split` shares a sum in proportion to its inputs, `main` gives all to the deeper one.
+        channels: keep the channels apart, or the units of a layer that has no places.
+        dtype: of the walk; by default float32, or float64 where signals or network are. bfloat16 is faster on
+            processors that have it, and maps move by about a hundredth.
 
     Returns:
-        (K, N, C, h, w), or the shape of the layer behind K; float32, or float64 where signals or network are. At least
-        0 where the signals and the layers' inputs are.
+        (N, K, h, w) maps, summed over channels, of `dtype` and at least 0 where the signals are. With `channels`,
+        (N, K, C, h, w), or N, K and the shape of the layer behind N. A tuple of these for a list of layers.
 
     Raises:
         UnsupportedOperationError: an operation on the way down has no rule; nothing has been computed.
-        GroundingError: signals or options that do not fit, or no layer of that stride.
+        GroundingError: signals or options that do not fit, or no such layer.
     """
-    return _walk(tape, signals, stride, layer, residual, contrast=False)
+    return _read(tape, signals, layer, stride, residual, channels, dtype, contrast=False)
 
 
+@overload
 def contrastive_mwp(
     tape: Tape,
     signals: Tensor,
     *,
-    stride: float | None = 16,
-    layer: int | None = None,
+    layer: Layer | None = None,
+    stride: float | None = None,
     residual: str = "split",
-) -> Tensor:
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor: ...
+@overload
+def contrastive_mwp(
+    tape: Tape,
+    signals: Tensor,
+    *,
+    layer: list[Layer] | tuple[Layer, ...],
+    stride: None = None,
+    residual: str = "split",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, ...]: ...
+def contrastive_mwp(
+    tape: Tape,
+    signals: Tensor,
+    *,
+    layer: Layer | list[Layer] | tuple[Layer, ...] | None = None,
+    stride: float | None = None,
+    residual: str = "split",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+) -> Tensor | tuple[Tensor, ...]:
     """MWP less the MWP of the dual signal, whose classifier has the weights -W; signed.
 
     The difference is taken at the input of the classifier, the last operation with weights, and carried down in the
-    same walk: every rule is linear in the signal. Each signal's map sums to 0, less what falls on units with Z = 0.
+    same walk: every rule is linear in the signal. Each signal's map sums to 0, less what falls on units with Z = 0; the
+    paper's attention map is what is above 0 of it.
 
-    Args, returns and errors are those of `mwp`, with a layer of stride 16 by default; `layer` goes before `stride`.
-    """
-    return _walk(tape, signals, None if layer is not None else stride, layer, residual, contrast=True)
-
-
-def attention_maps(contrastive: Tensor) -> Tensor:
-    """(K, N, C, h, w) contrastive MWP -> (K, N, h, w) word maps, at least 0: channels summed, then clamped."""
-    return contrastive.sum(2).clamp(min=0)
-
-
-def layers(tape: Tape) -> list[Value]:
-    """The layers that the whole signal passes through, from the image to the classifier's input.
-
-    Such a layer is a cut of the graph: every way from the classifier to the image goes through it. Inside a residual
-    block or an inception module there is none.
+    Args, returns and errors are those of `mwp`; with neither `layer` nor `stride`, it reads stride 16.
 
     Raises:
-        GroundingError: no operation with weights, or several side by side, made the output.
+        GroundingError: also a layer that lies above the input of the classifier.
     """
-    return _descend(tape)[1][::-1]
+    stride = 16 if layer is None and stride is None else stride
+    return _read(tape, signals, layer, stride, residual, channels, dtype, contrast=True)
 
 
-def find_layer(tape: Tape, stride: float) -> Value:
-    """The layer to read at this stride: by the ratio of sides the closest of `layers`, nearest the image among equals.
+def _read(
+    tape: Tape,
+    signals: Tensor,
+    layer: Layer | list[Layer] | tuple[Layer, ...] | None,
+    stride: float | None,
+    residual: str,
+    channels: bool,
+    dtype: torch.dtype | None,
+    contrast: bool,
+) -> Tensor | tuple[Tensor, ...]:
+    if residual not in _RESIDUAL:
+        raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
+    if stride is not None and layer is not None:
+        raise GroundingError(f"both stride {stride:g} and layer {layer} were given: expected one")
+    several = isinstance(layer, (list, tuple))
+    asked = layer if isinstance(layer, (list, tuple)) else [0 if layer is None else layer]
+    stops = [find_layer(tape, stride)] if stride is not None else [_layer(tape, each) for each in asked]
+    p = _expand(tape, signals, dtype)
+    ends = classifiers(tape)
+    plan = _plan(tape, stops, residual)
+    for stop, name in zip(stops, asked, strict=True) if contrast else ():
+        if stop not in _below(plan, ends):
+            raise GroundingError(
+                f"layer '{name}' lies above the contrast: read the classifier's input or a layer below it"
+            )
+    found = tuple(_result(flow, channels) for flow in _walk(tape, p, plan, stops, residual, ends if contrast else []))
+    return found if several else found[0]
 
-    For torchvision's networks that is the paper's choice: pool4 of VGG16 and the first block of ResNet-50's layer3 at
-    stride 16, pool2 of GoogLeNet at stride 8. The ratio may be off by a factor of up to the square root of 2.
 
-    Raises:
-        GroundingError: no layer comes that close.
-    """
-    if not stride > 0:
-        raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
-    height, width = tape.inputs[0].shape[-2:]
-    found: tuple[float, Value] | None = None
-    strides: list[str] = []
-    for value in layers(tape):
-        if len(value.shape) != 4 or 0 in value.shape:
-            continue
-        actual = math.sqrt(height / value.shape[2] * width / value.shape[3])
-        strides.append(f"{actual:.3g}")
-        distance = abs(math.log(actual / stride))
-        if found is None or distance < found[0] - 1e-6:
-            found = (distance, value)
-    if found is None or found[0] > math.log(2) / 2 + 1e-6:
+def _layer(tape: Tape, layer: Layer) -> Value:
+    return named_layer(tape, layer) if isinstance(layer, str) else indexed_layer(tape, layer)
+
+
+def _result(flow: Flow, channels: bool) -> Tensor:
+    """What the caller gets of one layer."""
+    if channels:
+        return flow.probability().transpose(0, 1)
+    if flow.ratio.dim() != 5:
         raise GroundingError(
-            f"no layer of the network has stride {stride:g}: expected one of {', '.join(dict.fromkeys(strides))}"
+            f"the layer has shape {tuple(flow.ratio.shape[1:])}, no places: read another, or ask for channels=True"
         )
-    return found[1]
+    return flow.probability().sum(2).transpose(0, 1)
 
 
 def _walk(
-    tape: Tape, signals: Tensor, stride: float | None, layer: int | None, residual: str, contrast: bool
-) -> Tensor:
-    if residual not in _RESIDUAL:
-        raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
-    p = _expand(tape, signals)
-    classifier = _descend(tape)[0]
-    stop = _stop(tape, stride, layer)
-    plan = _plan(tape, stop, residual)
+    tape: Tape, p: Tensor, plan: list[Operation], stops: list[Value], residual: str, contrasted: list[Operation]
+) -> list[Flow]:
+    """The flows at the layers to read."""
     if not len(p):
-        return p.new_zeros(0, *stop.shape)
-    live = {tape.output: p}  # the values that carry signal now
+        return [Flow(p.new_zeros(0, *stop.shape)) for stop in stops]
+    live = {tape.output: Flow(p)}  # the values that carry signal now
+    found: dict[Value, Flow] = {}
+    needed = {value for operation in plan for value in operation.outputs}.union(stops)
     with torch.no_grad():
         for operation in plan:
-            p = live.pop(operation.outputs[0])
-            for value, share in zip(*_step(operation, p, residual, contrast and operation is classifier), strict=True):
-                live[value] = live[value] + share if value in live else share
-    return live[stop]
+            flows = {made: live.pop(made) for made in operation.outputs if made in live}
+            for made in flows.keys() & set(stops):
+                found[made] = flows[made] = flows[made].shared()
+            for value, share in _step(operation, flows, residual, operation in contrasted):
+                if value in needed:
+                    live[value] = live[value].plus(share) if value in live else share
+    return [found[stop] if stop in found else live[stop] for stop in stops]
 
 
-def _step(operation: Operation, p: Tensor, residual: str, contrast: bool) -> tuple[tuple[Value, ...], list[Tensor]]:
+def _step(operation: Operation, flows: dict[Value, Flow], residual: str, contrast: bool) -> list[tuple[Value, Flow]]:
     """One operation down: the values that receive signal, and what each receives."""
     assert operation.overload is not None
+    if operation.overload in SPLITS:
+        return list(zip(operation.inputs, SPLITS[operation.overload](operation, flows), strict=True))
+    flow = flows[operation.outputs[0]]
     if residual == "main" and (main := main_branch(operation)):
-        return (main,), [sum_to(p, main)]
+        return [(main, sum_to(flow, main))]
     if contrast:
-        weighted = WEIGHTED[operation.overload]
-        return operation.inputs, [weighted(operation, p)[0] - weighted(operation, p, negate=True)[0]]
-    return operation.inputs, list(RULES[operation.overload](operation, p))
+        weighted, flow = WEIGHTED[operation.overload], flow.shared()
+        (ours,), (dual,) = weighted(operation, flow), weighted(operation, flow, negate=True)
+        return [(operation.inputs[0], Flow(ours.ratio.sub_(dual.ratio), ours.activation, own=True))]
+    return list(zip(operation.inputs, RULES[operation.overload](operation, flow), strict=True))
 
 
-def _expand(tape: Tape, signals: Tensor) -> Tensor:
-    """The signals as (K, *output.shape), on the device of the network and at least float32."""
+def _expand(tape: Tape, signals: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """The signals as (K, *output.shape), on the device of the network."""
     shape = tape.output.shape
     if signals.dim() == 2 and len(shape) == 2 and signals.shape[1] == shape[1]:
         signals = signals[:, None].expand(-1, *shape)
@@ -146,61 +214,54 @@ def _expand(tape: Tape, signals: Tensor) -> Tensor:
         )
     if not bool(signals.isfinite().all()):
         raise GroundingError("signals hold NaN or infinity: expected finite weights")
-    dtype = torch.promote_types(torch.promote_types(signals.dtype, tape.scores.dtype), torch.float32)
+    for k in (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else ():
+        raise GroundingError(f"signal {k} is all zero: expected a weight other than 0 on at least one output")
+    if dtype is None:
+        dtype = torch.promote_types(torch.promote_types(signals.dtype, tape.scores.dtype), torch.float32)
+    if not dtype.is_floating_point:
+        raise GroundingError(f"dtype is {dtype}: expected a floating point type")
     return signals.detach().to(tape.scores.device, dtype)
 
 
-def _descend(tape: Tape) -> tuple[Operation, list[Value]]:
-    """The classifier, and the cuts of the graph from its input to the image."""
-    live = {tape.output}
-    classifier: Operation | None = None
-    cuts: list[Value] = []
+def _receivers(operation: Operation, residual: str) -> tuple[Value, ...]:
+    main = main_branch(operation) if residual == "main" else None
+    return (main,) if main else operation.inputs
+
+
+def _plan(tape: Tape, stops: list[Value], residual: str) -> list[Operation]:
+    """The operations between the output and the layers to read, from the output down.
+
+    Raises:
+        UnsupportedOperationError: one of them has no rule.
+        GroundingError: no signal gets to a layer.
+    """
+    above = set(stops)  # the values that signal gets to the layers through
+    for operation in tape.operations:
+        if not above.isdisjoint(_receivers(operation, residual)):
+            above.update(operation.outputs)
+    live, plan = {tape.output} & above, []
     for operation in reversed(tape.operations):
-        if live.isdisjoint(operation.outputs):
-            continue
-        if classifier is None and operation.overload in WEIGHTED:
-            if len(live) > 1:
-                raise GroundingError("several layers side by side make the output: expected one classifier at the end")
-            classifier = operation
-        live.difference_update(operation.outputs)
-        live.update(operation.inputs)
-        if classifier is not None and len(live) == 1:
-            cuts.append(next(iter(live)))
-    if classifier is None:
-        raise GroundingError("no convolution or linear layer lies between the inputs and the output")
-    return classifier, cuts
-
-
-def _stop(tape: Tape, stride: float | None, layer: int | None) -> Value:
-    if stride is not None and layer is not None:
-        raise GroundingError(f"both stride {stride:g} and layer {layer} were given: expected one")
-    if stride is not None:
-        return find_layer(tape, stride)
-    found = layers(tape)
-    index = 0 if layer is None else layer
-    if not -len(found) <= index < len(found):
-        raise GroundingError(f"layer is {index}: the network has {len(found)} layers, 0 the image and -1 the last")
-    return found[index]
-
-
-def _plan(tape: Tape, stop: Value, residual: str) -> list[Operation]:
-    """The operations to walk, from the output down. Raises before anything is computed."""
-    live, plan = {tape.output}, []
-    for operation in reversed(tape.operations):
-        if live == {stop}:
-            break
         reached = live.intersection(operation.outputs)
-        if not reached:
+        onward = above.intersection(_receivers(operation, residual))
+        if not reached or not onward:
             continue
-        if not supported(operation) or reached != {operation.outputs[0]}:
+        if not supported(operation) or (operation.overload not in SPLITS and reached != {operation.outputs[0]}):
             kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
             raise UnsupportedOperationError(
                 f"{operation.name} of ({kinds}) has no Excitation Backprop rule: "
                 "read a layer above it, or use a network without it"
             )
-        main = main_branch(operation) if residual == "main" else None
-        live -= reached
-        live.update((main,) if main else operation.inputs)
+        live |= onward
         plan.append(operation)
-    assert live == {stop}, "the layer to read is no cut of the graph"
+    if not live.issuperset(stops):
+        raise GroundingError("the layer is on no way that the signal takes from the scores down: read another")
     return plan
+
+
+def _below(plan: list[Operation], ends: list[Operation]) -> set[Value]:
+    """The values that the difference of the contrast gets to."""
+    found: set[Value] = set()
+    for operation in plan:
+        if operation in ends or not found.isdisjoint(operation.outputs):
+            found.update(operation.inputs)
+    return found

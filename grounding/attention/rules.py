@@ -5,9 +5,9 @@ P(y), no bias, and 0 where Z = 0:
 
     P(x_j) = x_j * sum_i W+_ij P(y_i) / Z_i        Z_i = sum_k W+_ik x_k        W+ = max(W, 0)
 
-A rule gets one operation of the tape and `p`, (K, *output.shape) floating point, the probability of its first output
-under each of K signals. It returns one (K, *input.shape) tensor for each active input, in the order of
-`Operation.inputs`. Every rule is linear in `p`, so `p` may be signed, and a walk may carry a difference.
+A rule gets one operation of the tape and the `Flow` of its first output: P, (K, *output.shape) floating point, under
+each of K signals. It returns one flow of (K, *input.shape) for each active input, in the order of `Operation.inputs`.
+Every rule is linear in P, so P may be signed, and a walk may carry a difference.
 
 Choices:
 
@@ -32,6 +32,8 @@ Choices:
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,93 +41,72 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from grounding.attention.flow import Flow, reciprocal
+from grounding.attention.weighted import convolution, linear_layer
+
 if TYPE_CHECKING:
     from grounding.attention.tape import Operation, Value
 
 aten = torch.ops.aten
 
-Rule = Callable[["Operation", Tensor], tuple[Tensor, ...]]
-
-_ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
-_BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
+Rule = Callable[["Operation", Flow], tuple[Flow, ...]]
 
 
-def convolution(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
-    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
-    source, weight, _, stride, padding, dilation, _, _, groups = operation.args
-    x = _channels_last(source.content(p.dtype).clamp(min=0))  # (N, C, h, w)
-    positive = _positive_(weight.content(p.dtype).clone(), _sign(operation), negate)  # (D, C / groups, ...)
-    positive = _channels_last(positive)
-    z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
-    n = _channels_last((p * _reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
-    settings = (_repeat(setting, x) for setting in (stride, padding, dilation))
-    extra = [  # rows and columns at the far edge that the stride skipped
-        size - ((out - 1) * step - 2 * pad + spread * (kernel - 1) + 1)
-        for size, out, kernel, step, pad, spread in zip(
-            x.shape[2:], n.shape[2:], positive.shape[2:], *settings, strict=True
-        )
-    ]
-    back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
-    return (back.reshape(len(p), *x.shape).mul_(x),)
+def formed(rule: Callable[[Operation, Tensor], Tensor]) -> Rule:
+    """A rule for one input from a function of P itself, (K, *output.shape) -> (K, *input.shape)."""
+
+    @functools.wraps(rule)
+    def of_flow(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+        return (Flow(rule(operation, flow.probability())),)
+
+    return of_flow
 
 
-def linear_layer(operation: Operation, p: Tensor, negate: bool = False) -> tuple[Tensor, ...]:
-    """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W: the dual unit.
-
-    W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
-    no signal reaches are skipped: most of them, behind a ReLU.
-    """
-    linear = operation.overload is aten.linear.default
-    weight = operation.args[1].content() if linear else operation.args[-1].content().t()  # (out, in)
-    source = operation.inputs[0]
-    x = source.content(p.dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
-    p = p.reshape(len(p), -1, weight.shape[0])  # (K, M, out)
-    sign = _sign(operation)
-    total = x.new_zeros(len(p) * len(x), weight.shape[1])  # (K * M, in)
-    for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
-        positive = _positive_(weight[rows].to(p.dtype), None if sign is None else sign[rows], negate)  # (rows, in)
-        z = x @ positive.t()  # (M, rows)
-        total.addmm_((p[:, :, rows] * _reciprocal(z)).flatten(0, 1), positive)
-    return (total.reshape(len(p), *x.shape).mul_(x).reshape(len(p), *source.shape),)
-
-
-def average(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Means and sums over dimensions: linear operations without weights, none of them negative."""
-    x = operation.inputs[0].content(p.dtype).clamp(min=0)
-    return (_transpose(operation, p * _reciprocal(_apply(operation, x))) * x,)
+    x = operation.inputs[0].content(flow.ratio.dtype).clamp(min=0)
+    z = _apply(operation, x)
+    dims = operation.args[1] if len(operation.args) > 1 and operation.args[1] else range(x.dim())
+    kept = [1 if axis in {dim % x.dim() for dim in dims} else size for axis, size in enumerate(x.shape)]
+    n = flow.times(reciprocal(z)).reshape(len(flow.ratio), *kept)
+    if operation.overload is not aten.sum.dim_IntList:
+        n = n / (x.numel() // math.prod(kept))
+    return (Flow(n.expand(len(n), *x.shape), x),)
 
 
-def average_pooling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def average_pooling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Average pooling over the last two dimensions: the same, with the signals as a batch."""
     adaptive = operation.overload is aten._adaptive_avg_pool2d.default
     if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
-        return (p,)  # bins of one element
-    x = operation.inputs[0].content(p.dtype).clamp(min=0)
-    n = (p * _reciprocal(_apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
+        return (flow,)  # bins of one element
+    x = operation.inputs[0].content(flow.ratio.dtype).clamp(min=0)
+    n = flow.times(reciprocal(_apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
     pull = torch.func.vjp(lambda x: _apply(operation, x), n.new_zeros(len(n), *x.shape[1:]))[1]
-    return (pull(n)[0].reshape(len(p), *x.shape).mul_(x),)
+    return (Flow(pull(n)[0].reshape(len(flow.ratio), *x.shape), x, own=True),)
 
 
-def maximum(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+@formed
+def maximum(operation: Operation, p: Tensor) -> Tensor:
     """Max pooling over the last two dimensions: each output gives all to its argmax."""
     indices = operation.outputs[1].content(torch.int64).flatten(-2)  # (N, C, h' * w')
     shape = operation.inputs[0].shape
     below = p.new_zeros(len(p), *shape[:-2], shape[-2] * shape[-1])
     below.scatter_add_(-1, indices.expand(len(p), *indices.shape), p.flatten(-2))
-    return (below.reshape(len(p), *shape),)
+    return below.reshape(len(p), *shape)
 
 
-def addition(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """A sum of two activations, each in proportion to its share; with a constant, all to the activation."""
     alpha = operation.kwargs.get("alpha", 1)
     terms = [(operation.args[0], 1.0), (operation.args[1], float(alpha))]
     active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
     if len(active) == 1:
         value, factor = active[0]
-        return (sum_to(p * float(factor > 0), value),)
-    parts = [factor * _channels_last(value.content(p.dtype)) for value, factor in active]
-    n = p * _reciprocal(parts[0] + parts[1])
-    return tuple(sum_to(n * part, value) for part, (value, _) in zip(parts, active, strict=True))
+        return (sum_to(flow if factor else Flow(flow.ratio * 0), value),)
+    parts = [factor * value.content(flow.ratio.dtype) for value, factor in active]
+    per_unit = reciprocal(parts[0] + parts[1])
+    flow = flow.shared()
+    return tuple(sum_to(flow.scaled(per_unit * part), value) for part, (value, _) in zip(parts, active, strict=True))
 
 
 def main_branch(operation: Operation) -> Value | None:
@@ -139,42 +120,54 @@ def main_branch(operation: Operation) -> Value | None:
     return max(operation.inputs, key=lambda value: value.depth)
 
 
-def scaling(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def scaling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """A product with, or quotient by, a constant: through where it is positive. A gate lets all through."""
-    if all(getattr(arg, "active", False) for arg in operation.args):
-        return (sum_to(p, operation.inputs[0]),)
-    constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
-    positive = constant > 0 if isinstance(constant, (int, float)) else constant.content(p.dtype) > 0
-    return (sum_to(p * positive, operation.inputs[0]),)
+    if not all(getattr(arg, "active", False) for arg in operation.args):
+        constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
+        if isinstance(constant, (int, float)):
+            flow = flow if constant > 0 else Flow(flow.ratio * 0)
+        else:
+            flow = flow.scaled((constant.content(flow.ratio.dtype) > 0).to(flow.ratio.dtype))
+    return (sum_to(flow, operation.inputs[0]),)
 
 
-def shift(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def shift(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """An activation less a constant, which is a bias."""
-    return (sum_to(p, operation.inputs[0]),)
+    return (sum_to(flow, operation.inputs[0]),)
 
 
-def concatenation(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def concatenation(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Each input gets its part."""
     values: list[Value] = operation.args[0]
     dim = operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)
     dim = dim % len(values[0].shape)
-    parts = torch.split(p, [value.shape[dim] for value in values], dim + 1)
-    return tuple(part for part, value in zip(parts, values, strict=True) if value.active)
+    sizes = [value.shape[dim] for value in values]
+    ratios = torch.split(flow.ratio, sizes, dim + 1)
+    activations = [None] * len(sizes) if flow.activation is None else torch.split(flow.activation, sizes, dim)
+    return tuple(
+        Flow(ratio, activation, flow.own)
+        for ratio, activation, value in zip(ratios, activations, values, strict=True)
+        if value.active
+    )
 
 
-def identity(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+def identity(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Rectifiers, normalisation, dropout in evaluation mode, copies and casts."""
-    return (p,)
+    return (flow,)
 
 
-def reshape(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+@formed
+def reshape(operation: Operation, p: Tensor) -> Tensor:
     """The same elements in the same order."""
-    return (p.reshape(len(p), *operation.inputs[0].shape),)
+    return p.reshape(len(p), *operation.inputs[0].shape)
 
 
-def routing(operation: Operation, p: Tensor) -> tuple[Tensor, ...]:
+@formed
+def routing(operation: Operation, p: Tensor) -> Tensor:
     """Each output is one input element, or padding: permutations, selections, expansions."""
-    return (_transpose(operation, p),)
+    pull = torch.func.vjp(lambda x: _apply(operation, x), p.new_zeros(operation.inputs[0].shape))[1]
+    below: Tensor = torch.func.vmap(pull)(p)[0]
+    return below
 
 
 def _apply(operation: Operation, x: Tensor) -> Tensor:
@@ -183,37 +176,13 @@ def _apply(operation: Operation, x: Tensor) -> Tensor:
     return result
 
 
-def _transpose(operation: Operation, p: Tensor) -> Tensor:
-    """(K, *output.shape) -> (K, *input.shape): the transpose of a linear operation without weights."""
-    pull = torch.func.vjp(lambda x: _apply(operation, x), p.new_zeros(operation.inputs[0].shape))[1]
-    below: Tensor = torch.func.vmap(pull)(p)[0]
-    return below
-
-
-def _reciprocal(z: Tensor) -> Tensor:
-    """1 / Z, and 0 where Z = 0."""
-    return torch.where(z.abs() > _ZERO, z.reciprocal(), 0)
-
-
-def _sign(operation: Operation) -> Tensor | None:
-    """(D,) the sign of the batch normalisation behind each output; None where there is none."""
-    if operation.batch_norm is None or operation.batch_norm.args[1] is None:
-        return None
-    scale: Tensor = operation.batch_norm.args[1].content(torch.float32)
-    return scale.sign()
-
-
-def _positive_(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
-    """A copy of W becomes W+, or (-W)+ for the dual unit, with the batch normalisation folded in: (D, ...)."""
-    if sign is not None:
-        weight *= sign.to(weight.dtype).reshape(-1, *[1] * (weight.dim() - 1))
-    return weight.neg_().clamp_(min=0) if negate else weight.clamp_(min=0)
-
-
-def sum_to(p: Tensor, value: Value) -> Tensor:
+def sum_to(flow: Flow, value: Value) -> Flow:
     """Undo broadcasting: (K, *broadcast shape) -> (K, *value.shape)."""
+    if flow.ratio.shape[1:] == value.shape:
+        return flow
+    p = flow.probability()
     missing = p.dim() - 1 - len(value.shape)
-    return p.sum_to_size(len(p), *[1] * missing, *value.shape).reshape(len(p), *value.shape)
+    return Flow(p.sum_to_size(len(p), *[1] * missing, *value.shape).reshape(len(p), *value.shape))
 
 
 def _same_places(operation: Operation) -> bool:
@@ -225,21 +194,11 @@ def _same_places(operation: Operation) -> bool:
     return all(size == 1 or old == new for size, old, new in sides)
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
-    """The layout in which a convolution of many signals is fastest."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
-
-
-def _repeat(setting: list[int], x: Tensor) -> list[int]:
-    """A setting for each spatial dimension; ATen lets one stand for all."""
-    return list(setting) * (x.dim() - 2) if len(setting) == 1 else list(setting)
-
-
 def _named(names: str) -> frozenset[OpOverload]:
     return frozenset(getattr(aten, name).default for name in names.split())
 
 
-WEIGHTED: dict[OpOverload, Callable[..., tuple[Tensor, ...]]] = {
+WEIGHTED: dict[OpOverload, Callable[..., tuple[Flow, ...]]] = {
     aten.convolution.default: convolution,
     aten.linear.default: linear_layer,
     aten.addmm.default: linear_layer,
@@ -278,6 +237,11 @@ RULES: dict[OpOverload, Rule] = {
     **dict.fromkeys(_ROUTINGS, routing),
 }
 NEEDS_VALUES: frozenset[OpOverload] = frozenset({*WEIGHTED, *SUMS, *_AVERAGES, *_POOLINGS})  # of their active inputs
+
+
+SPLITS: dict[
+    OpOverload, Callable[[Operation, dict[Value, Flow]], tuple[Flow, ...]]
+] = {}  # several outputs carry signal
 
 
 def supported(operation: Operation) -> bool:

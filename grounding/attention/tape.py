@@ -1,23 +1,24 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grounding.attention.rules import BATCH_NORMS, GATES, NEEDS_VALUES, PRODUCTS, RESHAPES, WEIGHTED
+from grounding.attention.fused import FUSED
+from grounding.attention.graph import attach_batch_norms, detach_gates
+from grounding.attention.modules import ModuleNames
+from grounding.attention.rules import BATCH_NORMS, NEEDS_VALUES, WEIGHTED
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
-
-_SPREADS = RESHAPES | {aten.expand.default}  # what leaves a gate a gate
 
 
 @dataclass(eq=False, slots=True)
@@ -60,6 +61,7 @@ class Operation:
         args, kwargs: as it was called, every tensor replaced by its `Value`.
         inputs: the active values among them, in order; without the gate of a gated product.
         outputs: what it returned; an in-place operation returns a new value.
+        module: the name of the innermost module that called it, such as `layer3.0.conv1`.
         batch_norm: the batch normalisation that alone reads the output of this convolution or linear layer.
     """
 
@@ -68,6 +70,7 @@ class Operation:
     kwargs: dict[str, Any]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    module: str = ""
     batch_norm: "Operation | None" = None
 
     @property
@@ -85,12 +88,14 @@ class Tape:
         output: the value of the tensor that it returned.
         operations: those that depend on an input, in the order they ran.
         scores: the returned tensor itself.
+        modules: the names of the network's modules, each with the name that `Operation.module` has for it.
     """
 
     inputs: tuple[Value, ...]
     output: Value
     operations: tuple[Operation, ...]
     scores: Tensor
+    modules: Mapping[str, str]
 
 
 def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
@@ -106,7 +111,8 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
     """
     if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
         raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
-    recorder = _Recorder(inputs)
+    _check_wrappers(model)
+    recorder = _Recorder(model, inputs)
     with torch.inference_mode(False), torch.no_grad(), recorder:
         scores = model(*inputs)
     if not isinstance(scores, Tensor):
@@ -117,16 +123,20 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
     output = recorder.value_of(scores)
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
-    _attach_batch_norms(recorder.operations)
-    _detach_gates(recorder.operations)
+    attach_batch_norms(recorder.operations)
+    detach_gates(recorder.operations)
     recorder.close()
-    return Tape(recorder.inputs, output, tuple(recorder.operations), scores)
+    return Tape(recorder.inputs, output, tuple(recorder.operations), scores, recorder.modules.canonical)
 
 
 @dataclass(slots=True)
 class _Storage:
-    """Memory that came into being during the recording: how often it was written, and the last active value there."""
+    """Memory that came into being during the recording: how often it was written, and the last active value there.
 
+    As long as `reference` lives, no other storage can have the address that is the key of this one.
+    """
+
+    reference: StorageWeakRef
     writes: int = 0
     written: Value | None = None
 
@@ -140,14 +150,15 @@ class _Known:
 class _Recorder(TorchDispatchMode):
     """Sees every ATen operation below autograd, in the order it runs."""
 
-    def __init__(self, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, model: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
+        self.modules = ModuleNames(model, record.__code__)
         self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
-        self._storages: dict[StorageWeakRef, _Storage] = {}
-        self._kept: dict[StorageWeakRef, list[Value]] = {}  # by storage: values that an in-place write would spoil
+        self._storages: dict[int, _Storage] = {}
+        self._kept: dict[int, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
-            self._storages[_memory(tensor)] = _Storage()
+            self._watch(tensor)
             self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
 
@@ -155,27 +166,46 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func in FUSED:
+            with self:
+                return FUSED[func](*args, **kwargs)
         _check_evaluation_mode(func, args, kwargs)
-        mutated = list(_mutated(func, args, kwargs))
+        given = _tensors((*args, *kwargs.values()))
+        mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in _written(func))
         for tensor in mutated:
             if _memory(tensor) not in self._storages:
                 raise GroundingError(
                     f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
                     "in training mode: call model.eval() first"
                 )
-        recorded_args, recorded_kwargs = tree_map_only(Tensor, self.value_of, (args, kwargs))
-        values = [leaf for leaf in tree_leaves((recorded_args, recorded_kwargs)) if isinstance(leaf, Value)]
-        active = tuple(value for value in values if value.active)
+        values = {id(tensor): self.value_of(tensor) for tensor in given}
+        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active)
         if active:
-            self._keep(func, (args, kwargs), (recorded_args, recorded_kwargs))
+            self._keep(func, given, values)
         for tensor in mutated:
             self._rescue(tensor)
         result = func(*args, **kwargs)
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        before = {_memory(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+        _check_dense(func, outputs)
+        before = {_memory(tensor) for tensor in given}
         for tensor in outputs:
             if _memory(tensor) not in before:
-                self._storages[_memory(tensor)] = _Storage()
+                self._watch(tensor)
+        if active or mutated:
+            self._note(func, args, kwargs, values, active, mutated, outputs)
+        return result
+
+    def _note(
+        self,
+        func: OpOverload,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        values: dict[int, Value],
+        active: tuple[Value, ...],
+        mutated: list[Tensor],
+        outputs: list[Tensor],
+    ) -> None:
+        """Add an operation that has run to the tape."""
         depth = max((value.depth for value in active), default=0) + (func in WEIGHTED)
         made = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
         for tensor in mutated:
@@ -184,24 +214,25 @@ class _Recorder(TorchDispatchMode):
             storage.written = made[0] if active and made else storage.written
         for tensor, value in zip(outputs, made, strict=True):
             if active or tensor in self._known:
-                self._known[tensor] = _Known(value, self._storage(tensor).writes)
+                self._known[tensor] = _Known(value, self._writes(tensor))
             if active and not tensor.dtype.is_floating_point:
                 self._hold(value, tensor)  # the argmax of a maximum
         if active:
-            self.operations.append(Operation(func, recorded_args, recorded_kwargs, active, made))
-        return result
+            recorded = tuple(_replace(arg, values) for arg in args)
+            named = {name: _replace(arg, values) for name, arg in kwargs.items()}
+            self.operations.append(Operation(func, recorded, named, active, made, self.modules.caller()))
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
         known: _Known | None = self._known.get(tensor, None)
-        storage = self._storage(tensor)
+        storage = self._storages.get(_memory(tensor))
         writes = known.writes if known else 0
         active = known is not None and known.value.active
-        if storage.writes != writes and (active or storage.written):
+        if storage and storage.writes != writes and (active or storage.written):
             old = known.value if known is not None and active else None
             sources = tuple(value for value in (old, storage.written) if value)
             value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
-            self.operations.append(Operation(None, sources, {}, sources, (value,)))
+            self.operations.append(Operation(None, sources, {}, sources, (value,), self.modules.caller()))
             self._known[tensor] = _Known(value, storage.writes)
             return value
         return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
@@ -212,13 +243,18 @@ class _Recorder(TorchDispatchMode):
             assert value.tensor is not None
             value.version = _version(value.tensor)
 
-    def _storage(self, tensor: Tensor) -> _Storage:
-        return self._storages.get(_memory(tensor)) or _Storage()
+    def _watch(self, tensor: Tensor) -> None:
+        self._storages[_memory(tensor)] = _Storage(StorageWeakRef(tensor.untyped_storage()))
 
-    def _keep(self, func: OpOverload, tensors: Any, values: Any) -> None:
+    def _writes(self, tensor: Tensor) -> int:
+        storage = self._storages.get(_memory(tensor))
+        return storage.writes if storage else 0
+
+    def _keep(self, func: OpOverload, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
-        for tensor, value in zip(tree_leaves(tensors), tree_leaves(values), strict=True):
-            if isinstance(value, Value) and value.tensor is None and (not value.active or func in NEEDS_VALUES):
+        for tensor in tensors:
+            value = values[id(tensor)]
+            if value.tensor is None and (not value.active or func in NEEDS_VALUES):
                 self._hold(value, tensor)
 
     def _hold(self, value: Value, tensor: Tensor) -> None:
@@ -236,19 +272,53 @@ def _version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _memory(tensor: Tensor) -> StorageWeakRef:
-    """Equal for tensors that share memory; unlike an address, never equal to that of memory freed before."""
-    return StorageWeakRef(tensor.untyped_storage())
+def _memory(tensor: Tensor) -> int:
+    """Equal for tensors that share memory."""
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
-def _mutated(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    """The tensors that the operation writes to."""
-    if not func._schema.is_mutable:
-        return
-    for position, argument in enumerate(func._schema.arguments):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            given = args[position] if position < len(args) else kwargs.get(argument.name)
-            yield from (leaf for leaf in tree_leaves(given) if isinstance(leaf, Tensor))
+def _tensors(leaves: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the arguments or results of an operation; these nest no deeper than lists."""
+    found: list[Tensor] = []
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            found.append(leaf)
+        elif isinstance(leaf, (list, tuple)):
+            found += [item for item in leaf if isinstance(item, Tensor)]
+    return found
+
+
+def _replace(argument: Any, values: dict[int, Value]) -> Any:
+    """The argument with each tensor replaced by its value."""
+    if isinstance(argument, Tensor):
+        return values[id(argument)]
+    if isinstance(argument, (list, tuple)):
+        return [_replace(item, values) for item in argument]
+    return argument
+
+
+@functools.cache
+def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
+    """Position and name of each argument that the operation writes to."""
+    arguments = enumerate(func._schema.arguments)
+    return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
+
+
+def _check_wrappers(model: Callable[..., Tensor]) -> None:
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = ".".join(part for part in ("model", name, "module") if part)
+            raise GroundingError(
+                f"the model is wrapped in {type(module).__name__}, whose threads cannot be recorded: record {inner}"
+            )
+
+
+def _check_dense(func: OpOverload, outputs: list[Tensor]) -> None:
+    for tensor in outputs:
+        if tensor.is_quantized or tensor.layout is not torch.strided:
+            kind = "a quantised" if tensor.is_quantized else "a sparse"
+            raise GroundingError(f"{func} returned {kind} tensor: expected a network of dense floating point tensors")
 
 
 def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -260,26 +330,3 @@ def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict
 
 def _names(func: OpOverload) -> list[str]:
     return [argument.name for argument in func._schema.arguments]
-
-
-def _attach_batch_norms(operations: list[Operation]) -> None:
-    """Tell each convolution and linear layer which batch normalisation follows it, where that is its only reader."""
-    readers: dict[Value, list[Operation]] = {}
-    for operation in operations:
-        for value in operation.inputs:
-            readers.setdefault(value, []).append(operation)
-    for operation in operations:
-        following = readers.get(operation.outputs[0], []) if operation.outputs else []
-        if operation.overload in WEIGHTED and len(following) == 1 and following[0].overload in BATCH_NORMS:
-            operation.batch_norm = following[0]
-
-
-def _detach_gates(operations: list[Operation]) -> None:
-    """Leave the gate out of the inputs of each product of an activation and a gate."""
-    gates: set[Value] = set()
-    for operation in operations:
-        inputs = [value for value in operation.inputs if value not in gates]
-        if operation.overload in GATES or (operation.overload in _SPREADS and not inputs):
-            gates.update(operation.outputs)
-        if operation.overload in PRODUCTS and len(inputs) == 1:
-            operation.inputs = tuple(inputs)

@@ -59,7 +59,7 @@ class TagClassifier:
         preprocessing: from a picture to the network's input.
         name: what results call this classifier.
         multi_label: whether the tags are independent (sigmoid) or exclude each other (softmax).
-        map_layer: the layer at which its maps are best read, counted as `grounding.attention.excitation.layers` does
+        map_layer: the layer at which its maps are best read, counted as `grounding.attention.layers.layers` does
             (-1 is the classifier's input); None leaves it to the stride.
     """
 

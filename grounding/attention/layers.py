@@ -1,0 +1,124 @@
+"""Where in a recorded network a map can be read: by stride, by position, or by the name of a module."""
+
+import difflib
+import math
+
+from grounding.attention.rules import WEIGHTED
+from grounding.attention.tape import Operation, Tape, Value
+from grounding.errors import GroundingError
+
+
+def classifiers(tape: Tape) -> list[Operation]:
+    """The operations with weights that no other one lies above: the last linear layer, or several side by side.
+
+    Raises:
+        GroundingError: there is none.
+    """
+    found: list[Operation] = []
+    live = {tape.output}
+    for operation in reversed(tape.operations):
+        if live.isdisjoint(operation.outputs):
+            continue
+        if operation.overload in WEIGHTED:
+            found.append(operation)
+        else:
+            live.update(operation.inputs)
+    if not found:
+        raise GroundingError("no convolution or linear layer lies between the inputs and the output")
+    return found
+
+
+def layers(tape: Tape) -> list[Value]:
+    """The layers that the whole signal passes through, from the image to the classifier's input.
+
+    Such a layer is a cut of the graph: every way from the classifier to the image goes through it. Inside a residual
+    block or an inception module there is none.
+
+    Raises:
+        GroundingError: no operation with weights made the output.
+    """
+    ends = set(classifiers(tape))
+    live = {tape.output}
+    cuts: list[Value] = []
+    for operation in reversed(tape.operations):
+        if live.isdisjoint(operation.outputs):
+            continue
+        ends.discard(operation)
+        live.difference_update(operation.outputs)
+        live.update(operation.inputs)
+        if not ends and len(live) == 1:
+            cuts.append(next(iter(live)))
+    return cuts[::-1]
+
+
+def find_layer(tape: Tape, stride: float) -> Value:
+    """The layer to read at this stride: by the ratio of sides the closest of `layers`, nearest the image among equals.
+
+    For torchvision's networks that is the paper's choice: pool4 of VGG16 and the first block of ResNet-50's layer3 at
+    stride 16, pool2 of GoogLeNet at stride 8. The ratio may be off by a factor of up to the square root of 2.
+
+    Raises:
+        GroundingError: no layer comes that close.
+    """
+    if not stride > 0:
+        raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
+    height, width = tape.inputs[0].shape[-2:]
+    found: tuple[float, Value] | None = None
+    strides: list[str] = []
+    for value in layers(tape):
+        if len(value.shape) != 4 or 0 in value.shape:
+            continue
+        actual = math.sqrt(height / value.shape[2] * width / value.shape[3])
+        strides.append(f"{actual:.3g}")
+        distance = abs(math.log(actual / stride))
+        if found is None or distance < found[0] - 1e-6:
+            found = (distance, value)
+    if found is None or found[0] > math.log(2) / 2 + 1e-6:
+        raise GroundingError(
+            f"no layer of the network has stride {stride:g}: expected one of {', '.join(dict.fromkeys(strides))}"
+        )
+    return found[1]
+
+
+def indexed_layer(tape: Tape, index: int) -> Value:
+    """An entry of `layers`: 0 is the image, -1 the classifier's input.
+
+    Raises:
+        GroundingError: there are not so many.
+    """
+    found = layers(tape)
+    if not -len(found) <= index < len(found):
+        raise GroundingError(f"layer is {index}: the network has {len(found)} layers, 0 the image and -1 the last")
+    return found[index]
+
+
+def named_layer(tape: Tape, name: str) -> Value:
+    """The output of the module of this name: of its last run, where it ran several times.
+
+    Raises:
+        GroundingError: no such module (with the nearest names), one that computed nothing, or several outputs.
+    """
+    if name not in tape.modules:
+        near = difflib.get_close_matches(name, [known for known in tape.modules if known], n=3, cutoff=0.5)
+        top = dict.fromkeys(known.split(".")[0] for known in tape.modules if known)
+        advice = (
+            f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected a module such as {', '.join(top)}"
+        )
+        raise GroundingError(f"the network has no layer '{name}': {advice}")
+    inside = [_within(operation.module, tape.modules[name]) for operation in tape.operations]
+    if True not in inside:
+        raise GroundingError(f"layer '{name}' computed nothing from the images: name one before or after it")
+    end = len(inside) - inside[::-1].index(True)
+    start = next((at for at in range(end, 0, -1) if not inside[at - 1]), 0)
+    made = dict.fromkeys(value for operation in tape.operations[start:end] for value in operation.outputs)
+    read = {value for operation in tape.operations[end:] for value in operation.inputs} | {tape.output}
+    outputs = [value for value in made if value in read]
+    if len(outputs) != 1:
+        raise GroundingError(
+            f"layer '{name}' has {len(outputs)} outputs that the scores depend on: name a layer that has one"
+        )
+    return outputs[0]
+
+
+def _within(module: str, name: str) -> bool:
+    return not name or module == name or module.startswith(f"{name}.")
