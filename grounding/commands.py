@@ -22,7 +22,10 @@ class Parser(argparse.ArgumentParser):
 def add_localizer_options(options: argparse._ActionsContainer) -> None:
     """The options that make a localizer."""
     options.add_argument(
-        "--classifier", default="embedded", metavar="SOURCE", help="embedded, a folder, or torchvision:NAME"
+        "--classifier",
+        default="embedded",
+        metavar="SOURCE",
+        help="embedded, a folder, torchvision:NAME, or torchvision:NAME=FILE with weights of your own",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
     options.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")

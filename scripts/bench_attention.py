@@ -1,99 +1,305 @@
-"""How much attention maps cost, in forward passes of the same network: medians of interleaved runs in one process.
+"""What attention maps cost, in forward passes of the same network.
 
-Networks have random weights and see one noise picture. Prints a table, and with --json one JSON object instead.
+    python scripts/bench_attention.py                      # the table, K = 17
+    python scripts/bench_attention.py --all --json         # also how time grows with K, bfloat16, memory, and zennit
+    python scripts/bench_attention.py --device cuda --signals 64 --batch 32
+
+One process, the same threads and image for all, medians of interleaved runs. Networks have random weights and see
+noise; the embedded classifier has its own. Beside each figure stands the arithmetic bound: the multiply-adds of the
+forward pass, of every Z on the way, and of one transposed product a signal below the contrast, at the rate of the
+forward pass.
 """
 
 import argparse
 import json
+import math
 import platform
+import re
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from grounding.attention import contrastive_mwp, record
-from grounding.tagging.network import plain_network
-from grounding.training.config import NetworkConfig
+from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
+from grounding.attention.rules import WEIGHTED
+from grounding.attention.tape import Operation, Tape
+from grounding.attention.walk import plan
+from grounding.tagging.sources import load_classifier
 
-# (channels, stride) of each convolution of the embedded classifier
-EMBEDDED = tuple(zip(NetworkConfig().channels, NetworkConfig().strides, strict=True))
+Where = dict[str, Any]  # layer or stride, as contrastive_mwp takes them
+CASES: list[tuple[str, int, Where]] = [
+    ("vgg16", 224, {"stride": 16}),
+    ("resnet50", 224, {"layer": "layer3"}),
+    ("resnet50", 224, {"stride": 16}),
+    ("googlenet", 224, {"stride": 8}),
+    ("embedded", 384, {"layer": load_classifier().map_layer}),
+]
 
 
 def network(name: str) -> Callable[[Tensor], Tensor]:
-    """A torchvision classifier by name, or `embedded`."""
+    """A torchvision classifier by name, or `embedded`, whose scores are those that the localizer walks from."""
     if name == "embedded":
-        tags = plain_network(EMBEDDED, 1000, normalised=False).eval()
+        tags: Any = load_classifier().network.eval()
         return lambda images: tags.mean_scores(tags.features(images))
     options = {"init_weights": False} if name == "googlenet" else {}
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
     return model.eval()
 
 
-def medians(steps: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Seconds each step takes: the steps run in turn, after one round that does not count."""
+def medians(steps: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
+    """Milliseconds each step takes: the steps run in turn, after two rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for repeat in range(repeats + 1):
+    for repeat in range(-2, repeats):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            if repeat:
-                times[name].append(time.perf_counter() - start)
+            if device != "cpu":
+                torch.accelerator.synchronize()
+            if repeat >= 0:
+                times[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def measure(name: str, stride: float, size_px: int, signals: int, repeats: int) -> dict[str, object]:
-    """One row of the table: times in milliseconds, and the total as a multiple of the forward pass."""
-    torch.manual_seed(0)
-    model, image = network(name), torch.rand(1, 3, size_px, size_px)
-    tape = record(model, image)
-    weights = torch.eye(tape.output.shape[1])[:signals]
+def multiply_adds(operation: Operation) -> int:
+    """Of an operation with weights, for the whole batch."""
+    weight = operation.args[1 if operation.overload in (torch.ops.aten.convolution.default,) else -1]
+    if operation.overload is torch.ops.aten.linear.default:
+        weight = operation.args[1]
+    outputs = operation.outputs[0].shape
+    filters = outputs[1] if len(outputs) == 4 else outputs[-1]
+    return math.prod(outputs) * math.prod(weight.shape) // filters
 
-    def forward() -> Tensor:
+
+def bound(tape: Tape, signals: int, where: Where) -> float:
+    """Forward passes that the multiply-adds of the maps amount to."""
+    forward = sum(multiply_adds(operation) for operation in tape.operations if operation.overload in WEIGHTED)
+    found = find_layer(tape, where["stride"]) if "stride" in where else None
+    layer = where.get("layer")
+    found = found or (named_layer(tape, layer) if isinstance(layer, str) else indexed_layer(tape, layer))
+    steps = [
+        step for step in plan(tape, [same_signal(tape, found)], "split", True) if step.operation.overload in WEIGHTED
+    ]
+    needed = sum(multiply_adds(step.operation) * (1 + signals * (not step.contrast)) for step in steps)
+    return 1 + needed / forward
+
+
+class Case:
+    """A network, its image, and what is read of it."""
+
+    def __init__(self, name: str, size_px: int, where: Where, options: argparse.Namespace) -> None:
+        torch.manual_seed(0)
+        self.name, self.where, self.options = name, where, options
+        self.model = network(name)
+        if isinstance(self.model, nn.Module):
+            self.model.to(options.device)
+        self.images = torch.rand(options.batch, 3, size_px, size_px, device=options.device)
+        self.tape = record(self.model, self.images)
+
+    @property
+    def label(self) -> dict[str, object]:
+        """Which case this is."""
+        where = ", ".join(f"{key} {value}" for key, value in self.where.items())
+        return {"network": self.name, "read at": where, "image_px": self.images.shape[-1]}
+
+    def signals(self, count: int) -> Tensor:
+        """(K, T), one class each."""
+        return torch.eye(self.tape.output.shape[1], device=self.options.device)[:count]
+
+    def forward(self) -> Tensor:
+        """One forward pass."""
         with torch.no_grad():
-            return model(image)
+            return self.model(self.images)
 
-    times = medians(
-        {
-            "forward": forward,
-            "record": lambda: record(model, image),
-            "walk": lambda: contrastive_mwp(tape, weights, stride=stride),
-            "total": lambda: contrastive_mwp(record(model, image), weights, stride=stride),
-        },
-        repeats,
-    )
-    row: dict[str, object] = {"network": name, "stride": stride, "size_px": size_px, "signals": signals}
-    row |= {f"{step}_ms": round(taken * 1000, 1) for step, taken in times.items()}
-    return row | {"forward_passes": round(times["total"] / times["forward"], 2)}
+    def walk(self, count: int, dtype: torch.dtype | None = None) -> Tensor:
+        """Maps of a forward pass recorded before."""
+        return contrastive_mwp(self.tape, self.signals(count), dtype=dtype, **self.where)
+
+    def total(self, dtype: torch.dtype | None = None) -> Tensor:
+        """Maps, forward pass included."""
+        with torch.autocast(self.options.device, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
+            tape = record(self.model, self.images)
+        return contrastive_mwp(tape, self.signals(self.options.signals), dtype=dtype, **self.where)
+
+    def cost(self) -> dict[str, object]:
+        """Times in milliseconds, and the total as a multiple of the forward pass."""
+        count = self.options.signals
+        steps: dict[str, Callable[[], object]] = {
+            "forward": self.forward,
+            "record": lambda: record(self.model, self.images),
+            "walk": lambda: self.walk(count),
+            "total": self.total,
+        }
+        times = medians(steps, self.options.repeats, self.options.device)
+        row = self.label | {f"{step}_ms": round(taken, 1) for step, taken in times.items()}
+        passes = times["total"] / times["forward"]
+        return row | {"forward passes": round(passes, 2), "bound": round(bound(self.tape, count, self.where), 2)}
+
+    def growth(self) -> dict[str, object]:
+        """Time of the walk for several K, and of 64 over 16 signals: 4 where it grows as K."""
+        counts = (1, 4, 16, 64)
+        times = medians(
+            {str(count): lambda count=count: self.walk(count) for count in counts},
+            self.options.repeats,
+            self.options.device,
+        )
+        row = self.label | {f"walk_ms, K = {count}": round(taken, 1) for count, taken in times.items()}
+        return row | {"64 over 16": round(times["64"] / times["16"], 2)}
+
+    def bfloat16(self) -> dict[str, object]:
+        """Forward pass under autocast and walk in bfloat16, against float32: speed, and the largest difference."""
+        full, half = self.total(), self.total(torch.bfloat16).float()
+        times = medians(
+            {"float32": self.total, "bfloat16": lambda: self.total(torch.bfloat16)},
+            self.options.repeats,
+            self.options.device,
+        )
+        scale = full.abs().amax((2, 3), keepdim=True)
+        row = self.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
+        return row | {
+            "times faster": round(times["float32"] / times["bfloat16"], 2),
+            "difference / maximum": float(f"{float(((half - full) / scale).abs().max()):.1e}"),
+        }
+
+    def memory(self) -> dict[str, object]:
+        """Peak of the walk above the model and the recording, and what the forward pass makes, in MiB."""
+        activations = 0
+        for operation in self.tape.operations:
+            returns = operation.overload._schema.returns if operation.overload is not None else []
+            if not any(each.alias_info is not None for each in returns):  # neither a view nor in place
+                activations += 4 * math.prod(operation.outputs[0].shape)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+        before = _status("VmRSS")
+        self.walk(self.options.signals)
+        above = _status("VmHWM") - before
+        row = self.label | {"activations_mib": round(activations / 2**20, 1), "walk_peak_mib": round(above, 1)}
+        return row | {"peak / activations": round(above * 2**20 / activations, 2)}
+
+
+def _status(key: str) -> float:
+    """A line of this process's memory, in MiB."""
+    found = re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def memory_of(index: int, options: argparse.Namespace) -> dict[str, object]:
+    """`Case.memory` in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", str(index), "--signals", str(options.signals)]
+    command += ["--threads", str(options.threads)]
+    row: dict[str, object] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return row
+
+
+class Zennit:
+    """Contrastive Excitation Backprop of VGG16 to pool4 with zennit's rules, written as its user would.
+
+    zennit has no contrast, so the network is cut: the classifier runs with W and with -W, and the difference goes down
+    through the rest.
+    """
+
+    def __init__(self, case: Case) -> None:
+        from zennit.composites import ExcitationBackprop
+
+        model: Any = case.model
+        self.case, self.composite = case, ExcitationBackprop(zero_params="bias")
+        self.below, self.above = model.features[:24], nn.Sequential(*model.features[24:], model.avgpool, nn.Flatten())
+        self.above.extend(model.classifier[:-1])
+        self.ends = [nn.Sequential(nn.Linear(4096, 1000)) for _ in range(2)]
+        for end, sign in zip(self.ends, (1, -1), strict=True):
+            end[0].weight.data, end[0].bias.data = sign * model.classifier[-1].weight.data, torch.zeros(1000)
+
+    def maps(self, signals: Tensor) -> Tensor:
+        """(K, h, w), all signals at once: autograd's own vmap over the output gradients."""
+        images = self.case.images
+        with torch.no_grad():
+            pool4 = self.below(images)
+        pool4.requires_grad_()
+        batched = signals[:, None]
+        with self.composite.context(self.above):
+            top = self.above(pool4)
+            features = top.detach().requires_grad_()
+            parts = []
+            for end in self.ends:
+                with self.composite.context(end):
+                    parts += torch.autograd.grad(end(features), features, batched, is_grads_batched=True)
+            (found,) = torch.autograd.grad(top, pool4, parts[0] - parts[1], is_grads_batched=True)
+        return found[:, 0].sum(1)
+
+    def each(self, signals: Tensor) -> Tensor:
+        """(K, h, w), one class at a time, a forward pass each."""
+        return torch.cat([self.maps(signal[None]) for signal in signals])
+
+
+def zennit(options: argparse.Namespace) -> dict[str, object]:
+    """VGG16 to pool4: one class at a time and all at once through zennit, against one walk."""
+    case = Case(*CASES[0], options)
+    other, signals = Zennit(case), case.signals(options.signals)
+    ours, theirs = case.total()[0], other.maps(signals)
+    steps: dict[str, Callable[[], object]] = {
+        "ours": case.total,
+        "zennit, batched": lambda: other.maps(signals),
+        "zennit, one at a time": lambda: other.each(signals),
+    }
+    times = medians(steps, max(1, options.repeats // 2), options.device)
+    row = case.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
+    faster = {f"{name}, times slower": round(taken / times["ours"], 1) for name, taken in times.items()}
+    del faster["ours, times slower"]
+    difference = float((ours - theirs).abs().max() / ours.abs().max())
+    return row | faster | {"difference / maximum": float(f"{difference:.1e}")}
+
+
+def print_table(title: str, rows: list[dict[str, object]]) -> None:
+    """One table as Markdown."""
+    print(f"\n{title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
+    for row in rows:
+        print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
 
 
 def main() -> None:
     """Parse, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--signals", type=int, default=16, help="K, the number of top-down signals (default 16)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--signals", type=int, default=17, help="K, the number of top-down signals (default 17)")
+    parser.add_argument("--batch", type=int, default=1, help="images at once (default 1)")
     parser.add_argument("--repeats", type=int, default=7, help="runs of which the median is taken (default 7)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
-    parser.add_argument("--networks", nargs="+", default=["vgg16", "resnet50", "googlenet", "embedded"])
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
+    parser.add_argument("--networks", nargs="+", choices=sorted({case[0] for case in CASES}), help="only these")
+    parser.add_argument("--all", action="store_true", help="also growth with K, bfloat16, memory, and zennit")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = []
-    for name in options.networks:
-        stride, size_px = (8, 224) if name == "googlenet" else (16, 384 if name == "embedded" else 224)
-        rows.append(measure(name, stride, size_px, options.signals, options.repeats))
-        if not options.json:
-            if len(rows) == 1:
-                print("  ".join(f"{key:>14}" for key in rows[0]))
-            print("  ".join(f"{value:>14}" for value in rows[-1].values()), flush=True)
+    if options.memory_of is not None:
+        json.dump(Case(*CASES[options.memory_of], options).memory(), sys.stdout)
+        return
+    chosen = [case for case in CASES if not options.networks or case[0] in options.networks]
+    tables: dict[str, list[dict[str, object]]] = {"cost": []}
+    for case in tqdm([Case(*case, options) for case in chosen], unit=" networks"):
+        tables["cost"].append(case.cost())
+        if options.all:
+            tables.setdefault("growth", []).append(case.growth())
+            tables.setdefault("bfloat16", []).append(case.bfloat16())
+    if options.all:
+        tables["memory"] = [memory_of(CASES.index(case), options) for case in chosen]
+        tables["zennit"] = [zennit(options)]
     if options.json:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
         versions["torchvision"] = torchvision.__version__
-        setting = {"threads": options.threads, "repeats": options.repeats, "processor": platform.processor()}
-        json.dump({"schema_version": 1, "versions": versions, **setting, "rows": rows}, sys.stdout, indent=2)
+        setting = {name: getattr(options, name) for name in ("signals", "batch", "repeats", "threads", "device")}
+        json.dump({"schema_version": 2, "versions": versions, **setting, "tables": tables}, sys.stdout, indent=2)
         print()
+        return
+    for title, rows in tables.items():
+        print_table(title, rows)
 
 
 if __name__ == "__main__":

@@ -270,29 +270,6 @@ def test_only_the_embedded_architecture_is_saved(tmp_path):
         TagClassifier(nn.Linear(2, 2), ["a", "b"], Preprocessing(2), "x").save_pretrained(tmp_path)
 
 
-def test_torchvision_weights_come_from_its_cache_or_are_missed_aloud(tmp_path, monkeypatch):
-    from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub._hub_dir", None)
-    cache = tmp_path / "hub" / "checkpoints"
-    cache.mkdir(parents=True)
-    file = cache / SqueezeNet1_1_Weights.DEFAULT.url.rpartition("/")[2]
-    file.write_bytes(b"no weights")
-    with pytest.raises(GroundingError, match="squeezenet1_1"):
-        load_classifier("torchvision:squeezenet1_1")
-    torch.manual_seed(0)
-    network = squeezenet1_1().eval()
-    torch.save(network.state_dict(), file)
-    classifier = load_classifier("torchvision:squeezenet1_1")
-    images = torch.rand(1, 3, 224, 224)
-    torch.testing.assert_close(classifier.network(images), network(images))
-    assert classifier.tags[:2] == ("tench", "goldfish")
-    assert not classifier.multi_label
-    found = Localizer(classifier).encode(sample_scene()).ground("a dog with toilet tissue and a cardigan")
-    assert [phrase.status for phrase in found] == ["localized"] * 3  # the last of 1,000 tags, and one that stands twice
-
-
 def test_the_embedded_classifier_sees_what_the_sample_scene_shows():
     classifier = load_classifier()
     assert classifier.name == "embedded"

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from grounding.attention.evidence import explain as explain
     from grounding.attention.excitation import contrastive_mwp as contrastive_mwp
     from grounding.attention.excitation import mwp as mwp
     from grounding.attention.tape import Tape as Tape
@@ -12,10 +13,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Tape": "grounding.attention.tape",
     "contrastive_mwp": "grounding.attention.excitation",
+    "explain": "grounding.attention.evidence",
     "mwp": "grounding.attention.excitation",
     "record": "grounding.attention.tape",
 }
-__all__ = ["Tape", "contrastive_mwp", "mwp", "record"]
+__all__ = ["Tape", "contrastive_mwp", "explain", "mwp", "record"]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,15 +8,13 @@ from typing import overload
 import torch
 from torch import Tensor
 
-from grounding.attention.flow import Flow
-from grounding.attention.layers import classifiers, find_layer, indexed_layer, named_layer
-from grounding.attention.rules import RULES, SPLITS, WEIGHTED, main_branch, sum_to, supported
-from grounding.attention.tape import Operation, Tape, Value
-from grounding.errors import GroundingError, UnsupportedOperationError
+from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
+from grounding.attention.places import grid
+from grounding.attention.tape import Tape, Value
+from grounding.attention.walk import RESIDUAL, at_once, plan, walk
+from grounding.errors import GroundingError
 
 Layer = int | str
-
-_RESIDUAL = ("split", "main")
 
 
 @overload
@@ -133,85 +131,44 @@ def _read(
     dtype: torch.dtype | None,
     contrast: bool,
 ) -> Tensor | tuple[Tensor, ...]:
-    if residual not in _RESIDUAL:
+    if residual not in RESIDUAL:
         raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
     if stride is not None and layer is not None:
         raise GroundingError(f"both stride {stride:g} and layer {layer} were given: expected one")
     several = isinstance(layer, (list, tuple))
     asked = layer if isinstance(layer, (list, tuple)) else [0 if layer is None else layer]
     stops = [find_layer(tape, stride)] if stride is not None else [_layer(tape, each) for each in asked]
+    for stop in stops:
+        if not channels and grid(stop) is None:
+            raise GroundingError(f"the layer has shape {tuple(stop.shape)}, no places: ask for channels=True")
+    stops = [same_signal(tape, stop) for stop in stops]
     p = _expand(tape, signals, dtype)
-    ends = classifiers(tape)
-    plan = _plan(tape, stops, residual)
-    for stop, name in zip(stops, asked, strict=True) if contrast else ():
-        if stop not in _below(plan, ends):
-            raise GroundingError(
-                f"layer '{name}' lies above the contrast: read the classifier's input or a layer below it"
-            )
-    found = tuple(_result(flow, channels) for flow in _walk(tape, p, plan, stops, residual, ends if contrast else []))
+    steps = plan(tape, stops, residual, contrast)
+    parts = [walk(tape, some, steps, stops, residual, channels) for some in p.split(at_once(tape, steps, channels))]
+    found = tuple(torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True))
     return found if several else found[0]
 
 
 def _layer(tape: Tape, layer: Layer) -> Value:
-    return named_layer(tape, layer) if isinstance(layer, str) else indexed_layer(tape, layer)
-
-
-def _result(flow: Flow, channels: bool) -> Tensor:
-    """What the caller gets of one layer."""
-    if channels:
-        return flow.probability().transpose(0, 1)
-    if flow.ratio.dim() != 5:
-        raise GroundingError(
-            f"the layer has shape {tuple(flow.ratio.shape[1:])}, no places: read another, or ask for channels=True"
-        )
-    return flow.probability().sum(2).transpose(0, 1)
-
-
-def _walk(
-    tape: Tape, p: Tensor, plan: list[Operation], stops: list[Value], residual: str, contrasted: list[Operation]
-) -> list[Flow]:
-    """The flows at the layers to read."""
-    if not len(p):
-        return [Flow(p.new_zeros(0, *stop.shape)) for stop in stops]
-    live = {tape.output: Flow(p)}  # the values that carry signal now
-    found: dict[Value, Flow] = {}
-    needed = {value for operation in plan for value in operation.outputs}.union(stops)
-    with torch.no_grad():
-        for operation in plan:
-            flows = {made: live.pop(made) for made in operation.outputs if made in live}
-            for made in flows.keys() & set(stops):
-                found[made] = flows[made] = flows[made].shared()
-            for value, share in _step(operation, flows, residual, operation in contrasted):
-                if value in needed:
-                    live[value] = live[value].plus(share) if value in live else share
-    return [found[stop] if stop in found else live[stop] for stop in stops]
-
-
-def _step(operation: Operation, flows: dict[Value, Flow], residual: str, contrast: bool) -> list[tuple[Value, Flow]]:
-    """One operation down: the values that receive signal, and what each receives."""
-    assert operation.overload is not None
-    if operation.overload in SPLITS:
-        return list(zip(operation.inputs, SPLITS[operation.overload](operation, flows), strict=True))
-    flow = flows[operation.outputs[0]]
-    if residual == "main" and (main := main_branch(operation)):
-        return [(main, sum_to(flow, main))]
-    if contrast:
-        weighted, flow = WEIGHTED[operation.overload], flow.shared()
-        (ours,), (dual,) = weighted(operation, flow), weighted(operation, flow, negate=True)
-        return [(operation.inputs[0], Flow(ours.ratio.sub_(dual.ratio), ours.activation, own=True))]
-    return list(zip(operation.inputs, RULES[operation.overload](operation, flow), strict=True))
+    if isinstance(layer, str):
+        return named_layer(tape, layer)
+    if isinstance(layer, int):
+        return indexed_layer(tape, layer)
+    raise GroundingError(f"layer is a {type(layer).__name__}: expected the name of a module, or a number")
 
 
 def _expand(tape: Tape, signals: Tensor, dtype: torch.dtype | None) -> Tensor:
     """The signals as (K, *output.shape), on the device of the network."""
     shape = tape.output.shape
+    if len(shape) < 2:
+        raise GroundingError(f"the model returned a tensor of shape {tuple(shape)}: expected scores (N, T)")
+    expected = f"(K, {', '.join(map(str, shape))})" + (f" or (K, {shape[1]})" if len(shape) == 2 else "")
+    if not isinstance(signals, Tensor):
+        raise GroundingError(f"signals are a {type(signals).__name__}: expected a floating point tensor {expected}")
     if signals.dim() == 2 and len(shape) == 2 and signals.shape[1] == shape[1]:
         signals = signals[:, None].expand(-1, *shape)
     if signals.shape[1:] != shape or not signals.dtype.is_floating_point:
-        raise GroundingError(
-            f"signals are {tuple(signals.shape)} {signals.dtype}: expected floating point (K, {shape[-1]}) "
-            f"or (K, {', '.join(map(str, shape))})"
-        )
+        raise GroundingError(f"signals are {tuple(signals.shape)} {signals.dtype}: expected floating point {expected}")
     if not bool(signals.isfinite().all()):
         raise GroundingError("signals hold NaN or infinity: expected finite weights")
     for k in (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else ():
@@ -221,47 +178,3 @@ def _expand(tape: Tape, signals: Tensor, dtype: torch.dtype | None) -> Tensor:
     if not dtype.is_floating_point:
         raise GroundingError(f"dtype is {dtype}: expected a floating point type")
     return signals.detach().to(tape.scores.device, dtype)
-
-
-def _receivers(operation: Operation, residual: str) -> tuple[Value, ...]:
-    main = main_branch(operation) if residual == "main" else None
-    return (main,) if main else operation.inputs
-
-
-def _plan(tape: Tape, stops: list[Value], residual: str) -> list[Operation]:
-    """The operations between the output and the layers to read, from the output down.
-
-    Raises:
-        UnsupportedOperationError: one of them has no rule.
-        GroundingError: no signal gets to a layer.
-    """
-    above = set(stops)  # the values that signal gets to the layers through
-    for operation in tape.operations:
-        if not above.isdisjoint(_receivers(operation, residual)):
-            above.update(operation.outputs)
-    live, plan = {tape.output} & above, []
-    for operation in reversed(tape.operations):
-        reached = live.intersection(operation.outputs)
-        onward = above.intersection(_receivers(operation, residual))
-        if not reached or not onward:
-            continue
-        if not supported(operation) or (operation.overload not in SPLITS and reached != {operation.outputs[0]}):
-            kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
-            raise UnsupportedOperationError(
-                f"{operation.name} of ({kinds}) has no Excitation Backprop rule: "
-                "read a layer above it, or use a network without it"
-            )
-        live |= onward
-        plan.append(operation)
-    if not live.issuperset(stops):
-        raise GroundingError("the layer is on no way that the signal takes from the scores down: read another")
-    return plan
-
-
-def _below(plan: list[Operation], ends: list[Operation]) -> set[Value]:
-    """The values that the difference of the contrast gets to."""
-    found: set[Value] = set()
-    for operation in plan:
-        if operation in ends or not found.isdisjoint(operation.outputs):
-            found.update(operation.inputs)
-    return found

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from grounding.attention.tape import Value
 
 _ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
 
@@ -39,9 +43,23 @@ class Flow:
         """The same as a flow; the product with the signals is left to the next rule."""
         return Flow(self.ratio, factor if self.activation is None else self.activation * factor, self.own)
 
+    def part(self, channels: slice) -> Flow:
+        """Some of the channels, (K, N, c, ...)."""
+        return Flow(
+            self.ratio[:, :, channels], self.activation if self.activation is None else self.activation[:, channels]
+        )
+
     def shared(self) -> Flow:
         """For several readers, none of which may write."""
         return Flow(self.ratio, self.activation)
+
+    def to(self, dtype: torch.dtype) -> Flow:
+        """The same in another precision."""
+        if dtype == self.ratio.dtype:
+            return self
+        return Flow(
+            self.ratio.to(dtype), self.activation if self.activation is None else self.activation.to(dtype), True
+        )
 
     def plus(self, other: Flow) -> Flow:
         """The sum of two ways down to the same value."""
@@ -49,7 +67,8 @@ class Flow:
         if first.activation is None:
             total = first.ratio.add_(second.probability()) if first.own else first.ratio + second.probability()
         elif second.activation is None:
-            total = second.ratio.addcmul(first.ratio, first.activation)
+            start = second.ratio if second.own else second.ratio.clone()
+            total = start.addcmul_(first.ratio, first.activation)
         elif torch.equal(first.activation, second.activation):
             ratio = first.ratio.add_(second.ratio) if first.own else first.ratio + second.ratio
             return Flow(ratio, first.activation, own=True)
@@ -59,6 +78,16 @@ class Flow:
 
     def _multiply(self, factor: Tensor) -> Tensor:
         return self.ratio.mul_(factor) if self.own else self.ratio * factor
+
+
+def excitation(value: Value, dtype: torch.dtype) -> Tensor:
+    """What of a recorded activation excites: its values, at least 0, in the layout that suits convolutions."""
+    return channels_last(value.content(dtype)).clamp(min=0)
+
+
+def channels_last(tensor: Tensor) -> Tensor:
+    """The layout in which a convolution of many signals is fastest."""
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
 
 def reciprocal(z: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import difflib
 import math
 
-from grounding.attention.rules import WEIGHTED
+from grounding.attention.places import grid
+from grounding.attention.rules import RULES, WEIGHTED, identity, supported
 from grounding.attention.tape import Operation, Tape, Value
 from grounding.errors import GroundingError
 
@@ -60,20 +61,23 @@ def find_layer(tape: Tape, stride: float) -> Value:
     Raises:
         GroundingError: no layer comes that close.
     """
-    if not stride > 0:
+    if not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = tape.inputs[0].shape[-2:]
     found: tuple[float, Value] | None = None
     strides: list[str] = []
     for value in layers(tape):
-        if len(value.shape) != 4 or 0 in value.shape:
+        found_grid = grid(value)
+        if not found_grid or 0 in found_grid:
             continue
-        actual = math.sqrt(height / value.shape[2] * width / value.shape[3])
+        actual = math.sqrt(height / found_grid[0] * width / found_grid[1])
         strides.append(f"{actual:.3g}")
         distance = abs(math.log(actual / stride))
         if found is None or distance < found[0] - 1e-6:
             found = (distance, value)
-    if found is None or found[0] > math.log(2) / 2 + 1e-6:
+    if found is None:
+        raise GroundingError("no layer of the network has places: read one by number or name, with channels=True")
+    if found[0] > math.log(2) / 2 + 1e-6:
         raise GroundingError(
             f"no layer of the network has stride {stride:g}: expected one of {', '.join(dict.fromkeys(strides))}"
         )
@@ -105,6 +109,8 @@ def named_layer(tape: Tape, name: str) -> Value:
             f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected a module such as {', '.join(top)}"
         )
         raise GroundingError(f"the network has no layer '{name}': {advice}")
+    if name and not tape.modules[name]:
+        raise GroundingError(f"layer '{name}' is the name of two modules: record one module that holds both")
     inside = [_within(operation.module, tape.modules[name]) for operation in tape.operations]
     if True not in inside:
         raise GroundingError(f"layer '{name}' computed nothing from the images: name one before or after it")
@@ -118,6 +124,20 @@ def named_layer(tape: Tape, name: str) -> Value:
             f"layer '{name}' has {len(outputs)} outputs that the scores depend on: name a layer that has one"
         )
     return outputs[0]
+
+
+def same_signal(tape: Tape, value: Value) -> Value:
+    """The value furthest up that the same signal passes through on its way to this one: of a convolution, its ReLU."""
+    readers: dict[Value, list[Operation]] = {}
+    for operation in tape.operations:
+        for source in operation.inputs:
+            readers.setdefault(source, []).append(operation)
+    while True:
+        following = readers.get(value, [])
+        overload = following[0].overload if len(following) == 1 else None
+        if overload is None or RULES.get(overload) is not identity or not supported(following[0]):
+            return value
+        value = following[0].outputs[0]
 
 
 def _within(module: str, name: str) -> bool:

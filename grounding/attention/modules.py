@@ -25,8 +25,9 @@ class ModuleNames:
         self.canonical: dict[str, str] = {}
         self._names: dict[int, str] = {}
         self._until = until
-        if isinstance(model, nn.Module):
-            self._add(model)
+        owner = getattr(model, "__self__", model)
+        if isinstance(owner, nn.Module):
+            self._add(owner)
 
     def caller(self) -> str:
         """The name of the innermost module that is running in this thread; empty where there is none."""
@@ -44,4 +45,8 @@ class ModuleNames:
 
     def _add(self, model: nn.Module) -> None:
         for name, module in model.named_modules(remove_duplicate=False):
-            self.canonical[name] = self._names.setdefault(id(module), name)
+            self._names.setdefault(id(module), name)
+            if name in self.canonical:  # of another network that the function calls
+                self.canonical[name] = ""
+            else:
+                self.canonical[name] = self._names[id(module)]

@@ -2,23 +2,27 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grounding.attention.fused import FUSED
-from grounding.attention.graph import attach_batch_norms, detach_gates
+from grounding.attention.fused import written_out
+from grounding.attention.graph import attach_scales, detach_gates, release
 from grounding.attention.modules import ModuleNames
-from grounding.attention.rules import BATCH_NORMS, NEEDS_VALUES, WEIGHTED
+from grounding.attention.places import Axes, image_axes, label
+from grounding.attention.rules import BATCH_NORMS, CREATORS, NEEDS_VALUES, WEIGHTED
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 @dataclass(eq=False, slots=True)
@@ -31,14 +35,16 @@ class Value:
         tensor: its content, kept for constants and where a rule needs it.
         depth: convolutions and linear layers on the longest way from an input.
         version: PyTorch's count of the writes to `tensor` when the recording ended.
+        axes: which dimensions are the places of the image: see `places`.
     """
 
     shape: torch.Size
     stride: tuple[int, ...]
     active: bool
-    tensor: Tensor | None = None
+    tensor: Tensor | None = field(default=None, repr=False)
     depth: int = 0
     version: int = 0
+    axes: Axes = ()
 
     def content(self, dtype: torch.dtype | None = None) -> Tensor:
         """The values the tensor had at that moment, in this dtype.
@@ -62,16 +68,17 @@ class Operation:
         inputs: the active values among them, in order; without the gate of a gated product.
         outputs: what it returned; an in-place operation returns a new value.
         module: the name of the innermost module that called it, such as `layer3.0.conv1`.
-        batch_norm: the batch normalisation that alone reads the output of this convolution or linear layer.
+        scale: the constant factor that alone follows this convolution or linear layer, channel by channel: of a batch
+            normalisation, or a layer scale. The product with it has it too.
     """
 
     overload: OpOverload | None
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     module: str = ""
-    batch_norm: "Operation | None" = None
+    scale: Value | None = None
 
     @property
     def name(self) -> str:
@@ -93,9 +100,9 @@ class Tape:
 
     inputs: tuple[Value, ...]
     output: Value
-    operations: tuple[Operation, ...]
-    scores: Tensor
-    modules: Mapping[str, str]
+    operations: tuple[Operation, ...] = field(repr=False)
+    scores: Tensor = field(repr=False)
+    modules: Mapping[str, str] = field(repr=False)
 
 
 def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
@@ -109,9 +116,9 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
         GroundingError: batch normalisation or dropout in training mode, a forward pass that changes a tensor of the
             model, a result that is not one tensor, or one that does not depend on the inputs.
     """
-    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
-        raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
-    _check_wrappers(model)
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
+    _check_model(model)
+    _check_images(inputs)
     recorder = _Recorder(model, inputs)
     with torch.inference_mode(False), torch.no_grad(), recorder:
         scores = model(*inputs)
@@ -120,12 +127,20 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
             f"the model returned a {type(scores).__name__}: expected one tensor; "
             "record a function that picks it, such as lambda images: model(images).logits"
         )
+    if not scores.dtype.is_floating_point:
+        raise GroundingError(f"the model returned {scores.dtype}: expected floating point scores")
+    for number in (~scores.isfinite().flatten(1).all(1)).nonzero()[:, 0].tolist() if scores.dim() > 1 else ():
+        raise GroundingError(
+            f"the scores of image {number} hold NaN or infinity: are its pixels what the model expects?"
+        )
     output = recorder.value_of(scores)
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
-    attach_batch_norms(recorder.operations)
+    attach_scales(recorder.operations)
     detach_gates(recorder.operations)
+    label(recorder.operations)
     recorder.close()
+    release(recorder.operations, output)
     return Tape(recorder.inputs, output, tuple(recorder.operations), scores, recorder.modules.canonical)
 
 
@@ -161,16 +176,21 @@ class _Recorder(TorchDispatchMode):
             self._watch(tensor)
             self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
+        if inputs[0].dim() == 4:
+            self.inputs[0].axes = image_axes(inputs[0].shape)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in FUSED:
+        plainer = written_out(func)
+        if plainer is not None:
             with self:
-                return FUSED[func](*args, **kwargs)
-        _check_evaluation_mode(func, args, kwargs)
+                return plainer(*args, **kwargs)
         given = _tensors((*args, *kwargs.values()))
+        _check_dense(func, given)
+        if func.namespace in ("quantized", "_quantized"):
+            raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
         mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in _written(func))
         for tensor in mutated:
             if _memory(tensor) not in self._storages:
@@ -179,7 +199,8 @@ class _Recorder(TorchDispatchMode):
                     "in training mode: call model.eval() first"
                 )
         values = {id(tensor): self.value_of(tensor) for tensor in given}
-        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active)
+        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and func not in CREATORS)
+        _check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
             self._keep(func, given, values)
         for tensor in mutated:
@@ -305,24 +326,38 @@ def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
     return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
 
 
-def _check_wrappers(model: Callable[..., Tensor]) -> None:
+def _check_model(model: Callable[..., Tensor]) -> None:
+    if not callable(model):
+        raise GroundingError(f"record was given a {type(model).__name__}: expected a module or a function of tensors")
     for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
-        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        if isinstance(module, _WRAPPERS):
             inner = ".".join(part for part in ("model", name, "module") if part)
+            while isinstance(module.module, _WRAPPERS):
+                module, inner = module.module, f"{inner}.module"
             raise GroundingError(
                 f"the model is wrapped in {type(module).__name__}, whose threads cannot be recorded: record {inner}"
             )
+    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+        raise GroundingError("the model has lazy modules without weights: run it once first")
 
 
-def _check_dense(func: OpOverload, outputs: list[Tensor]) -> None:
-    for tensor in outputs:
+def _check_images(inputs: tuple[Tensor, ...]) -> None:
+    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
+        raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
+    if not inputs[0].numel():
+        raise GroundingError(f"the images have shape {tuple(inputs[0].shape)}: expected at least one pixel")
+    _check_dense("the input", inputs)
+
+
+def _check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors:
         if tensor.is_quantized or tensor.layout is not torch.strided:
-            kind = "a quantised" if tensor.is_quantized else "a sparse"
-            raise GroundingError(f"{func} returned {kind} tensor: expected a network of dense floating point tensors")
+            kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+            raise GroundingError(f"{owner} has a {kind} tensor: expected a network of dense floating point tensors")
 
 
-def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if func in BATCH_NORMS and dict(zip(_names(func), args, strict=False), **kwargs).get("training", False):
+def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
+    if active and func in BATCH_NORMS and dict(zip(_names(func), args, strict=False), **kwargs).get("training", False):
         raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
     if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")

@@ -6,12 +6,14 @@ once and serve all signals, whose walks are one batch.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from grounding.attention.flow import Flow, reciprocal
+from grounding.attention.flow import Flow, channels_last, excitation, reciprocal
 
 if TYPE_CHECKING:
     from grounding.attention.tape import Operation
@@ -25,11 +27,12 @@ _FEW = 8  # rows of input up to which a linear layer spends its time on reading 
 def convolution(operation: Operation, flow: Flow, negate: bool = False) -> tuple[Flow, ...]:
     """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
-    x = channels_last(source.content(flow.ratio.dtype)).clamp(min=0)  # (N, C, h, w)
+    x = excitation(source, flow.ratio.dtype)  # (N, C, h, w)
     positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), negate)  # (D, C / groups, ...)
+    positive = channels_last(positive)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
     n = channels_last(flow.times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
-    settings = (_repeat(setting, x) for setting in (stride, padding, dilation))
+    settings = (_repeat(setting, x.dim() - 2) for setting in (stride, padding, dilation))
     extra = [  # rows and columns at the far edge that the stride skipped
         size - ((out - 1) * step - 2 * pad + spread * (kernel - 1) + 1)
         for size, out, kernel, step, pad, spread in zip(
@@ -62,17 +65,42 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     return (Flow(total.reshape(signals, *shape), x.reshape(shape), own=True),)
 
 
-def channels_last(tensor: Tensor) -> Tensor:
-    """The layout in which a convolution of many signals is fastest."""
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
+    """What `convolution` gives, summed over channels: (K, N, h, w); None where that way is no shorter.
+
+    Z is also a sum over the places of the kernel. With its summands U = W+ x of each of them, (places, N * h' * w', D),
+    the map is the sum of P(y) / Z * U over D, put down at the place that each summand came from: no signal need be
+    walked to the channels of x. A few of the D filters at a time, so that U stays small.
+    """
+    source, weight, _, stride, padding, dilation, _, _, groups = operation.args
+    filters, channels, *kernel = weight.shape
+    outputs, places = operation.outputs[0].shape[2:], math.prod(kernel)
+    shorter = places * filters * math.prod(outputs) <= 2 * len(flow.ratio) * math.prod(source.shape[1:])
+    if groups != 1 or len(kernel) != 2 or not shorter:
+        return None
+    settings = {
+        name: tuple(_repeat(setting, len(kernel)))
+        for name, setting in (("dilation", dilation), ("padding", padding), ("stride", stride))
+    }
+    x = source.content(flow.ratio.dtype).clamp(min=0)  # (N, C, h, w)
+    positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), False).flatten(2)  # (D, C, places)
+    seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, places))
+    seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (places, N * h' * w', C)
+    mass = x.new_zeros(seen.shape[1], len(flow.ratio), places)  # (N * h' * w', K, places)
+    for some in torch.split(torch.arange(filters), max(1, _BLOCK // (places * seen.shape[1]))):
+        part = slice(int(some[0]), int(some[-1]) + 1)
+        u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (places, N * h' * w', d)
+        z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
+        n = flow.part(part).times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
+        mass.baddbmm_(n, u.permute(1, 2, 0))
+    mass = mass.unflatten(0, (len(x), -1)).permute(2, 0, 3, 1).flatten(0, 1)  # (K * N, places, h' * w')
+    put = functional.fold(mass, tuple(x.shape[2:]), tuple(kernel), **settings)
+    return put.reshape(-1, len(x), *x.shape[2:])
 
 
 def _sign(operation: Operation) -> Tensor | None:
-    """(D,) the sign of the batch normalisation behind each output; None where there is none."""
-    if operation.batch_norm is None or operation.batch_norm.args[1] is None:
-        return None
-    scale: Tensor = operation.batch_norm.args[1].content(torch.float32)
-    return scale.sign()
+    """(D,) the sign of the batch normalisation or layer scale behind each output; None where there is none."""
+    return None if operation.scale is None else operation.scale.content(torch.float32).sign().flatten()
 
 
 def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
@@ -82,6 +110,6 @@ def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
     return weight.clamp(max=0).neg_() if negate else weight.clamp(min=0)
 
 
-def _repeat(setting: list[int], x: Tensor) -> list[int]:
+def _repeat(setting: list[int], dimensions: int) -> list[int]:
     """A setting for each spatial dimension; ATen lets one stand for all."""
-    return list(setting) * (x.dim() - 2) if len(setting) == 1 else list(setting)
+    return list(setting) * dimensions if len(setting) == 1 else list(setting)

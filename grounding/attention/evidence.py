@@ -1,0 +1,238 @@
+"""What a classifier saw, for its best outputs: MWP, contrastive MWP and dual MWP at two depths.
+
+The paper visualises the evidence for a decision in this way: arXiv 1608.00507, maps as in sections 3.2 and 3.3.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from grounding.attention.excitation import Layer, contrastive_mwp, mwp
+from grounding.attention.layers import find_layer, layers
+from grounding.attention.places import grid
+from grounding.attention.tape import Tape, record
+from grounding.errors import GroundingError
+from grounding.images import RgbImage, check_image
+
+Map = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Evidence:
+    """Where one layer holds the evidence for one output.
+
+    Attributes:
+        layer: the module whose output it is, or `image`.
+        mwp: (h, w) float32, sums to 1 less what falls on units that nothing excites: what speaks for the output.
+        dual_mwp: (h, w) float32, the same for the dual signal, the classifier with the weights -W: what speaks against.
+        contrastive_mwp: (h, w) float32, signed, the first less the second.
+    """
+
+    layer: str
+    mwp: Map = field(repr=False)
+    contrastive_mwp: Map = field(repr=False)
+    dual_mwp: Map = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prediction:
+    """One output of the classifier.
+
+    Attributes:
+        index: among the outputs.
+        name: its name, or `output 7` where none was given.
+        score: what the network returned.
+        probability: softmax over all outputs, or the sigmoid of this one.
+        evidence: one entry a depth, the deepest first.
+    """
+
+    index: int
+    name: str
+    score: float
+    probability: float
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Explanation:
+    """The outputs that were asked about; shown in a notebook as its `grid`.
+
+    Attributes:
+        predictions: best first, or in the order asked for.
+        picture: (H, W, 3) uint8, as the model saw it.
+    """
+
+    predictions: tuple[Prediction, ...]
+    picture: RgbImage = field(repr=False)
+
+    def grid(self) -> Image.Image:
+        """A row for each prediction, three maps for each depth."""
+        from grounding.attention.evidence_grid import evidence_grid
+
+        return evidence_grid(self)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.grid().save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def explain(
+    model: Callable[..., Tensor],
+    image: Tensor,
+    top: int = 3,
+    *,
+    outputs: Sequence[int | str] | None = None,
+    layers: Sequence[Layer] | None = None,
+    strides: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    picture: RgbImage | Image.Image | None = None,
+    multi_label: bool = False,
+) -> Explanation:
+    """The evidence for the best outputs of a classifier, in one forward pass and two walks.
+
+    Args:
+        model: in evaluation mode, or a function; takes (1, C, H, W) and returns scores (1, T).
+        image: (C, H, W) or (1, C, H, W) floating point, prepared as the model wants it.
+        top: how many outputs, highest score first.
+        outputs: explain these instead: positions, or names of `names`.
+        layers: read here: names of modules or entries of `attention.layers.layers`, as in `mwp`. By default the last
+            layer that has places, and nearest the image the one of up to twice its sides (with less than eight times
+            its places); only one where these are the same.
+        strides: or read the layers at these strides.
+        names: T names of the outputs.
+        picture: (H, W, 3) uint8 or a Pillow image to draw under the maps: the picture as the model saw it, resized and
+            cropped alike. By default the tensor itself, stretched to its own range.
+        multi_label: the outputs are independent, and the probability of each is its sigmoid.
+
+    Raises:
+        GroundingError: an image, a number of outputs, names or layers that do not fit, scores that are not finite
+            (1, T); and all that `record` and `contrastive_mwp` raise.
+    """
+    image = _one_image(image)
+    drawn = _stretched(image) if picture is None else check_image(picture)
+    tape = record(model, image)
+    scores = _scores(tape)
+    names = _names(names, len(scores))
+    chosen = _top(scores, top) if outputs is None else _chosen(outputs, names)
+    depths = _depths(tape, layers, strides)
+    signals = torch.zeros(len(chosen), len(scores), device=scores.device)
+    signals[range(len(chosen)), chosen] = 1
+    plain, signed = mwp(tape, signals, layer=depths), contrastive_mwp(tape, signals, layer=depths)  # (1, K, h, w) each
+    labels = [_label(tape, depth) for depth in depths]
+    probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
+    predictions = []
+    for k, index in enumerate(chosen):
+        read = zip(labels, plain, signed, strict=True)
+        evidence = tuple(_evidence(label, ours[0, k], difference[0, k]) for label, ours, difference in read)
+        numbers = float(scores[index]), float(probabilities[index])
+        predictions.append(Prediction(index, names[index], *numbers, evidence))
+    return Explanation(tuple(predictions), drawn)
+
+
+def _evidence(layer: str, plain: Tensor, difference: Tensor) -> Evidence:
+    """The walk is linear in the signal, so what the contrast took away from the MWP is the dual MWP."""
+    return Evidence(layer, *(each.float().cpu().numpy() for each in (plain, difference, plain - difference)))
+
+
+def _one_image(image: Tensor) -> Tensor:
+    """(1, C, H, W)"""
+    if not isinstance(image, Tensor) or not image.is_floating_point():
+        given = f"{image.dtype} tensor" if isinstance(image, Tensor) else type(image).__name__
+        raise GroundingError(
+            f"the image is a {given}: expected a floating point tensor, prepared as the model wants it"
+        )
+    one = image[None] if image.dim() == 3 else image
+    if one.dim() != 4 or len(one) != 1 or 0 in one.shape:
+        raise GroundingError(f"the image has shape {tuple(image.shape)}: expected one image, (C, H, W) or (1, C, H, W)")
+    return one.detach()
+
+
+def _stretched(image: Tensor) -> RgbImage:
+    """(1, C, H, W) -> (H, W, 3): its own range becomes 0 to 255; grey unless there are three channels."""
+    pixels = image[0].double().cpu()
+    pixels = pixels if len(pixels) == 3 else pixels.mean(0, keepdim=True).expand(3, -1, -1)
+    span = float(pixels.max() - pixels.min())
+    pixels = (pixels - pixels.min()) / (span or 1.0)
+    return np.asarray((pixels * 255).round().permute(1, 2, 0).numpy(), np.uint8)
+
+
+def _scores(tape: Tape) -> Tensor:
+    """(T,)"""
+    scores = tape.scores.detach()
+    if scores.dim() != 2 or len(scores) != 1 or not scores.shape[1]:
+        raise GroundingError(f"the model returned scores {tuple(scores.shape)}: expected (1, T)")
+    if not bool(scores.isfinite().all()):
+        raise GroundingError("the model returned scores that are NaN or infinite: expected finite ones")
+    return scores[0].double()
+
+
+def _names(names: Sequence[str] | None, count: int) -> list[str]:
+    if names is None:
+        return [f"output {index}" for index in range(count)]
+    if isinstance(names, str) or len(names) != count:
+        given = f"the text '{names}'" if isinstance(names, str) else f"{len(names)} of them"
+        raise GroundingError(f"names are {given}: expected a list of {count}, one for each output")
+    return list(names)
+
+
+def _top(scores: Tensor, top: int) -> list[int]:
+    """Positions of the highest scores, of equals the first."""
+    if type(top) is not int or not 1 <= top <= len(scores):
+        raise GroundingError(f"top is {top}: expected a number from 1 to {len(scores)}, the outputs of the model")
+    return sorted(range(len(scores)), key=lambda index: -float(scores[index]))[:top]
+
+
+def _chosen(outputs: Sequence[int | str], names: list[str]) -> list[int]:
+    if isinstance(outputs, str) or not outputs:
+        raise GroundingError("outputs are empty or a text: expected a list of positions or names")
+    return [_index(output, names) for output in outputs]
+
+
+def _index(output: int | str, names: list[str]) -> int:
+    if isinstance(output, str):
+        if output not in names:
+            near = difflib.get_close_matches(output, names, n=3)
+            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "see names"
+            raise GroundingError(f"no output is named '{output}': {advice}")
+        return names.index(output)
+    if not 0 <= output < len(names):
+        raise GroundingError(f"output is {output}: expected a position from 0 to {len(names) - 1}")
+    return output
+
+
+def _depths(tape: Tape, asked: Sequence[Layer] | None, strides: Sequence[float] | None) -> list[Layer]:
+    """The layers to read, for `mwp`."""
+    if asked is not None and strides is not None:
+        raise GroundingError("both layers and strides were given: expected one of them")
+    if isinstance(asked, str) or (asked is not None and not asked) or (strides is not None and not strides):
+        raise GroundingError("layers or strides are empty or a text: expected a list such as ['layer4', 'layer3']")
+    if asked is not None:
+        return list(asked)
+    found = layers(tape)
+    if strides is not None:
+        return [found.index(find_layer(tape, stride)) for stride in strides]
+    places = {at: math.prod(sides) for at, sides in enumerate(map(grid, found)) if sides and math.prod(sides) > 1}
+    if not places:
+        raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
+    last = max(places)
+    finer = min(at for at in places if places[at] < 8 * places[last])
+    return list(dict.fromkeys([last, finer]))
+
+
+def _label(tape: Tape, layer: Layer) -> str:
+    if isinstance(layer, str):
+        return layer
+    value = layers(tape)[layer]
+    makers = (operation.module for operation in tape.operations if value in operation.outputs)
+    return next(makers, "image") or f"layer {layer}"

@@ -1,0 +1,154 @@
+"""Which dimensions of a recorded tensor are the places of the image, followed from the image through the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grounding.attention.rules import RESHAPES
+
+if TYPE_CHECKING:
+    from grounding.attention.tape import Operation, Value
+
+aten = torch.ops.aten
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A dimension of tokens, of which those from `first` on are the places of a (height, width) grid, row by row."""
+
+    first: int
+    height: int
+    width: int
+
+
+Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
+Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
+
+
+def image_axes(shape: torch.Size) -> Axes:
+    """Those of (N, C, h, w)."""
+    return tuple(((name, size),) for name, size in zip(("n", None, "h", "w"), shape, strict=True))
+
+
+def label(operations: Sequence[Operation]) -> None:
+    """Give each value that the operations made its `axes`; the inputs have theirs.
+
+    Where windows or heads are cut out of the image the places are lost, and found again at the residual sum.
+    """
+    for operation in operations:
+        for output in operation.outputs:
+            output.axes = _axes(operation, output.shape)
+
+
+def grid(value: Value) -> tuple[int, int] | None:
+    """(height, width) of the places of a value; None where it has none."""
+    named = {name: size for factors in value.axes for name, size in factors}
+    tokens = next((name for name in named if isinstance(name, Tokens)), None)
+    if "n" not in named or not (tokens or {"h", "w"} <= named.keys()):
+        return None
+    return (tokens.height, tokens.width) if tokens else (named["h"], named["w"])
+
+
+def summed(probability: Tensor, value: Value) -> Tensor:
+    """(K, *shape) of a value that has a grid -> (K, N, h, w), summed over all that is no place."""
+    factors = [factor for dim in value.axes for factor in dim]
+    names = [type(name).__name__ if isinstance(name, Tokens) else name for name, _ in factors]
+    kept = [names.index(name) + 1 for name in ("n", Tokens.__name__, "h", "w") if name in names]
+    rest = [at for at in range(1, len(factors) + 1) if at not in kept]
+    apart = probability.reshape(len(probability), *(size for _, size in factors))
+    total = apart.sum(rest) if rest else apart
+    total = total.permute(0, *(1 + sorted(kept).index(at) for at in kept))
+    for name, _ in factors:
+        if isinstance(name, Tokens):
+            total = total.narrow(2, name.first, name.height * name.width).unflatten(2, (name.height, name.width))
+    return total
+
+
+def _axes(operation: Operation, shape: torch.Size) -> Axes:
+    overload = operation.overload
+    if overload is aten.convolution.default and len(shape) == 4:
+        return image_axes(shape)
+    sources = [value for value in operation.inputs if value.axes]
+    if not sources:
+        return ()
+    source = sources[0]
+    if overload in RESHAPES:
+        return _regrouped(source.axes, shape)
+    if overload is aten.permute.default:
+        return tuple(source.axes[at] for at in operation.args[1])
+    if overload is aten.transpose.int:
+        order = list(range(len(shape)))
+        one, two = operation.args[1:3]
+        order[one], order[two] = order[two], order[one]
+        return tuple(source.axes[at] for at in order)
+    if overload is aten.cat.default:
+        return _joined(operation, shape)
+    if overload is aten.slice.Tensor:
+        return _sliced(operation, source.axes, shape)
+    if overload in (aten.linear.default, aten.addmm.default, aten.mm.default):
+        return (*source.axes[:-1], ((None, shape[-1]),))
+    alike = next((value.axes for value in sources if value.shape == shape), ())
+    four = len(shape) == len(source.shape) == 4
+    pooled = four and source.axes == image_axes(source.shape) and source.shape[:2] == shape[:2]
+    return alike or (image_axes(shape) if pooled else ())
+
+
+def _regrouped(axes: Axes, shape: torch.Size) -> Axes:
+    """The same factors in order, in dimensions of another shape; a factor that is cut loses its name."""
+    factors = [factor for dim in axes for factor in dim]
+    found: list[tuple[Factor, ...]] = []
+    for size in shape:
+        dim: list[Factor] = [factors.pop(0)] if size == 1 and factors and factors[0][1] == 1 else []
+        missing = size
+        while missing > 1 and factors:
+            name, each = factors.pop(0)
+            if each > missing and each % missing == 0:
+                factors.insert(0, (None, each // missing))
+                name, each = None, missing
+            if missing % each:
+                return ()
+            missing //= each
+            dim.append((name, each))
+        found.append(tuple(dim) or ((None, size),))
+    return tuple(found)
+
+
+def _joined(operation: Operation, shape: torch.Size) -> Axes:
+    """Concatenation: a grid with other tokens before or behind it is still a grid."""
+    values: list[Value] = operation.args[0]
+    dim = (operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)) % len(shape)
+    at = next(at for at, value in enumerate(values) if value.axes)
+    axes = list(values[at].axes)
+    before = sum(value.shape[dim] for value in values[:at])
+    match axes[dim]:
+        case (("h", height), ("w", width)):
+            name: str | Tokens | None = Tokens(before, height, width)
+        case ((Tokens() as tokens, _),):
+            name = Tokens(before + tokens.first, tokens.height, tokens.width)
+        case _:
+            name = None
+    axes[dim] = ((name, shape[dim]),)
+    return tuple(axes)
+
+
+def _sliced(operation: Operation, axes: Axes, shape: torch.Size) -> Axes:
+    """A part of a dimension: every other row is still a row, and tokens of which no place is missing still a grid."""
+    args = operation.args
+    dim, start, step = (args[at] if at < len(args) else default for at, default in ((1, 0), (2, 0), (4, 1)))
+    found, size = list(axes), shape[dim]
+    found[dim] = ((None, size),)
+    match axes[dim]:
+        case ((Tokens() as tokens, _),) if step == 1:
+            first = tokens.first - (start or 0)
+            if first == 0 and size == tokens.height * tokens.width:
+                found[dim] = (("h", tokens.height), ("w", tokens.width))
+            elif first >= 0 and first + tokens.height * tokens.width <= size:
+                found[dim] = ((Tokens(first, tokens.height, tokens.width), size),)
+        case ((str() as name, _),):
+            found[dim] = ((name, size),)
+    return tuple(found)

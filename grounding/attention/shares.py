@@ -1,0 +1,86 @@
+"""Rules that share winning probability out in proportion to what each input gave: P(x) = x * (W+^T P(y) / Z)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grounding.attention.flow import Flow, excitation, reciprocal
+from grounding.attention.routes import apply, sum_to
+
+if TYPE_CHECKING:
+    from grounding.attention.tape import Operation
+
+aten = torch.ops.aten
+
+
+def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Means and sums over dimensions: linear operations without weights, none of them negative."""
+    x = excitation(operation.inputs[0], flow.ratio.dtype)
+    z = apply(operation, x)
+    dims = operation.args[1] if len(operation.args) > 1 and operation.args[1] else range(x.dim())
+    kept = [1 if axis in {dim % x.dim() for dim in dims} else size for axis, size in enumerate(x.shape)]
+    n = flow.times(reciprocal(z)).reshape(len(flow.ratio), *kept)
+    if operation.overload is not aten.sum.dim_IntList:
+        n = n / (x.numel() // math.prod(kept))
+    return (Flow(n.expand(len(n), *x.shape), x),)
+
+
+def resampling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Average pooling, bilinear upsampling, overlapping patches summed: the same, with the signals as a batch."""
+    adaptive = operation.overload is aten._adaptive_avg_pool2d.default
+    if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
+        return (flow,)  # bins of one element
+    x = excitation(operation.inputs[0], flow.ratio.dtype)
+    n = flow.times(reciprocal(apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
+    pull = torch.func.vjp(lambda x: apply(operation, x), n.new_zeros(len(n), *x.shape[1:]))[1]
+    return (Flow(pull(n)[0].reshape(len(flow.ratio), *x.shape), x, own=True),)
+
+
+def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """A sum of two activations, each in proportion to its share; with a constant, all to the activation."""
+    alpha = operation.kwargs.get("alpha", 1)
+    terms = [(operation.args[0], 1.0), (operation.args[1], float(alpha))]
+    active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
+    if len(active) == 1:
+        value, factor = active[0]
+        return (sum_to(flow if factor else Flow(flow.ratio * 0), value),)
+    parts = [factor * value.content(flow.ratio.dtype) for value, factor in active]
+    per_unit = reciprocal(parts[0] + parts[1])
+    flow = flow.shared()
+    return tuple(sum_to(flow.scaled(per_unit * part), value) for part, (value, _) in zip(parts, active, strict=True))
+
+
+def product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """A product with, or quotient by, a constant: through where that is positive, or folded. Two factors: half each."""
+    if len(operation.inputs) == 2:
+        half = Flow(flow.ratio * 0.5, flow.activation)
+        return tuple(sum_to(half, value) for value in operation.inputs)
+    if operation.scale is None and not all(getattr(arg, "active", False) for arg in operation.args[:2]):
+        constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
+        if isinstance(constant, (int, float)):
+            flow = flow if constant > 0 else Flow(flow.ratio * 0)
+        else:
+            flow = flow.scaled((constant.content(flow.ratio.dtype) > 0).to(flow.ratio.dtype))
+    return (sum_to(flow, operation.inputs[0]),)
+
+
+def matrix_product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """A batch of matrix products: the linear rule with the other factor as weights. Two activations: half each.
+
+    The signals lie beside the columns, or rows, of the one matrix product, so that no factor is repeated for them.
+    """
+    left, right = (value.content(flow.ratio.dtype).clamp(min=0) for value in operation.args)  # (B, i, j), (B, j, l)
+    signals, inputs = len(flow.ratio), operation.inputs
+    n: Tensor = flow.times(reciprocal(left @ right) / len(inputs))  # (K, B, i, l)
+    below = []
+    if operation.args[0] in inputs:
+        rows = n.transpose(0, 1).flatten(1, 2) @ right.mT  # (B, K * i, j)
+        below.append(Flow(rows.unflatten(1, (signals, -1)).transpose(0, 1), left, own=True))
+    if operation.args[1] in inputs:
+        columns = left.mT @ n.permute(1, 2, 0, 3).flatten(2)  # (B, j, K * l)
+        below.append(Flow(columns.unflatten(2, (signals, -1)).permute(2, 0, 1, 3), right, own=True))
+    return tuple(below)
