@@ -357,7 +357,9 @@ def _check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
 
 
 def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
-    if active and func in BATCH_NORMS and dict(zip(_names(func), args, strict=False), **kwargs).get("training", False):
+    settings = dict(zip(_names(func), args, strict=False), **kwargs) if active and func in BATCH_NORMS else {}
+    alone = settings and settings.get("running_mean") is None and len(args[0]) == 1  # as instance normalisation does it
+    if settings.get("training", False) and not alone:
         raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
     if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")
