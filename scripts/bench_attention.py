@@ -28,7 +28,7 @@ import torchvision
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from grounding.attention import contrastive_mwp, record
+from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
 from grounding.attention.rules import WEIGHTED
 from grounding.attention.tape import Operation, Tape
@@ -45,13 +45,28 @@ CASES: list[tuple[str, int, Where]] = [
 ]
 
 
-def network(name: str) -> Callable[[Tensor], Tensor]:
-    """A torchvision classifier by name, or `embedded`, whose scores are those that the localizer walks from."""
+class MeanScores(nn.Module):
+    """The embedded network with the scores that the localizer walks from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network: Any = load_classifier().network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) -> (N, T)."""
+        scores: Tensor = self.network.mean_scores(self.network.features(images))
+        return scores
+
+
+def network(name: str) -> nn.Module:
+    """A torchvision classifier by name with random weights, or `embedded` with its own."""
     if name == "embedded":
-        tags: Any = load_classifier().network.eval()
-        return lambda images: tags.mean_scores(tags.features(images))
+        return MeanScores().eval()
     options = {"init_weights": False} if name == "googlenet" else {}
     model: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight)  # torchvision's own let the scores of VGG16 all but vanish
     return model.eval()
 
 
@@ -95,13 +110,13 @@ def bound(tape: Tape, signals: int, where: Where) -> float:
 class Case:
     """A network, its image, and what is read of it."""
 
-    def __init__(self, name: str, size_px: int, where: Where, options: argparse.Namespace) -> None:
+    def __init__(
+        self, name: str, size_px: int, where: Where, options: argparse.Namespace, dtype: torch.dtype = torch.float32
+    ) -> None:
         torch.manual_seed(0)
         self.name, self.where, self.options = name, where, options
-        self.model = network(name)
-        if isinstance(self.model, nn.Module):
-            self.model.to(options.device)
-        self.images = torch.rand(options.batch, 3, size_px, size_px, device=options.device)
+        self.model = network(name).to(options.device, dtype)
+        self.images = torch.rand(options.batch, 3, size_px, size_px).to(options.device, dtype)
         self.tape = record(self.model, self.images)
 
     @property
@@ -111,7 +126,7 @@ class Case:
         return {"network": self.name, "read at": where, "image_px": self.images.shape[-1]}
 
     def signals(self, count: int) -> Tensor:
-        """(K, T), one class each."""
+        """(K, T), one class each, in float32."""
         return torch.eye(self.tape.output.shape[1], device=self.options.device)[:count]
 
     def forward(self) -> Tensor:
@@ -119,15 +134,13 @@ class Case:
         with torch.no_grad():
             return self.model(self.images)
 
-    def walk(self, count: int, dtype: torch.dtype | None = None) -> Tensor:
+    def walk(self, count: int) -> Tensor:
         """Maps of a forward pass recorded before."""
-        return contrastive_mwp(self.tape, self.signals(count), dtype=dtype, **self.where)
+        return contrastive_mwp(self.tape, self.signals(count), **self.where)
 
-    def total(self, dtype: torch.dtype | None = None) -> Tensor:
+    def total(self) -> Tensor:
         """Maps, forward pass included."""
-        with torch.autocast(self.options.device, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-            tape = record(self.model, self.images)
-        return contrastive_mwp(tape, self.signals(self.options.signals), dtype=dtype, **self.where)
+        return contrastive_mwp(record(self.model, self.images), self.signals(self.options.signals), **self.where)
 
     def cost(self) -> dict[str, object]:
         """Times in milliseconds, and the total as a multiple of the forward pass."""
@@ -155,19 +168,21 @@ class Case:
         return row | {"64 over 16": round(times["64"] / times["16"], 2)}
 
     def bfloat16(self) -> dict[str, object]:
-        """Forward pass under autocast and walk in bfloat16, against float32: speed, and the largest difference."""
-        full, half = self.total(), self.total(torch.bfloat16).float()
-        times = medians(
-            {"float32": self.total, "bfloat16": lambda: self.total(torch.bfloat16)},
-            self.options.repeats,
-            self.options.device,
-        )
-        scale = full.abs().amax((2, 3), keepdim=True)
-        row = self.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
-        return row | {
-            "times faster": round(times["float32"] / times["bfloat16"], 2),
-            "difference / maximum": float(f"{float(((half - full) / scale).abs().max()):.1e}"),
+        """Network, images and walk in bfloat16 against float32: speed, and the largest difference in a map's maxima."""
+        half = Case(self.name, self.images.shape[-1], self.where, self.options, torch.bfloat16)
+        how = {"dtype": torch.bfloat16, **self.where}
+        signals = self.signals(self.options.signals)
+        steps: dict[str, Callable[[], object]] = {
+            "float32": self.total,
+            "bfloat16": lambda: contrastive_mwp(record(half.model, half.images), signals, **how),
         }
+        times = medians(steps, self.options.repeats, self.options.device)
+        row = self.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
+        row["times faster"] = round(times["float32"] / times["bfloat16"], 2)
+        for name, method in (("MWP", mwp), ("contrastive", contrastive_mwp)):
+            found, expected = method(half.tape, signals, **how).float(), method(self.tape, signals, **self.where)
+            row[f"{name}, difference"] = _difference(found, expected)
+        return row
 
     def memory(self) -> dict[str, object]:
         """Peak of the walk above the model and the recording, and what the forward pass makes, in MiB."""
@@ -182,6 +197,12 @@ class Case:
         above = _status("VmHWM") - before
         row = self.label | {"activations_mib": round(activations / 2**20, 1), "walk_peak_mib": round(above, 1)}
         return row | {"peak / activations": round(above * 2**20 / activations, 2)}
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference of two maps as a share of the expected one's largest value; of several, the worst."""
+    differences = (found - expected).abs().amax((-2, -1)) / expected.abs().amax((-2, -1))
+    return float(f"{float(differences.max()):.1e}")
 
 
 def _status(key: str) -> float:
@@ -210,28 +231,29 @@ class Zennit:
         from zennit.composites import ExcitationBackprop
 
         model: Any = case.model
-        self.case, self.composite = case, ExcitationBackprop(zero_params="bias")
+        self.case, self.rules = case, lambda: ExcitationBackprop(zero_params="bias")  # leaving one removes its hooks
         self.below, self.above = model.features[:24], nn.Sequential(*model.features[24:], model.avgpool, nn.Flatten())
         self.above.extend(model.classifier[:-1])
         self.ends = [nn.Sequential(nn.Linear(4096, 1000)) for _ in range(2)]
         for end, sign in zip(self.ends, (1, -1), strict=True):
             end[0].weight.data, end[0].bias.data = sign * model.classifier[-1].weight.data, torch.zeros(1000)
 
-    def maps(self, signals: Tensor) -> Tensor:
+    def maps(self, signals: Tensor, contrast: bool = True) -> Tensor:
         """(K, h, w), all signals at once: autograd's own vmap over the output gradients."""
         images = self.case.images
         with torch.no_grad():
             pool4 = self.below(images)
         pool4.requires_grad_()
         batched = signals[:, None]
-        with self.composite.context(self.above):
+        with self.rules().context(self.above):
             top = self.above(pool4)
             features = top.detach().requires_grad_()
             parts = []
             for end in self.ends:
-                with self.composite.context(end):
+                with self.rules().context(end):
                     parts += torch.autograd.grad(end(features), features, batched, is_grads_batched=True)
-            (found,) = torch.autograd.grad(top, pool4, parts[0] - parts[1], is_grads_batched=True)
+            start = parts[0] - parts[1] if contrast else parts[0]
+            (found,) = torch.autograd.grad(top, pool4, start, is_grads_batched=True)
         return found[:, 0].sum(1)
 
     def each(self, signals: Tensor) -> Tensor:
@@ -243,7 +265,6 @@ def zennit(options: argparse.Namespace) -> dict[str, object]:
     """VGG16 to pool4: one class at a time and all at once through zennit, against one walk."""
     case = Case(*CASES[0], options)
     other, signals = Zennit(case), case.signals(options.signals)
-    ours, theirs = case.total()[0], other.maps(signals)
     steps: dict[str, Callable[[], object]] = {
         "ours": case.total,
         "zennit, batched": lambda: other.maps(signals),
@@ -253,8 +274,8 @@ def zennit(options: argparse.Namespace) -> dict[str, object]:
     row = case.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
     faster = {f"{name}, times slower": round(taken / times["ours"], 1) for name, taken in times.items()}
     del faster["ours, times slower"]
-    difference = float((ours - theirs).abs().max() / ours.abs().max())
-    return row | faster | {"difference / maximum": float(f"{difference:.1e}")}
+    plain = mwp(case.tape, signals[:1], **case.where)[0]
+    return row | faster | {"MWP, difference": _difference(plain, other.maps(signals[:1], contrast=False))}
 
 
 def print_table(title: str, rows: list[dict[str, object]]) -> None:

@@ -189,6 +189,16 @@ def excite(matrix, x, p):
     return x * (positive.T @ torch.where(z != 0, p / z, 0))
 
 
+def share(parts, p):
+    """What a sum of two gives to each, unit by unit: by size among those that pull it where it went."""
+    given = []
+    for one, two, mass in zip(*(part.flatten().tolist() for part in (*parts, p)), strict=True):
+        total = one + two
+        sizes = [abs(part) if part * total > 0 else 0.0 for part in (one, two)]
+        given.append([mass * size / sum(sizes) if any(sizes) else 0.0 for size in sizes])
+    return [column.reshape(parts[0].shape) for column in torch.tensor(given, dtype=torch.float64).T]
+
+
 def dense(layer, shape, scale=None):
     units = torch.eye(torch.Size(shape).numel(), dtype=torch.float64).reshape(-1, *shape)
     bias = layer(torch.zeros(1, *shape, dtype=torch.float64))
@@ -220,7 +230,7 @@ def tiny_by_matrices(model, image, signal, contrast, residual):
     if residual == "main":
         main, skip = p, torch.zeros_like(p)
     else:
-        main, skip = (torch.where(total != 0, p * part / total, 0) for part in (c, a))
+        main, skip = share((c, a), p)
     p = skip + excite(block1, a, excite(block2, b, main))
     return excite(stem, image.flatten(), p).reshape(image.shape)
 
@@ -320,11 +330,10 @@ def test_classifiers_side_by_side_are_contrasted_each():
     one, two, images = nn.Linear(4, TAGS, False), nn.Linear(4, TAGS, False), torch.rand(1, 4)
     found = contrastive(record(lambda x: (one(x * 2) + two(x)) / 2, images), signals(), layer=0)
     for k, signal in enumerate(signals()):
-        shares = signal[:, None] * torch.stack([one(images * 2)[0], two(images)[0]], 1)
-        shares = shares / shares.sum(1, keepdim=True) * signal[:, None]
+        shares = [part.float() for part in share((one(images * 2)[0], two(images)[0]), signal)]
         parts = [
-            excite(sign * head.weight, x, share)
-            for head, x, share in ((one, images[0] * 2, shares[:, 0]), (two, images[0], shares[:, 1]))
+            excite(sign * head.weight, x, p)
+            for head, x, p in ((one, images[0] * 2, shares[0]), (two, images[0], shares[1]))
             for sign in (1, -1)
         ]
         torch.testing.assert_close(found[k, 0], parts[0] - parts[1] + parts[2] - parts[3])

@@ -20,6 +20,7 @@ from torch import Tensor
 from grounding.attention.excitation import Layer, contrastive_mwp, mwp
 from grounding.attention.layers import find_layer, layers
 from grounding.attention.places import grid
+from grounding.attention.rules import RESHAPES
 from grounding.attention.tape import Tape, record
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
@@ -53,7 +54,7 @@ class Prediction:
         name: its name, or `output 7` where none was given.
         score: what the network returned.
         probability: softmax over all outputs, or the sigmoid of this one.
-        evidence: one entry a depth, the deepest first.
+        evidence: one entry a layer, the one nearest the scores first, or in the order asked for.
     """
 
     index: int
@@ -99,7 +100,7 @@ def explain(
     picture: RgbImage | Image.Image | None = None,
     multi_label: bool = False,
 ) -> Explanation:
-    """The evidence for the best outputs of a classifier, in one forward pass and two walks.
+    """The evidence for the best outputs of a classifier, in one forward pass.
 
     Args:
         model: in evaluation mode, or a function; takes (1, C, H, W) and returns scores (1, T).
@@ -107,8 +108,9 @@ def explain(
         top: how many outputs, highest score first.
         outputs: explain these instead: positions, or names of `names`.
         layers: read here: names of modules or entries of `attention.layers.layers`, as in `mwp`. By default the last
-            layer that has places, and nearest the image the one of up to twice its sides (with less than eight times
-            its places); only one where these are the same.
+            layer with signal at its places (the last block of a vision transformer may have all of it on the class
+            token), and nearest the image the one of up to twice its sides (with less than eight times its places); only
+            one where these are the same.
         strides: or read the layers at these strides.
         names: T names of the outputs.
         picture: (H, W, 3) uint8 or a Pillow image to draw under the maps: the picture as the model saw it, resized and
@@ -116,18 +118,18 @@ def explain(
         multi_label: the outputs are independent, and the probability of each is its sigmoid.
 
     Raises:
-        GroundingError: an image, a number of outputs, names or layers that do not fit, scores that are not finite
-            (1, T); and all that `record` and `contrastive_mwp` raise.
+        GroundingError: an image, a number of outputs, names or layers that do not fit, scores that are not (1, T);
+            and all that `record` and `contrastive_mwp` raise.
     """
     image = _one_image(image)
-    drawn = _stretched(image) if picture is None else check_image(picture)
+    given = None if picture is None else check_image(picture)
     tape = record(model, image)
     scores = _scores(tape)
     names = _names(names, len(scores))
     chosen = _top(scores, top) if outputs is None else _chosen(outputs, names)
-    depths = _depths(tape, layers, strides)
     signals = torch.zeros(len(chosen), len(scores), device=scores.device)
     signals[range(len(chosen)), chosen] = 1
+    depths = _depths(tape, signals, layers, strides)
     plain, signed = mwp(tape, signals, layer=depths), contrastive_mwp(tape, signals, layer=depths)  # (1, K, h, w) each
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
@@ -137,7 +139,7 @@ def explain(
         evidence = tuple(_evidence(label, ours[0, k], difference[0, k]) for label, ours, difference in read)
         numbers = float(scores[index]), float(probabilities[index])
         predictions.append(Prediction(index, names[index], *numbers, evidence))
-    return Explanation(tuple(predictions), drawn)
+    return Explanation(tuple(predictions), _stretched(image) if given is None else given)
 
 
 def _evidence(layer: str, plain: Tensor, difference: Tensor) -> Evidence:
@@ -172,8 +174,6 @@ def _scores(tape: Tape) -> Tensor:
     scores = tape.scores.detach()
     if scores.dim() != 2 or len(scores) != 1 or not scores.shape[1]:
         raise GroundingError(f"the model returned scores {tuple(scores.shape)}: expected (1, T)")
-    if not bool(scores.isfinite().all()):
-        raise GroundingError("the model returned scores that are NaN or infinite: expected finite ones")
     return scores[0].double()
 
 
@@ -211,7 +211,7 @@ def _index(output: int | str, names: list[str]) -> int:
     return output
 
 
-def _depths(tape: Tape, asked: Sequence[Layer] | None, strides: Sequence[float] | None) -> list[Layer]:
+def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides: Sequence[float] | None) -> list[Layer]:
     """The layers to read, for `mwp`."""
     if asked is not None and strides is not None:
         raise GroundingError("both layers and strides were given: expected one of them")
@@ -222,10 +222,14 @@ def _depths(tape: Tape, asked: Sequence[Layer] | None, strides: Sequence[float] 
     found = layers(tape)
     if strides is not None:
         return [found.index(find_layer(tape, stride)) for stride in strides]
-    places = {at: math.prod(sides) for at, sides in enumerate(map(grid, found)) if sides and math.prod(sides) > 1}
+    reshaped = {made for operation in tape.operations if operation.overload in RESHAPES for made in operation.outputs}
+    sides = {at: grid(value) for at, value in enumerate(found) if value not in reshaped}
+    places = {at: math.prod(pair) for at, pair in sides.items() if pair and math.prod(pair) > 1}
     if not places:
         raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
-    last = max(places)
+    coarse = [at for at in places if places[at] == places[max(places)]]
+    reached = [at for at, maps in zip(coarse, mwp(tape, signals, layer=tuple(coarse)), strict=True) if bool(maps.any())]
+    last = max(reached or coarse)
     finer = min(at for at in places if places[at] < 8 * places[last])
     return list(dict.fromkeys([last, finer]))
 

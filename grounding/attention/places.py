@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from grounding.attention.tape import Operation, Value
 
 aten = torch.ops.aten
+
+_MOVED = (aten.roll.default, aten.flip.default)  # places end up elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,14 @@ def image_axes(shape: torch.Size) -> Axes:
     return tuple(((name, size),) for name, size in zip(("n", None, "h", "w"), shape, strict=True))
 
 
-def label(operations: Sequence[Operation]) -> None:
+def label(operations: Sequence[Operation], images: int) -> None:
     """Give each value that the operations made its `axes`; the inputs have theirs.
 
-    Where windows or heads are cut out of the image the places are lost, and found again at the residual sum.
+    Where the image is cut into windows, the windows are its places; at the residual sum these are fine again.
     """
     for operation in operations:
         for output in operation.outputs:
-            output.axes = _axes(operation, output.shape)
+            output.axes = _axes(operation, output.shape, images)
 
 
 def grid(value: Value) -> tuple[int, int] | None:
@@ -69,10 +72,10 @@ def summed(probability: Tensor, value: Value) -> Tensor:
     return total
 
 
-def _axes(operation: Operation, shape: torch.Size) -> Axes:
+def _axes(operation: Operation, shape: torch.Size, images: int) -> Axes:
     overload = operation.overload
     if overload is aten.convolution.default and len(shape) == 4:
-        return image_axes(shape)
+        return image_axes(shape) if shape[0] == images else ()
     sources = [value for value in operation.inputs if value.axes]
     if not sources:
         return ()
@@ -92,14 +95,20 @@ def _axes(operation: Operation, shape: torch.Size) -> Axes:
         return _sliced(operation, source.axes, shape)
     if overload in (aten.linear.default, aten.addmm.default, aten.mm.default):
         return (*source.axes[:-1], ((None, shape[-1]),))
-    alike = next((value.axes for value in sources if value.shape == shape), ())
+    if overload in _MOVED:
+        return ()
+    alike = max((value.axes for value in sources if value.shape == shape), key=_places, default=())
     four = len(shape) == len(source.shape) == 4
     pooled = four and source.axes == image_axes(source.shape) and source.shape[:2] == shape[:2]
     return alike or (image_axes(shape) if pooled else ())
 
 
+def _places(axes: Axes) -> int:
+    return math.prod(size for dim in axes for name, size in dim if name is not None)
+
+
 def _regrouped(axes: Axes, shape: torch.Size) -> Axes:
-    """The same factors in order, in dimensions of another shape; a factor that is cut loses its name."""
+    """The same factors in order, in dimensions of another shape; of one that is cut, the outer part keeps the name."""
     factors = [factor for dim in axes for factor in dim]
     found: list[tuple[Factor, ...]] = []
     for size in shape:
@@ -109,12 +118,12 @@ def _regrouped(axes: Axes, shape: torch.Size) -> Axes:
             name, each = factors.pop(0)
             if each > missing and each % missing == 0:
                 factors.insert(0, (None, each // missing))
-                name, each = None, missing
+                each = missing
             if missing % each:
                 return ()
             missing //= each
             dim.append((name, each))
-        found.append(tuple(dim) or ((None, size),))
+        found.append(tuple(factor for factor in dim if factor != (None, 1)) or ((None, size),))
     return tuple(found)
 
 
@@ -122,7 +131,7 @@ def _joined(operation: Operation, shape: torch.Size) -> Axes:
     """Concatenation: a grid with other tokens before or behind it is still a grid."""
     values: list[Value] = operation.args[0]
     dim = (operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)) % len(shape)
-    at = next(at for at, value in enumerate(values) if value.axes)
+    at = max((at for at, value in enumerate(values) if value.axes), key=lambda at: _places(values[at].axes))
     axes = list(values[at].axes)
     before = sum(value.shape[dim] for value in values[:at])
     match axes[dim]:

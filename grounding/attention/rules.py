@@ -15,9 +15,10 @@ Choices:
 * Negative inputs excite nothing: in Z and in the product, x counts as max(x, 0). The authors apply the equation as it
   stands, which is the same behind a ReLU. Elsewhere (normalised images, linear bottlenecks, layer normalisation, SiLU)
   positive and negative x nearly cancel in Z, and P would grow at every layer, to noise and to overflow.
-* A sum of two activations is the linear rule with W = [1, 1]: each input gets P * x_i / (x_1 + x_2), 0 where that sum
-  is 0. A negative input gets a negative share; the shares still add up to P, and stay bounded where P is proportional
-  to the sum itself, as below a linear layer; below a layer normalisation a share may be larger than P.
+* A sum of two activations is the linear rule with W = [1, 1] among the inputs that have the sign of the sum: each gets
+  P * x_i / (x_1 + x_2), an input of the other sign gets nothing, and all get nothing where the sum is 0. The authors
+  share in proportion whatever the signs, which is the same where no input is negative; elsewhere one share would be
+  negative and the other larger than P, without bound where the sum is small.
 * A difference of two activations gives all to what is subtracted from (W = [1, -1]), as a bias would.
 * Batch normalisation is folded into the convolution or linear layer that it alone reads. Only the sign of its scale can
   matter, because its size cancels in P / Z. Elsewhere it passes the signal through. A layer scale is folded likewise.

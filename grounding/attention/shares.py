@@ -41,7 +41,7 @@ def resampling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 
 def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """A sum of two activations, each in proportion to its share; with a constant, all to the activation."""
+    """A sum of two activations, in proportion, to those of the sum's sign; with a constant, all to the activation."""
     alpha = operation.kwargs.get("alpha", 1)
     terms = [(operation.args[0], 1.0), (operation.args[1], float(alpha))]
     active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
@@ -49,6 +49,8 @@ def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
         value, factor = active[0]
         return (sum_to(flow if factor else Flow(flow.ratio * 0), value),)
     parts = [factor * value.content(flow.ratio.dtype) for value, factor in active]
+    sign = (parts[0] + parts[1]).sign()
+    parts = [(part * sign).clamp_(min=0) for part in parts]
     per_unit = reciprocal(parts[0] + parts[1])
     flow = flow.shared()
     return tuple(sum_to(flow.scaled(per_unit * part), value) for part, (value, _) in zip(parts, active, strict=True))

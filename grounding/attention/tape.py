@@ -138,7 +138,7 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
         raise GroundingError("the output of the model does not depend on its inputs")
     attach_scales(recorder.operations)
     detach_gates(recorder.operations)
-    label(recorder.operations)
+    label(recorder.operations, len(inputs[0]))
     recorder.close()
     release(recorder.operations, output)
     return Tape(recorder.inputs, output, tuple(recorder.operations), scores, recorder.modules.canonical)

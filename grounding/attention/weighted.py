@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
-_FEW = 8  # rows of input up to which a linear layer spends its time on reading weights
 
 
 def convolution(operation: Operation, flow: Flow, negate: bool = False) -> tuple[Flow, ...]:

@@ -1,0 +1,365 @@
+"""The table of models on networks small enough to work out by hand."""
+
+import dataclasses
+import importlib
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from grounding.attention import record
+from grounding.attention.layers import layers
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """The module, which sets what belongs to the process: warnings, logging, threads."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings():
+        yield importlib.import_module("models_table")
+    torch.set_num_threads(threads)
+    logging.disable(logging.NOTSET)
+
+
+class Running(nn.Module):
+    """A convolution and a linear layer with an operation between."""
+
+    def __init__(self, operation=functional.relu, outputs=8):
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 4, stride=16, padding=0)
+        self.operation = operation
+        self.last = nn.Linear(4, outputs)
+        for weight in self.parameters():
+            weight.data.abs_()
+
+    def forward(self, images):
+        return self.last(self.operation(self.first(images)).mean((2, 3)))
+
+
+def leaky(outputs=8):
+    """Output 0 has no positive weight, so its signal falls on Z = 0; the contrast has all of it."""
+    model = Running(outputs=outputs)
+    model.last.weight.data[0].neg_()
+    return model
+
+
+def dead():
+    """No weight above the layer that is read."""
+    model = Running()
+    model.last.weight.data[1].zero_()
+    return model
+
+
+@pytest.fixture
+def tiny(script, monkeypatch, tmp_path):
+    """The script with one family of its own, and a function that runs it and returns status, rows and page."""
+    built = []
+    networks = {
+        "good": Running,
+        "leaky": leaky,
+        "spare": lambda: leaky(outputs=9),
+        "dead": dead,
+        "odd": lambda: Running(lambda x: x.relu().cumsum(1)),
+        "broken": lambda: 1 / 0,
+    }
+
+    def build(name, size_px):
+        built.append(name)
+        model = networks[name]()
+        heads = {"": model, " + 16 phrases": lambda images: model(images) @ torch.ones(8, 16)}
+        return script_networks.Network(model, size_px, heads if name == "good" else {"": model})
+
+    script_networks = importlib.import_module("models_networks")
+    families = {
+        "tiny": script_networks.Family("torch", "torch", lambda: list(networks), build),
+        "lost": script_networks.Family("no_such_library", "no-such-library", lambda: ["never"], build),
+    }
+    monkeypatch.setattr(script, "FAMILIES", families)
+    monkeypatch.setattr(script, "prepare", lambda network: network.model.eval())
+
+    def run(*options):
+        paths = {"--rows": tmp_path / "runs" / "rows.jsonl", "--output": tmp_path / "models.md"}
+        given = [str(part) for pair in paths.items() for part in pair]
+        status = script.main([*given, "--threads", str(torch.get_num_threads()), "--size-px", "64", *options])
+        lines = paths["--rows"].read_text().splitlines() if paths["--rows"].exists() else []
+        page = paths["--output"].read_text() if paths["--output"].exists() else ""
+        return status, [json.loads(line) for line in lines[1:]], page
+
+    run.built = built
+    return run
+
+
+def test_rows_of_tiny_networks(tiny, capsys):
+    status, rows, page = tiny("--repeats", "1")
+    assert status == 0
+    found = {row["name"]: row for row in rows}
+    assert [row["kind"] for row in rows] == ["map", "map", "map", "map", "suspect", "named error", "unexpected error"]
+    good, lost = found["good"], found["leaky"]
+    assert (good["layer"], good["stride"], good["map"], good["size_px"]) == ("first", 16, [4, 4], 64)
+    assert good["parameters_m"] == pytest.approx((3 * 4 * 16 + 4 + 4 * 8 + 8) / 1e6)
+    assert good["mass"] == pytest.approx(1, abs=1e-6)
+    assert good["error"] == pytest.approx(0, abs=1e-6)
+    assert good["absolute"] == pytest.approx(1, abs=1e-6)
+    assert good["forward_ms"] > 0
+    assert good["multiple"] > 0
+    assert found["good + 16 phrases"]["map"] == [4, 4]
+    assert (lost["mass"], lost["error"], lost["absolute"]) == (0, 1, pytest.approx(1, abs=1e-6))
+    assert found["spare"]["mass"] == pytest.approx(1, abs=1e-6)  # the signals are the 8 highest scores
+    assert found["dead"]["problem"] == "a map is all zero"
+    assert found["odd"]["problem"].startswith("aten.cumsum.default of (1x4x4x4) has no Excitation Backprop rule")
+    assert found["broken"]["problem"] == "ZeroDivisionError: division by zero"
+    assert "| tiny | 7 | 4 | 1 | 1 | 1 |" in page
+    assert "Left out: lost (no-such-library is not installed)." in page
+    assert "K = 8 signals" in page
+    captured = capsys.readouterr()
+    assert "map 4, named error 1, suspect 1, unexpected error 1" in captured.out
+
+
+def test_an_interrupted_run_goes_on(tiny, script, monkeypatch, capsys):
+    measure = script.measure
+
+    def interrupted(family, name, options):
+        if name == "leaky":
+            raise KeyboardInterrupt
+        return measure(family, name, options)
+
+    monkeypatch.setattr(script, "measure", interrupted)
+    status, rows, page = tiny("--repeats", "0")
+    assert (status, [row["name"] for row in rows], page) == (130, ["good", "good + 16 phrases"], "")
+    monkeypatch.setattr(script, "measure", measure)
+    status, rows, page = tiny("--repeats", "0", "--match", "[gl]*")
+    assert (status, [row["name"] for row in rows]) == (0, ["good", "good + 16 phrases", "leaky"])
+    assert tiny.built == ["good", "leaky"]
+    assert page.count("\n| good") == 2
+    assert rows[0]["multiple"] is None
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--match", "nothing"], "no network of tiny is called nothing"),
+        (["--families", "lost"], "no network of the families that are installed is called *"),
+        (["--signals", "0"], "expected 1 to 16 signals, 0 repeats or more"),
+        (["--signals", "3"], "choose other --rows"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line(tiny, capsys, options, message):
+    tiny("--repeats", "0", "--match", "good")
+    capsys.readouterr()
+    status, _, _ = tiny(*options)
+    error = capsys.readouterr().err
+    assert status == 2
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_rows_of_something_else_are_refused(tiny, tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "rows.jsonl").write_text("{}\n[1]\n")
+    assert script_error(tiny, capsys).startswith("error: ")
+
+
+def script_error(run, capsys):
+    status, _, _ = run("--repeats", "0")
+    assert status == 2
+    return capsys.readouterr().err
+
+
+def conv(channels_in=4, channels_out=4, **options):
+    return nn.Conv2d(channels_in, channels_out, 1, **options)
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Gated(nn.Module):
+    def __init__(self, pool):
+        super().__init__()
+        self.pool, self.gate = pool, conv()
+
+    def forward(self, x):
+        return x * self.gate(self.pool(x)).sigmoid()
+
+
+class Attending(nn.Module):
+    def forward(self, x):
+        tokens = x.flatten(2).transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(*[tokens[:, None]] * 3)[:, 0]
+        return mixed.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+class Scaled(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer, self.scale = layer, nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        return self.layer(x) * self.scale
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("middle", "expected"),
+    [
+        ([], {}),
+        ([conv(), nn.ReLU()], {}),
+        ([conv()], {"linear bottleneck": 1, "signed input": 1}),
+        ([conv(), nn.BatchNorm2d(4), nn.ReLU()], {"batch norm folded": 1}),
+        ([nn.BatchNorm2d(4), nn.ReLU()], {"batch norm passed": 1}),
+        ([conv(), nn.BatchNorm2d(4)], {"batch norm folded": 1, "linear bottleneck": 1, "signed input": 1}),
+        ([conv(), nn.GELU()], {"gelu passed": 1, "signed input": 1}),
+        ([nn.GroupNorm(1, 4)], {"group_norm passed": 1, "signed input": 1}),
+        ([Residual(conv(), nn.ReLU())], {"sum": 1}),
+        ([Residual(conv())], {"linear bottleneck": 1, "signed input": 1, "sum": 1}),
+        ([Gated(nn.AdaptiveAvgPool2d(1))], {"channel gate": 1}),
+        ([Gated(nn.Identity())], {"gate": 1}),
+        ([nn.AdaptiveAvgPool2d(1), Gated(nn.Identity())], {"gate": 1}),
+        ([Attending()], {"attention": 1}),
+        ([Scaled(conv()), nn.ReLU()], {"layer scale folded": 1}),
+        ([Scaled(nn.ReLU())], {"constant factor": 1}),
+        ([Function(lambda x: x * (x + 1))], {"product": 1}),
+        ([Function(lambda x: x / (x + 1))], {"quotient": 1}),
+        ([Function(lambda x: x * 2 + 1)], {}),
+        ([Function(lambda x: (x.flatten(2) @ x.flatten(2).mT).unflatten(2, (2, 2)))], {"matrix product": 1}),
+    ],
+)
+def test_notes_say_which_choices_the_walk_meets(script, middle, expected):
+    torch.manual_seed(0)
+    model = nn.Sequential(conv(3, 4), nn.ReLU(), *middle, Function(lambda x: x.mean((2, 3)).relu()), nn.Linear(4, 5))
+    if "signed input" in expected:  # the reader of what the middle leaves is a convolution
+        model = nn.Sequential(*model[:-2], conv(), nn.ReLU(), *model[-2:])
+    tape = record(model.eval(), torch.rand(1, 3, 8, 8))
+    assert script.rule_notes(tape, tape.inputs[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("strides", "expected"),
+    [
+        ((2, 2, 2, 2, 2), (4, 16.0)),
+        ((4, 4, 4), (2, 16.0)),
+        ((4, 2), (2, 8.0)),
+        ((64,), (1, 64.0)),
+        ((128,), (0, 1.0)),  # one cell is no place
+    ],
+)
+def test_the_layer_nearest_to_stride_16_is_read(script, strides, expected):
+    sides = [3, *[4] * len(strides)]
+    steps = [nn.Conv2d(a, b, 1, stride=step) for a, b, step in zip(sides, sides[1:], strides, strict=False)]
+    tape = record(
+        nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)), torch.rand(1, 3, 128, 128)
+    )
+    index, stop = script.layer_to_read(tape)
+    assert layers(tape)[index] is stop
+    assert (index, 128 / stop.shape[-1]) == expected
+
+
+def test_cells_are_short_and_say_what_is_wrong(script):
+    row = script.Row("timm", "net", 12.345, 224, "layer3.0", 16.0, [14, 14], 0.99999, 1.234e-5, 1.5, 20.4, 3.14159)
+    row.notes = {"gate": 2, "sum": 1}
+    assert script.cells(row) == [
+        *["net", "12.3", "224", "`layer3.0`", "16", "14×14", "1", "1e-05", "1.5", "20", "3.1", "gate 2; sum 1"]
+    ]
+    broken = dataclasses.replace(script.Row("timm", "net"), kind="named error", problem="no rule")
+    assert script.cells(broken) == ["net", *["-"] * 10, "**named error: no rule**"]
+    assert list(script.table_lines(["a", "b"], [["1", "x|y"]])) == ["| a | b |", "|---|---|", r"| 1 | x\|y |"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "repeats", "expected"),
+    [
+        ([1, 2, 6], [4, 8, 80], 3, (2000, 4, 3)),
+        ([1, 2, 6], [4, 8, 80], 1, (1000, 4, 1)),
+        ([70, 2, 6], [70, 8, 80], 3, (70000, 1, 1)),  # patience is over
+    ],
+)
+def test_speed_is_a_ratio_of_medians(script, monkeypatch, first, second, repeats, expected):
+    now, runs = [0.0], []
+    monkeypatch.setattr(script.time, "perf_counter", lambda: now[0])
+
+    def step(durations):
+        left = iter(durations)
+
+        def run():
+            runs.append(durations)
+            now[0] += next(left)
+
+        return run
+
+    assert (*script.speed(step(first), step(second), repeats), len(runs) / 2) == expected
+    assert runs[:2] == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("units", "expected"),
+    [
+        ([[0.25, 0.75], [0.5, 0.5]], (1.0, 0.0, 1.0)),
+        ([[0.25, 0.5], [0.5, 0.625]], (0.75, 0.25, 1.125)),
+        ([[0.25, 0.875], [2.0, -0.5]], (1.5, 0.5, 2.5)),
+        ([[-0.5, -0.25]], (-0.75, 1.75, 0.75)),
+    ],
+)
+def test_conservation_by_hand(script, units, expected):
+    assert script.conservation(torch.tensor(units)) == expected
+
+
+@pytest.mark.parametrize(
+    ("units", "maps", "expected"),
+    [
+        ([[0.5, 0.5], [1, 0]], [[[[1.0]], [[-1.0]]]], ""),
+        ([[0.5, 0.5]], [[[[1.0]]], [[[1.0]]]], "2 maps of one image"),
+        ([[0.5, torch.nan]], [[[[1.0]]]], "not finite"),
+        ([[0.5, 0.5]], [[[[torch.inf]]]], "not finite"),
+        ([[0.5, 0.5], [1, 0]], [[[[1.0]], [[0.0]]]], "a map is all zero"),
+        ([[50, -49], [150, -149]], [[[[1.0]], [[1.0]]]], "the sum of |P| grew to 3e+02"),
+    ],
+)
+def test_suspect_numbers_are_named(script, units, maps, expected):
+    assert script.trouble(torch.tensor(units), torch.tensor(maps)) == expected
+
+
+def test_prepared_networks_have_no_dead_branch(script):
+    networks = importlib.import_module("models_networks")
+    model = nn.Sequential(conv(3, 10), nn.BatchNorm2d(10), nn.Flatten(), nn.Linear(10 * 64, 5), nn.LayerNorm(5))
+    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(model[3].weight)
+    model[4].scale = nn.Parameter(torch.full((10,), 1e-6))
+    model[4].gain = nn.Parameter(torch.zeros(()))
+    script.prepare(networks.Network(model, 8, {"": model}))
+    for scale in (model[1].weight, model[4].scale):
+        assert (scale < 0).nonzero()[:, 0].tolist() == [0, 5]
+        assert bool(((scale.abs() >= 0.5) & (scale.abs() <= 1.5)).all())
+    assert 0.01 < float(model[3].weight.detach().std()) < 0.03
+    assert model[4].gain.item() == 0.5
+    assert torch.equal(model[4].weight, torch.ones(5))
+    seen = model[0](networks.noise(8, 4))
+    torch.testing.assert_close(model[1].running_mean, seen.mean((0, 2, 3)))
+    torch.testing.assert_close(model[1].running_var, seen.var((0, 2, 3)))
+    assert not any(module.training for module in model.modules())
+
+
+def test_names_are_known_to_the_libraries(script):
+    networks = importlib.import_module("models_networks")
+    timm = pytest.importorskip("timm")
+    names = networks.FAMILIES["timm"].names()
+    assert set(names) <= set(timm.list_models())
+    assert len(set(names)) == len(names) >= 40
+    assert len(networks.FAMILIES["torchvision"].names()) >= 80
+    built = networks.FAMILIES["torchvision"].build("resnet18", 96)
+    assert built.size_px == 96
