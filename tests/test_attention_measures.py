@@ -22,7 +22,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import layers
 from grounding.attention.maps import normalize
-from grounding.errors import GroundingError, UnsupportedOperationError
+from grounding.errors import GroundingError
 from grounding.images import sample_scene
 
 THREADS = 8
@@ -394,10 +394,7 @@ def test_images_in_other_layouts(name, images, mixed, expected):
         assert not found.requires_grad
 
 
-PENDING = pytest.mark.xfail(raises=UnsupportedOperationError, strict=True, reason="aten._convolution has no rule")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=PENDING if name == "traced" else ()) for name in CLOTHES])
+@pytest.mark.parametrize("name", CLOTHES)
 def test_the_same_network_in_other_clothes(name, mixed, expected):
     model = CLOTHES[name](mixed, noise())
     for _ in range(2):  # a traced module runs another way the second time

@@ -213,6 +213,12 @@ def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 
     return (x * beta if beta != 1 else x) + (product * alpha if alpha != 1 else product)
 
 
+def traced_convolution(*args: Any) -> Tensor:
+    """`_convolution`, which traced networks call with flags of the backend behind the arguments of `convolution`."""
+    found: Tensor = aten.convolution.default(*args[:9])
+    return found
+
+
 FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._scaled_dot_product_flash_attention_for_cpu.default: flash_attention_for_cpu,
     aten._scaled_dot_product_flash_attention.default: flash_attention,
@@ -220,6 +226,7 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._scaled_dot_product_cudnn_attention.default: cudnn_attention,
     aten._native_multi_head_attention.default: multi_head_attention,
     aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
+    aten._convolution.default: traced_convolution,
     aten.addcmul.default: add_product,
     aten.baddbmm.default: add_matrix_product,
 }

@@ -19,6 +19,8 @@ Choices:
   P * x_i / (x_1 + x_2), an input of the other sign gets nothing, and all get nothing where the sum is 0. The authors
   share in proportion whatever the signs, which is the same where no input is negative; elsewhere one share would be
   negative and the other larger than P, without bound where the sum is small.
+* Averages, sums over dimensions, nearest and bilinear upsampling and sums of overlapping patches are linear without
+  negative weights.
 * A difference of two activations gives all to what is subtracted from (W = [1, -1]), as a bias would.
 * Batch normalisation is folded into the convolution or linear layer that it alone reads. Only the sign of its scale can
   matter, because its size cancels in P / Z. Elsewhere it passes the signal through. A layer scale is folded likewise.
@@ -114,7 +116,7 @@ def _same_places(operation: Operation) -> bool:
 
 
 def _named(names: str) -> frozenset[OpOverload]:
-    """By the names of overloads, `default` where there is none; `name_` also stands for itself in place."""
+    """Operations by name and overload, `default` where none is given."""
     found = set()
     for name in names.split():
         packet, _, overload = name.partition(".")
