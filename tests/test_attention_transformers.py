@@ -188,6 +188,12 @@ MODULES = {
     "dot products, masked": fused(attn_mask=NEAR),
     "dot products, causal": fused(is_causal=True),
     "shared values": shared_values,
+    "values shared by pairs": lambda x: functional.scaled_dot_product_attention(
+        query(x).unflatten(-1, (WIDTH, 1)).transpose(1, 2),
+        key(x)[..., :3].unflatten(-1, (3, 1)).transpose(1, 2),
+        x[..., :3].unflatten(-1, (3, 1)).transpose(1, 2),
+        enable_gqa=True,
+    ),
 }
 
 
@@ -201,6 +207,18 @@ def test_recorded_scores_are_the_models_own(name):
     recorded = {operation.overload for operation in tape.operations}
     assert recorded.isdisjoint(FUSED)
     assert aten._softmax.default in recorded
+
+
+@pytest.mark.parametrize(("mask", "kind"), [(~NEAR, 0), (PADDED, 1), ((~NEAR).expand(IMAGES, HEADS, -1, -1), 2)])
+def test_true_in_a_mask_leaves_a_key_out(mask, kind):
+    """Of PyTorch's own operation; `nn.MultiheadAttention` gives it numbers instead."""
+    x = normal(IMAGES, TOKENS, WIDTH, seed=31)
+    weight, bias = normal(3 * WIDTH, WIDTH, seed=32), normal(3 * WIDTH, seed=33)
+    out, out_bias = normal(WIDTH, WIDTH, seed=34), normal(WIDTH, seed=35)
+    overload = aten._native_multi_head_attention.default
+    given = (x, x, x, WIDTH, HEADS, weight, bias, out, out_bias, mask, True, False, kind)
+    for found, expected in zip(FUSED[overload](*given), overload(*given), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
 ON_GPU = {

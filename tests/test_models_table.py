@@ -245,6 +245,9 @@ def test_notes_say_which_choices_the_walk_meets(script, middle, expected):
     model = nn.Sequential(conv(3, 4), nn.ReLU(), *middle, Function(lambda x: x.mean((2, 3)).relu()), nn.Linear(4, 5))
     if "signed input" in expected:  # the reader of what the middle leaves is a convolution
         model = nn.Sequential(*model[:-2], conv(), nn.ReLU(), *model[-2:])
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()  # by this test's random numbers
     tape = record(model.eval(), torch.rand(1, 3, 8, 8))
     assert script.rule_notes(tape, tape.inputs[0]) == expected
 
@@ -347,11 +350,24 @@ def test_prepared_networks_have_no_dead_branch(script):
         assert bool(((scale.abs() >= 0.5) & (scale.abs() <= 1.5)).all())
     assert 0.01 < float(model[3].weight.detach().std()) < 0.03
     assert model[4].gain.item() == 0.5
+    for layer, most in ((model[0], 0.02), (model[1], 0.4), (model[3], 0.02)):
+        assert 0 <= layer.bias.detach().min() < layer.bias.detach().max() <= most
     assert torch.equal(model[4].weight, torch.ones(5))
     seen = model[0](networks.noise(8, 4))
     torch.testing.assert_close(model[1].running_mean, seen.mean((0, 2, 3)))
     torch.testing.assert_close(model[1].running_var, seen.var((0, 2, 3)))
     assert not any(module.training for module in model.modules())
+
+
+def test_phrases_are_one_more_linear_layer(script):
+    networks = importlib.import_module("models_networks")
+    features, phrases = networks.clip_heads(lambda images: images.mean((2, 3))).values()
+    images = torch.cat([torch.eye(3)[:, :, None, None], torch.ones(1, 3, 1, 1)])
+    texts = phrases(images)
+    assert features(images).shape == (4, 3)
+    assert texts.shape == (4, 16)
+    assert bool((texts < 0).any() and (texts > 0).any())
+    torch.testing.assert_close(texts[3], texts[:3].sum(0))
 
 
 def test_names_are_known_to_the_libraries(script):
@@ -361,5 +377,20 @@ def test_names_are_known_to_the_libraries(script):
     assert set(names) <= set(timm.list_models())
     assert len(set(names)) == len(names) >= 40
     assert len(networks.FAMILIES["torchvision"].names()) >= 80
-    built = networks.FAMILIES["torchvision"].build("resnet18", 96)
-    assert built.size_px == 96
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "size_px", "expected"),
+    [
+        ("torchvision", "squeezenet1_1", None, 224),
+        ("torchvision", "squeezenet1_1", 96, 96),
+        ("timm", "lcnet_050", None, 224),
+        ("timm", "lcnet_050", 96, 96),
+        ("timm", "lcnet_050", 512, 224),
+        ("timm", "vit_tiny_patch16_224", 96, 224),
+    ],
+)
+def test_sizes(script, family, name, size_px, expected):
+    networks = importlib.import_module("models_networks")
+    pytest.importorskip("timm")
+    assert networks.FAMILIES[family].build(name, size_px).size_px == expected

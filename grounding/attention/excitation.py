@@ -138,12 +138,12 @@ def _read(
     several = isinstance(layer, (list, tuple))
     asked = layer if isinstance(layer, (list, tuple)) else [0 if layer is None else layer]
     stops = [find_layer(tape, stride)] if stride is not None else [_layer(tape, each) for each in asked]
-    for stop in stops:
-        if not channels and grid(stop) is None:
-            raise GroundingError(f"the layer has shape {tuple(stop.shape)}, no places: ask for channels=True")
     stops = [same_signal(tape, stop) for stop in stops]
     p = _expand(tape, signals, dtype)
     steps = plan(tape, stops, residual, contrast)
+    for stop in stops:
+        if not channels and grid(stop) is None:
+            raise GroundingError(f"the layer has shape {tuple(stop.shape)}, no places: ask for channels=True")
     parts = [walk(tape, some, steps, stops, residual, channels) for some in p.split(at_once(tape, steps, channels))]
     found = tuple(torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True))
     return found if several else found[0]

@@ -52,7 +52,7 @@ def _scale(operation: Operation, axis: int) -> Value | None:
     """The constant by which an operation multiplies each entry along this dimension of its input."""
     if operation.overload in BATCH_NORMS:
         scale: Value | None = operation.args[1]
-        return scale if axis == 1 else None
+        return scale if axis == 1 and operation.args[3] is not None else None  # an instance norm has no mean
     constants = [arg for arg in operation.args if hasattr(arg, "content") and not arg.active]
     shape = operation.inputs[0].shape
     if len(operation.inputs) != 1 or len(constants) != 1 or operation.outputs[0].shape != shape:
