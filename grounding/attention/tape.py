@@ -6,23 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model
 from grounding.attention.fused import written_out
 from grounding.attention.graph import attach_scales, detach_gates, release
 from grounding.attention.modules import ModuleNames
 from grounding.attention.places import Axes, image_axes, label
-from grounding.attention.rules import BATCH_NORMS, CREATORS, NEEDS_VALUES, WEIGHTED
+from grounding.attention.rules import CREATORS, NEEDS_VALUES, WEIGHTED
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
-
-_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 @dataclass(eq=False, slots=True)
@@ -117,8 +115,8 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
             model, a result that is not one tensor, or one that does not depend on the inputs.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
-    _check_model(model)
-    _check_images(inputs)
+    check_model(model)
+    check_images(inputs)
     recorder = _Recorder(model, inputs)
     with torch.inference_mode(False), torch.no_grad(), recorder:
         scores = model(*inputs)
@@ -188,7 +186,7 @@ class _Recorder(TorchDispatchMode):
             with self:
                 return plainer(*args, **kwargs)
         given = _tensors((*args, *kwargs.values()))
-        _check_dense(func, given)
+        check_dense(func, given)
         if func.namespace in ("quantized", "_quantized"):
             raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
         mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in _written(func))
@@ -200,14 +198,14 @@ class _Recorder(TorchDispatchMode):
                 )
         values = {id(tensor): self.value_of(tensor) for tensor in given}
         active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and func not in CREATORS)
-        _check_evaluation_mode(func, args, kwargs, bool(active))
+        check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
             self._keep(func, given, values)
         for tensor in mutated:
             self._rescue(tensor)
         result = func(*args, **kwargs)
         outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
-        _check_dense(func, outputs)
+        check_dense(func, outputs)
         before = {_memory(tensor) for tensor in given}
         for tensor in outputs:
             if _memory(tensor) not in before:
@@ -324,46 +322,3 @@ def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
     """Position and name of each argument that the operation writes to."""
     arguments = enumerate(func._schema.arguments)
     return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
-
-
-def _check_model(model: Callable[..., Tensor]) -> None:
-    if not callable(model):
-        raise GroundingError(f"record was given a {type(model).__name__}: expected a module or a function of tensors")
-    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
-        if isinstance(module, _WRAPPERS):
-            inner = ".".join(part for part in ("model", name, "module") if part)
-            while isinstance(module.module, _WRAPPERS):
-                module, inner = module.module, f"{inner}.module"
-            raise GroundingError(
-                f"the model is wrapped in {type(module).__name__}, whose threads cannot be recorded: record {inner}"
-            )
-    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
-        raise GroundingError("the model has lazy modules without weights: run it once first")
-
-
-def _check_images(inputs: tuple[Tensor, ...]) -> None:
-    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
-        raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
-    if not inputs[0].numel():
-        raise GroundingError(f"the images have shape {tuple(inputs[0].shape)}: expected at least one pixel")
-    _check_dense("the input", inputs)
-
-
-def _check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
-    for tensor in tensors:
-        if tensor.is_quantized or tensor.layout is not torch.strided:
-            kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
-            raise GroundingError(f"{owner} has a {kind} tensor: expected a network of dense floating point tensors")
-
-
-def _check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
-    settings = dict(zip(_names(func), args, strict=False), **kwargs) if active and func in BATCH_NORMS else {}
-    alone = settings and settings.get("running_mean") is None and len(args[0]) == 1  # as instance normalisation does it
-    if settings.get("training", False) and not alone:
-        raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
-    if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
-        raise GroundingError(f"dropout is active ({func}): call model.eval() first")
-
-
-def _names(func: OpOverload) -> list[str]:
-    return [argument.name for argument in func._schema.arguments]

@@ -1,0 +1,63 @@
+"""What cannot be recorded, said before anything is: wrapped models, training mode, tensors that are not dense."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.nn.parameter import is_lazy
+
+from grounding.attention.rules import BATCH_NORMS
+from grounding.errors import GroundingError
+
+aten = torch.ops.aten
+
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def check_model(model: Callable[..., Tensor]) -> None:
+    """That it can be called, runs in this thread, and has its weights."""
+    if not callable(model):
+        raise GroundingError(f"record was given a {type(model).__name__}: expected a module or a function of tensors")
+    for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        if isinstance(module, _WRAPPERS):
+            inner = ".".join(part for part in ("model", name, "module") if part)
+            while isinstance(module.module, _WRAPPERS):
+                module, inner = module.module, f"{inner}.module"
+            raise GroundingError(
+                f"the model is wrapped in {type(module).__name__}, whose threads cannot be recorded: record {inner}"
+            )
+    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+        raise GroundingError("the model has lazy modules without weights: run it once first")
+
+
+def check_images(inputs: tuple[Tensor, ...]) -> None:
+    """That there are pixels."""
+    if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
+        raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
+    if not inputs[0].numel():
+        raise GroundingError(f"the images have shape {tuple(inputs[0].shape)}: expected at least one pixel")
+    check_dense("the input", inputs)
+
+
+def check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
+    """That tensors, of an operation for instance, are neither sparse nor quantised."""
+    for tensor in tensors:
+        if tensor.is_quantized or tensor.layout is not torch.strided:
+            kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
+            raise GroundingError(f"{owner} has a {kind} tensor: expected a network of dense floating point tensors")
+
+
+def check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
+    """That an operation neither drops out nor, on an active tensor, takes the statistics of a batch."""
+    settings = dict(zip(_names(func), args, strict=False), **kwargs) if active and func in BATCH_NORMS else {}
+    alone = settings and settings.get("running_mean") is None and len(args[0]) == 1  # as instance normalisation does it
+    if settings.get("training", False) and not alone:
+        raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
+    if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
+        raise GroundingError(f"dropout is active ({func}): call model.eval() first")
+
+
+def _names(func: OpOverload) -> list[str]:
+    return [argument.name for argument in func._schema.arguments]
