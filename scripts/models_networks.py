@@ -49,48 +49,58 @@ class Network:
     heads: dict[str, Callable[[Tensor], Tensor]]
 
 
-def torchvision_network(name: str, size_px: int) -> Network:
-    """The transformers at 224 px, Inception v3 at 299 px at least."""
+def torchvision_network(name: str, size_px: int | None) -> Network:
+    """At 224 px or `size_px`; the transformers at 224 px, and Inception v3 at 299 px at least."""
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     model = torchvision.models.get_model(name, weights=None, **options)
-    if name.startswith(("vit", "maxvit")):
-        size_px = 224
+    size_px = 224 if size_px is None or name.startswith(("vit", "maxvit")) else size_px
     return Network(model, max(size_px, 299) if name == "inception_v3" else size_px, {"": model})
 
 
-def timm_network(name: str, size_px: int) -> Network:
-    """At its own size, where that is smaller or the only one."""
+def timm_network(name: str, size_px: int | None) -> Network:
+    """At its own size, or at `size_px` where that is smaller and may be chosen."""
     import timm
 
     model = timm.create_model(name, num_classes=TAGS)
     config = cast(dict[str, Any], model.default_cfg)
     own: int = config["input_size"][-1]
-    return Network(model, own if config.get("fixed_input_size") else min(own, size_px), {"": model})
+    if size_px is None or config.get("fixed_input_size"):
+        size_px = own
+    return Network(model, min(own, size_px), {"": model})
 
 
-def side(size_px: int | Sequence[int]) -> int:
+def side(size_px: Any) -> int:
     """Of a square image, which configurations write in two ways."""
-    return size_px if isinstance(size_px, int) else size_px[0]
+    one: int = size_px if isinstance(size_px, int) else size_px[0]
+    return one
 
 
-def transformers_network(name: str, size_px: int) -> Network:
-    """Of the default configuration, with 3 layers where it has a number of layers."""
+def transformers_network(name: str, size_px: int | None) -> Network:
+    """Of the default configuration, with 3 layers where it has a number of layers, and at most 224 px or `size_px`."""
     import transformers
 
     config = transformers.CONFIG_MAPPING[name]()
     vision = getattr(config, "vision_config", config)
     for part in (config, vision):
-        if isinstance(getattr(part, "num_hidden_layers", None), int):
+        if isinstance(getattr(part, "num_hidden_layers", None), int) and not hasattr(part, "depths"):
             part.num_hidden_layers = 3
+    largest = size_px or 224
+    if side(getattr(vision, "image_size", 0)) > largest:
+        vision.image_size = largest if isinstance(vision.image_size, int) else [largest, largest]
     config.num_labels = TAGS
+    config.architectures = config.architectures or []  # None breaks where a configuration has several classifiers
     kind: Any = transformers.AutoModelForImageClassification
     model = kind.from_config(config)
-    return Network(
-        model, side(getattr(vision, "image_size", size_px)), {"": lambda images: model(pixel_values=images).logits}
-    )
+
+    def scores(images: Tensor) -> Tensor:
+        found = model(pixel_values=images)
+        classes: Tensor = found.logits if hasattr(found, "logits") else found.last_hidden_state
+        return classes  # (N, T)
+
+    return Network(model, side(getattr(vision, "image_size", largest)), {"": scores})
 
 
-def open_clip_network(name: str, size_px: int) -> Network:
+def open_clip_network(name: str, size_px: int | None) -> Network:
     """The vision tower alone."""
     import open_clip  # type: ignore[import-untyped]
 
@@ -103,7 +113,7 @@ def open_clip_network(name: str, size_px: int) -> Network:
     return Network(model, side(model.image_size), clip_heads(features))
 
 
-def clip_network(name: str, size_px: int) -> Network:
+def clip_network(name: str, size_px: int | None) -> Network:
     """A vision tower of transformers with 4 layers."""
     import transformers
 
@@ -139,7 +149,7 @@ class Family:
     module: str
     package: str
     names: Callable[[], Sequence[str]]
-    build: Callable[[str, int], Network]
+    build: Callable[[str, int | None], Network]
 
 
 FAMILIES = {
@@ -156,9 +166,9 @@ FAMILIES = {
 def prepare(network: Network) -> None:
     """Make random weights more like trained ones, so that no branch is dead and hides what it does to the signal.
 
-    Weights that are all zero (last layers, position embeddings) get a standard deviation of 0.02, gains of branches are 0.5; layer scales, and
-    scales of batch normalisation, lie between 0.5 and 1.5 with every fifth negative; its shifts between 0 and 0.4, and
-    its statistics are those of four noise images.
+    Weights that are all zero (last layers, position embeddings) get a standard deviation of 0.02, gains of branches
+    that are zero become 0.5; layer scales, and scales of batch normalisation, lie between 0.5 and 1.5 with every fifth
+    negative; its shifts between 0 and 0.4, biases between 0 and 0.02, and its statistics are those of four images.
     """
     numbers = torch.Generator().manual_seed(3)
     norms = [module for module in network.model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -176,6 +186,9 @@ def prepare(network: Network) -> None:
         for norm in norms:
             if norm.bias is not None:
                 norm.bias.uniform_(0.0, 0.4, generator=numbers)
+        for module in network.model.modules():
+            if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)) and module.bias is not None:
+                module.bias.uniform_(0.0, 0.02, generator=numbers)
         network.model.eval()
         if norms:
             for norm in norms:

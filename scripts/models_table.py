@@ -40,24 +40,28 @@ from grounding.errors import GroundingError
 from grounding.folders import whole_file
 
 PATIENCE_S = 60.0  # a network gets no further repeat after this
+GROWN = 100.0  # a sum of |P| beyond this is cancellation: of signals that sum to 1
 
 EXPLANATION = """
-The columns: parameters in millions; the side of the image; the layer that `contrastive_mwp` reads by default, stride
-16, or where there is none the layer with the nearest stride, by the module that made it (`image` where only the image
-has places); the size of the map; the mass that arrives of signals that sum to 1, of the signal for which that is
-furthest from 1 (tokens beside the places, such as a class token, are counted here and are not in the map); the
-conservation error |1 - mass|; the largest sum of |P| over all units, which exceeds the mass where shares are negative;
-milliseconds of one forward pass, and the time of K contrastive maps, forward pass included, as a multiple of it. Last
-come the choices of the rules that the walk meets, with how often: `grounding/attention/rules.py` states them.
+The signals are the K highest scores, one each. The columns: parameters in millions; the side of the image; the layer
+that `contrastive_mwp` reads by default, stride 16, or where there is none the layer with the nearest stride, by the
+module that made it (`image` where only the image has places); the size of the map; the mass that arrives of signals
+that sum to 1, of the signal for which that is furthest from 1 (tokens beside the places, such as a class token, are
+counted here and are not in the map); the conservation error |1 - mass|; the largest sum of |P| over all units, which
+exceeds the mass where shares are negative; milliseconds of one forward pass, and the time of K contrastive maps,
+forward pass included, as a multiple of it. Last come the choices of the rules that the walk meets, with how often:
+`grounding/attention/rules.py` states them.
 
-Mass falls short of 1 where a unit has no positive input (Z = 0), which is common where activations are signed.
+Mass falls short of 1 where a unit has no positive input (Z = 0), which is common where activations are signed, and by
+what goes to constants, such as a class token before the first block. Shares of a sum may be negative, or larger than 1.
 
 Images are noise in [0, 1]. Weights are random as the libraries draw them, but for what would be dead and hide what it
 does to the signal: weights that are all zero get a standard deviation of 0.02; scales of batch normalisation and layer
-scales lie between 0.5 and 1.5 with every fifth negative; shifts of batch normalisation between 0 and 0.4, and its
-statistics are those of four noise images. Networks of transformers have their default configuration, but 3 layers (the
-vision towers under clip 4) where that is an option. Vision towers of CLIP are asked twice: for signals on the image
-features, and for phrases, whose random text embeddings are one more linear layer.
+scales lie between 0.5 and 1.5 with every fifth negative; shifts of batch normalisation between 0 and 0.4, other biases
+between 0 and 0.02; and the statistics of batch normalisation are those of four noise images. Networks of transformers
+have their default configuration, but 3 layers (the vision towers under clip 4) where that is one number, and at most
+224 px. Vision towers of CLIP are asked twice: for signals on the image features, and for phrases, whose random text
+embeddings are one more linear layer.
 """
 
 
@@ -90,8 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--match", default="*", metavar="PATTERN", help="only names like this, such as 'resnet*'")
     parser.add_argument("--signals", type=int, default=8, metavar="K", help="top-down signals (default 8)")
-    parser.add_argument("--size-px", type=int, default=224, help="side of images, where a network lets one choose")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of which the median is taken (default 5)")
+    parser.add_argument("--size-px", type=int, help="side of images, where one may choose (default: mostly 224)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs whose median is taken (default 5; 0: no times)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     options = parser.parse_args(arguments)
     return exit_status(lambda: table(options), "interrupted: the same command goes on from here")
@@ -99,8 +103,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def table(options: argparse.Namespace) -> int:
     """Measure what is missing, and write the page."""
-    if not 1 <= options.signals <= PHRASES or min(options.repeats, options.threads) < 1 or options.size_px < 32:
-        raise GroundingError(f"expected 1 to {PHRASES} signals, at least one repeat and one thread, and 32 px")
+    if not 1 <= options.signals <= PHRASES or options.repeats < 0 or options.threads < 1:
+        raise GroundingError(f"expected 1 to {PHRASES} signals, 0 repeats or more, and a thread")
     absent = {name: family.package for name, family in FAMILIES.items() if not installed(family)}
     present = [name for name in options.families if name not in absent]
     wanted = [(f, name) for f in present for name in FAMILIES[f].names() if fnmatch(name, options.match)]
@@ -128,7 +132,7 @@ def table(options: argparse.Namespace) -> int:
     with whole_file(options.output) as page:
         page.writelines(f"{line}\n" for line in lines(shown, setting, missing))
     kinds = Counter(row.kind for row in shown)
-    print(f"{options.output}: {', '.join(f'{count} {kind}s' for kind, count in sorted(kinds.items()))}")
+    print(f"{options.output}: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}")
     return 0
 
 
@@ -191,7 +195,7 @@ def fill(row: Row, run: Callable[[Tensor], Tensor], signals: int, repeats: int) 
     """Measure one network."""
     images = noise(row.size_px)
     tape = record(run, images)
-    weights = torch.eye(tape.output.shape[-1])[:signals]
+    weights = torch.eye(tape.output.shape[-1])[tape.scores[0].topk(signals).indices]  # (K, T)
     index, stop = layer_to_read(tape)
     height, width = grid(stop) or (0, 0)
     made_in = {made: operation.module for operation in tape.operations for made in operation.outputs}
@@ -199,28 +203,47 @@ def fill(row: Row, run: Callable[[Tensor], Tensor], signals: int, repeats: int) 
     row.stride, row.map = math.sqrt(row.size_px / height * row.size_px / width), [height, width]
     row.notes = rule_notes(tape, stop)
     units = mwp(tape, weights, layer=index, channels=True)[0].flatten(1).double()  # (K, units)
-    masses = units.sum(1)
-    row.error = float((1 - masses).abs().max())
-    row.mass = float(masses[(1 - masses).abs().argmax()])
-    row.absolute = float(units.abs().sum(1).max())
-    maps = contrastive_mwp(tape, weights, layer=index)[0].flatten(1)
-    if not bool(units.isfinite().all() and maps.isfinite().all()):
-        row.kind, row.problem = "suspect", "not finite"
-    elif not bool(maps.any(1).all()):
-        row.kind, row.problem = "suspect", "a map is all zero"
+    row.mass, row.error, row.absolute = conservation(units)
+    maps = contrastive_mwp(tape, weights, layer=index)  # (1, K, h, w)
+    row.problem = trouble(units, maps)
+    row.kind = "suspect" if row.problem else row.kind
     del tape, made_in, stop, units
-    times: dict[str, list[float]] = {"forward": [], "maps": []}
+    if repeats:
+        row.forward_ms, row.multiple = speed(
+            lambda: forward(run, images), lambda: contrastive_mwp(record(run, images), weights, layer=index), repeats
+        )
+
+
+def speed(first: Callable[[], object], second: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Milliseconds that the first takes, and what the second takes as a multiple: medians of interleaved runs."""
+    taken: tuple[list[float], list[float]] = ([], [])
     start = time.perf_counter()
-    while len(times["maps"]) < repeats and time.perf_counter() - start < PATIENCE_S:
-        for name, step in (
-            ("forward", lambda: forward(run, images)),
-            ("maps", lambda: contrastive_mwp(record(run, images), weights, layer=index)),
-        ):
+    while not taken[0] or (len(taken[0]) < repeats and time.perf_counter() - start < PATIENCE_S):
+        for step, seconds in zip((first, second), taken, strict=True):
             begin = time.perf_counter()
             step()
-            times[name].append(time.perf_counter() - begin)
-    row.forward_ms = 1000 * statistics.median(times["forward"])
-    row.multiple = 1000 * statistics.median(times["maps"]) / row.forward_ms
+            seconds.append(time.perf_counter() - begin)
+    one, other = map(statistics.median, taken)
+    return 1000 * one, other / one
+
+
+def conservation(units: Tensor) -> tuple[float, float, float]:
+    """The mass of MWP (K, units) that is furthest from 1, how far that is, and the largest sum of |P|."""
+    masses = units.sum(1)
+    worst = (1 - masses).abs().argmax()
+    return float(masses[worst]), abs(1 - float(masses[worst])), float(units.abs().sum(1).max())
+
+
+def trouble(units: Tensor, maps: Tensor) -> str:
+    """What is wrong with MWP (K, units) and maps (1, K, h, w), if anything."""
+    if len(maps) != 1:
+        return f"{len(maps)} maps of one image"
+    if not bool(units.isfinite().all() and maps.isfinite().all()):
+        return "not finite"
+    if not bool(maps[0].flatten(1).any(1).all()):
+        return "a map is all zero"
+    total = float(units.abs().sum(1).max())
+    return f"the sum of |P| grew to {total:.1g}" if total > GROWN else ""
 
 
 def forward(run: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -236,9 +259,9 @@ def layer_to_read(tape: Tape) -> tuple[int, Value]:
         stop = find_layer(tape, 16)
     except GroundingError:
         area = math.prod(tape.inputs[0].shape[-2:])
-        places = {value: math.prod(grid(value) or (0,)) for value in known[1:]}
+        places = {value: math.prod(grid(value) or (0,)) for value in known}
         strides = {value: math.sqrt(area / count) for value, count in places.items() if count > 1}
-        stop = min(strides, key=lambda value: abs(math.log(strides[value] / 16)), default=known[0])
+        stop = min(strides, key=lambda value: abs(math.log(strides[value] / 16)))
     return known.index(stop), stop
 
 
@@ -246,7 +269,7 @@ def lines(rows: Sequence[Row], setting: dict[str, Any], missing: Sequence[str]) 
     """The page, in Markdown."""
     yield "# Models"
     yield ""
-    yield "What the rules do to each architecture; written by `python scripts/models_table.py`. Weights are random, so that"
+    yield "What the rules do to each architecture, by `python scripts/models_table.py`. Weights are random:"
     yield "nothing here says how well a map points."
     yield ""
     libraries = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
@@ -312,7 +335,8 @@ def table_lines(header: Sequence[str], body: Iterable[Sequence[str]]) -> Iterato
     yield f"| {' | '.join(header)} |"
     yield f"|{'---|' * len(header)}"
     for row in body:
-        yield f"| {' | '.join(cell.replace('|', '/') for cell in row)} |"
+        escaped = (cell.replace("|", "\\|") for cell in row)
+        yield f"| {' | '.join(escaped)} |"
 
 
 if __name__ == "__main__":
