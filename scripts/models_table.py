@@ -53,7 +53,7 @@ forward pass included, as a multiple of it. Last come the choices of the rules t
 `grounding/attention/rules.py` states them.
 
 Mass falls short of 1 where a unit has no positive input (Z = 0), which is common where activations are signed, and by
-what goes to constants, such as a class token before the first block. Shares of a sum may be negative, or larger than 1.
+what goes to constants, such as a class token before the first block.
 
 Images are noise in [0, 1]. Weights are random as the libraries draw them, but for what would be dead and hide what it
 does to the signal: weights that are all zero get a standard deviation of 0.02; scales of batch normalisation and layer

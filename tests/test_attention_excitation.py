@@ -600,3 +600,65 @@ def test_agrees_with_zennit(convolutional_only):
             _, expected = attributor(images, weights[k].expand(2, TAGS))
         # zennit adds 1e-6 to every Z
         torch.testing.assert_close(found[k], expected, rtol=1e-4, atol=1e-4 * float(found[k].max()))
+
+
+# --- where a shorter way could go wrong -------------------------------------------------------------------------------
+
+
+def test_scores_that_come_past_the_classifier_have_no_contrast():
+    conv, head = nn.Conv2d(3, TAGS, 1), nn.Linear(TAGS, TAGS)
+
+    def model(x):
+        h = conv(x).relu().mean((2, 3))
+        return head(h) + h
+
+    tape = record(model, torch.rand(1, 3, 8, 8))
+    with pytest.raises(GroundingError, match="past the classifier"):
+        contrastive(tape, signals(), layer=0)
+    torch.testing.assert_close(units(tape, signals(), layer=-1).flatten(1).sum(1), torch.ones(3))
+
+
+def test_a_dense_output_is_a_map_too():
+    conv = nn.Conv2d(3, TAGS, 1)
+    images = torch.rand(2, 3, 4, 6)
+    weights = torch.rand(3, 2, TAGS, 4, 6) + 0.1
+    maps = mwp(record(nn.Sequential(conv), images), weights, layer="0")
+    torch.testing.assert_close(maps, weights.sum(2).transpose(0, 1))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (6, 1, 1), (4, 4), (6, 4, 4), (1, 6, 4, 4)])
+def test_a_constant_factor_of_any_shape_below_a_concatenation(shape):
+    generator = torch.Generator().manual_seed(5)
+    one, two, head = nn.Conv2d(3, 2, 1), nn.Conv2d(3, 4, 1), torch.rand(TAGS, 96, generator=generator)
+    factor = torch.rand(shape, generator=generator) + 0.1
+
+    def model(x):
+        return functional.linear((torch.cat([one(x), two(x)], 1).relu() * factor).flatten(1), head)
+
+    tape = record(model, torch.rand(2, 3, 4, 4, generator=generator))
+    maps = mwp(tape, signals(20), layer=0)
+    torch.testing.assert_close(maps, units(tape, signals(20), layer=0).sum(2).transpose(0, 1))
+    assert maps.sum() > 0
+
+
+def test_half_precision_walks_have_no_nan():
+    model, images = build("vgg16"), torch.rand(1, 3, 64, 64) * 1e-4
+    maps = mwp(record(model, images), signals(), stride=8, dtype=torch.float16)
+    assert maps.isfinite().all()
+
+
+def test_the_scores_own_layer_may_have_readers_that_lead_nowhere():
+    head = nn.Linear(4, TAGS)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head
+
+        def forward(self, x):
+            y = self.head(x)
+            y.softmax(1)
+            return y
+
+    found = mwp(record(Model(), torch.rand(2, 4)), signals(), layer="head", channels=True)
+    assert torch.equal(found, signals().expand(2, 3, TAGS))

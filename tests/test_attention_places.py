@@ -34,6 +34,11 @@ THERE_AND_BACK = {
         lambda x: torch.cat([torch.ones(len(x), CHANNELS, 2), x.flatten(2), torch.ones(len(x), CHANNELS, 3)], 2),
         lambda x: x[..., 2:-3].unflatten(-1, (HEIGHT, WIDTH)),
     ),
+    "tokens from behind": (
+        lambda x: torch.cat([torch.ones(len(x), CHANNELS, 1), x.flatten(2)], 2)[..., -HEIGHT * WIDTH :],
+        lambda x: x.unflatten(-1, (HEIGHT, WIDTH)),
+    ),
+    "channels one by one": (lambda x: torch.stack([x[:, at] for at in range(CHANNELS)], 1), lambda x: x),
     "two class tokens, one dropped": (
         lambda x: torch.cat([torch.ones(len(x), 2, CHANNELS), x.flatten(2).transpose(1, 2)], 1)[:, 1:],
         lambda x: x[:, 1:].transpose(1, 2).unflatten(2, (HEIGHT, WIDTH)),
@@ -82,6 +87,13 @@ LOST = {
     "a mirrored image": lambda x: x.flip(3),
     "a class token alone": lambda x: torch.cat([x.new_ones(len(x), CHANNELS, 1), x.flatten(2)], 2)[..., :1] * x.sum(),
     "tokens of which places are missing": lambda x: torch.cat([x.flatten(2), x.new_ones(1, CHANNELS, 1)], 2)[..., 2:],
+    "places shuffled": lambda x: x.flatten(2)[..., torch.arange(23, -1, -1)],
+    "a crop": lambda x: x[:, :, 1:],
+    "a convolution of a mirrored image": lambda x: functional.conv2d(x.flip(3), torch.eye(CHANNELS)[..., None, None]),
+    "a convolution of channels-last data": lambda x: functional.conv2d(
+        x.permute(0, 2, 3, 1), torch.eye(HEIGHT)[..., None, None]
+    ),
+    "tokens cut elsewhere": lambda x: torch.cat([x.flatten(2), x.new_ones(1, CHANNELS, 16)], 2).unflatten(2, (5, 8)),
     "every other token": lambda x: x.flatten(2)[..., ::2],
     "places one after the other in another order": lambda x: x.transpose(2, 3).flatten(2),
 }
@@ -106,6 +118,31 @@ def test_places_come_back_at_the_residual_sum_and_through_patches_that_merge():
     tape = record(network, x)
     assert grid(tape.output) == (HEIGHT // 2, WIDTH // 2)
     torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], tape.scores.sum(-1))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_map_at_windows_and_channels_last_data_that_a_convolution_reads(count):
+    """Many signals, where the map could be summed in the convolution: it must be that of the units."""
+    kernel, head = torch.rand(7, CHANNELS, 1, 1), torch.rand(6, 7)
+
+    def of_windows(x):
+        y = functional.conv2d((windows(x) + 0.1).permute(0, 3, 1, 2), kernel).relu().mean((2, 3))
+        return functional.linear(y.reshape(len(x), -1, 7).mean(1), head)
+
+    tape = record(of_windows, image(count))
+    found = next(value for value in layers(tape) if value.shape == (4 * count, CHANNELS, 2, 3))
+    for many in (1, 40):
+        signals = torch.rand(many, 6) + 0.1
+        index = layers(tape).index(found)
+        units = mwp(tape, signals, layer=index, channels=True)
+        expected = (
+            summed(units.transpose(0, 1).reshape(many, *found.shape), found).transpose(0, 1) if count == 1 else None
+        )
+        maps = mwp(tape, signals, layer=index)
+        assert maps.shape == (count, many, 2, 2)
+        torch.testing.assert_close(maps.sum((2, 3)), torch.ones(1, 1) * signals.sum(1).expand(count, many))
+        if expected is not None:
+            torch.testing.assert_close(maps, expected)
 
 
 def test_a_pooled_or_strided_map_has_its_own_grid():

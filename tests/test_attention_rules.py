@@ -789,3 +789,25 @@ def test_operation_without_a_rule_is_named(name, function):
     features = function(images).numel()
     with pytest.raises(UnsupportedOperationError, match=name.replace(".", r"\.")):
         units(record(model, images), torch.eye(2))
+
+
+NORM = batch_norm(4)
+TWICE = {
+    "batch normalisation, then a layer scale": lambda x, w: NORM(functional.conv2d(x, w)) * normal(4, 1, 1),
+    "two scales": lambda x, w: functional.conv2d(x, w) * normal(4, 1, 1) * normal(4, 1, 1, seed=9),
+    "a negative number": lambda x, w: functional.conv2d(x, w) * -1.5,
+    "one negative element": lambda x, w: functional.conv2d(x, w) * torch.tensor([-0.5], dtype=torch.float64),
+    "of a linear layer": lambda x, w: (
+        functional.linear(x.permute(0, 2, 3, 1).contiguous(), w[:, :, 0, 0]) * -2.0 * normal(4)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_scales_in_a_row_are_folded_with_their_signs(name):
+    weight = normal(4, 3, 1, 1)
+    check(lambda x: TWICE[name](x, weight), (3, 4, 5))
+
+
+def test_a_comparison_is_a_gate():
+    check(lambda x: x * (x > 0.3), (3, 2, 2), lambda image: torch.eye(12, dtype=torch.float64))

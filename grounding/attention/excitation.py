@@ -134,7 +134,7 @@ def _read(
     if residual not in RESIDUAL:
         raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
     if stride is not None and layer is not None:
-        raise GroundingError(f"both stride {stride:g} and layer {layer} were given: expected one")
+        raise GroundingError(f"both stride {stride} and layer {layer} were given: expected one")
     several = isinstance(layer, (list, tuple))
     asked = layer if isinstance(layer, (list, tuple)) else [0 if layer is None else layer]
     stops = [find_layer(tape, stride)] if stride is not None else [_layer(tape, each) for each in asked]
@@ -152,7 +152,7 @@ def _read(
 def _layer(tape: Tape, layer: Layer) -> Value:
     if isinstance(layer, str):
         return named_layer(tape, layer)
-    if isinstance(layer, int):
+    if isinstance(layer, int) and not isinstance(layer, bool):
         return indexed_layer(tape, layer)
     raise GroundingError(f"layer is a {type(layer).__name__}: expected the name of a module, or a number")
 
@@ -171,10 +171,11 @@ def _expand(tape: Tape, signals: Tensor, dtype: torch.dtype | None) -> Tensor:
         raise GroundingError(f"signals are {tuple(signals.shape)} {signals.dtype}: expected floating point {expected}")
     if not bool(signals.isfinite().all()):
         raise GroundingError("signals hold NaN or infinity: expected finite weights")
-    for k in (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else ():
-        raise GroundingError(f"signal {k} is all zero: expected a weight other than 0 on at least one output")
+    blank = (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else []
+    if blank:
+        raise GroundingError(f"signal {blank[0]} is all zero: expected a weight other than 0 on at least one output")
     if dtype is None:
         dtype = torch.promote_types(torch.promote_types(signals.dtype, tape.scores.dtype), torch.float32)
-    if not dtype.is_floating_point:
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise GroundingError(f"dtype is {dtype}: expected a floating point type")
     return signals.detach().to(tape.scores.device, dtype)

@@ -92,4 +92,4 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 def reciprocal(z: Tensor) -> Tensor:
     """1 / Z, and 0 where Z = 0."""
-    return torch.where(z.abs() > _ZERO, z.reciprocal(), 0)
+    return torch.where(z.abs() > max(_ZERO, torch.finfo(z.dtype).tiny), z.reciprocal(), 0)

@@ -40,26 +40,31 @@ def attach_scales(operations: list[Operation]) -> None:
         value = operation.outputs[0]
         axis: int | None = 1 if operation.overload is aten.convolution.default else len(value.shape) - 1
         while axis is not None and len(following := readers.get(value, [])) == 1:
-            axis_there, there = axis, following[0]
+            there = following[0]
             if there.overload in BATCH_NORMS or there.overload in PRODUCTS:
-                operation.scale = there.scale = _scale(there, axis_there)
-                break
-            axis = _moved(there, axis)
+                there.scales = _scales(there, axis)
+                operation.scales += there.scales
+                axis = axis if there.scales else None
+            else:
+                axis = _moved(there, axis)
             value = there.outputs[0] if axis is not None else value
 
 
-def _scale(operation: Operation, axis: int) -> Value | None:
-    """The constant by which an operation multiplies each entry along this dimension of its input."""
+def _scales(operation: Operation, axis: int) -> tuple[Value | float, ...]:
+    """The constant by which an operation multiplies each entry along this dimension of its input; none for others."""
     if operation.overload in BATCH_NORMS:
         scale: Value | None = operation.args[1]
-        return scale if axis == 1 and operation.args[3] is not None else None  # an instance norm has no mean
-    constants = [arg for arg in operation.args if hasattr(arg, "content") and not arg.active]
+        averaged = operation.args[3] is not None  # an instance normalisation has no mean
+        return (scale,) if axis == 1 and averaged and scale is not None else ()
     shape = operation.inputs[0].shape
-    if len(operation.inputs) != 1 or len(constants) != 1 or operation.outputs[0].shape != shape:
-        return None
+    if len(operation.inputs) != 1 or operation.outputs[0].shape != shape:
+        return ()
+    constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
+    if isinstance(constant, (int, float)):
+        return (float(constant),)
+    given = [1] * (len(shape) - len(constant.shape)) + list(constant.shape)
     expected = [size if at == axis else 1 for at, size in enumerate(shape)]
-    given = constants[0].shape
-    return constants[0] if [1] * (len(shape) - len(given)) + list(given) == expected else None
+    return (constant,) if given == expected or math.prod(given) == 1 else ()
 
 
 def _moved(operation: Operation, axis: int) -> int | None:

@@ -61,7 +61,7 @@ def find_layer(tape: Tape, stride: float) -> Value:
     Raises:
         GroundingError: no layer comes that close.
     """
-    if not 0 < stride < math.inf:
+    if not isinstance(stride, (int, float)) or not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = tape.inputs[0].shape[-2:]
     found: tuple[float, Value] | None = None
@@ -121,7 +121,8 @@ def named_layer(tape: Tape, name: str) -> Value:
     outputs = [value for value in made if value in read]
     if len(outputs) != 1:
         raise GroundingError(
-            f"layer '{name}' has {len(outputs)} outputs that the scores depend on: name a layer that has one"
+            f"layer '{name}' has {len(outputs)} outputs that the scores depend on, or ran twice without a pause: "
+            "name a layer that has one"
         )
     return outputs[0]
 
@@ -132,12 +133,13 @@ def same_signal(tape: Tape, value: Value) -> Value:
     for operation in tape.operations:
         for source in operation.inputs:
             readers.setdefault(source, []).append(operation)
-    while True:
+    while value is not tape.output:
         following = readers.get(value, [])
         overload = following[0].overload if len(following) == 1 else None
         if overload is None or RULES.get(overload) is not identity or not supported(following[0]):
             return value
         value = following[0].outputs[0]
+    return value
 
 
 def _within(module: str, name: str) -> bool:

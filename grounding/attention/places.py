@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-_MOVED = (aten.roll.default, aten.flip.default)  # places end up elsewhere
+_MOVED = (aten.roll.default, aten.flip.default, aten.index.Tensor, aten.index_select.default)  # places end up elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ def image_axes(shape: torch.Size) -> Axes:
     return tuple(((name, size),) for name, size in zip(("n", None, "h", "w"), shape, strict=True))
 
 
-def label(operations: Sequence[Operation], images: int) -> None:
+def label(operations: Sequence[Operation]) -> None:
     """Give each value that the operations made its `axes`; the inputs have theirs.
 
     Where the image is cut into windows, the windows are its places; at the residual sum these are fine again.
     """
     for operation in operations:
         for output in operation.outputs:
-            output.axes = _axes(operation, output.shape, images)
+            output.axes = _axes(operation, output.shape)
 
 
 def grid(value: Value) -> tuple[int, int] | None:
@@ -72,10 +72,8 @@ def summed(probability: Tensor, value: Value) -> Tensor:
     return total
 
 
-def _axes(operation: Operation, shape: torch.Size, images: int) -> Axes:
+def _axes(operation: Operation, shape: torch.Size) -> Axes:
     overload = operation.overload
-    if overload is aten.convolution.default and len(shape) == 4:
-        return image_axes(shape) if shape[0] == images else ()
     sources = [value for value in operation.inputs if value.axes]
     if not sources:
         return ()
@@ -89,18 +87,29 @@ def _axes(operation: Operation, shape: torch.Size, images: int) -> Axes:
         one, two = operation.args[1:3]
         order[one], order[two] = order[two], order[one]
         return tuple(source.axes[at] for at in order)
+    if overload is aten.select.int:
+        dim = operation.args[1] % len(source.axes)
+        return source.axes[:dim] + source.axes[dim + 1 :]
+    if overload is aten.stack.default:
+        dim = (operation.args[1] if len(operation.args) > 1 else operation.kwargs.get("dim", 0)) % len(shape)
+        return (*source.axes[:dim], ((None, shape[dim]),), *source.axes[dim:])
     if overload is aten.cat.default:
         return _joined(operation, shape)
     if overload is aten.slice.Tensor:
         return _sliced(operation, source.axes, shape)
     if overload in (aten.linear.default, aten.addmm.default, aten.mm.default):
         return (*source.axes[:-1], ((None, shape[-1]),))
+    if overload is aten.convolution.default:
+        return image_axes(shape) if _is_image(source) else ()
     if overload in _MOVED:
         return ()
     alike = max((value.axes for value in sources if value.shape == shape), key=_places, default=())
-    four = len(shape) == len(source.shape) == 4
-    pooled = four and source.axes == image_axes(source.shape) and source.shape[:2] == shape[:2]
+    pooled = len(shape) == 4 and _is_image(source) and source.shape[:2] == shape[:2]
     return alike or (image_axes(shape) if pooled else ())
+
+
+def _is_image(value: Value) -> bool:
+    return len(value.shape) == 4 and value.axes == image_axes(value.shape)
 
 
 def _places(axes: Axes) -> int:
@@ -117,6 +126,7 @@ def _regrouped(axes: Axes, shape: torch.Size) -> Axes:
         while missing > 1 and factors:
             name, each = factors.pop(0)
             if each > missing and each % missing == 0:
+                name = None if isinstance(name, Tokens) else name
                 factors.insert(0, (None, each // missing))
                 each = missing
             if missing % each:
@@ -149,15 +159,16 @@ def _sliced(operation: Operation, axes: Axes, shape: torch.Size) -> Axes:
     """A part of a dimension: every other row is still a row, and tokens of which no place is missing still a grid."""
     args = operation.args
     dim, start, step = (args[at] if at < len(args) else default for at, default in ((1, 0), (2, 0), (4, 1)))
+    start = (start or 0) % operation.inputs[0].shape[dim]
     found, size = list(axes), shape[dim]
     found[dim] = ((None, size),)
     match axes[dim]:
         case ((Tokens() as tokens, _),) if step == 1:
-            first = tokens.first - (start or 0)
+            first = tokens.first - start
             if first == 0 and size == tokens.height * tokens.width:
                 found[dim] = (("h", tokens.height), ("w", tokens.width))
             elif first >= 0 and first + tokens.height * tokens.width <= size:
                 found[dim] = ((Tokens(first, tokens.height, tokens.width), size),)
-        case ((str() as name, _),):
+        case ((str() as name, before),) if size == -(-before // step):
             found[dim] = ((name, size),)
     return tuple(found)

@@ -139,7 +139,8 @@ PRODUCTS = _named("mul.Tensor mul_.Tensor")
 MATRIX_PRODUCTS = _named("bmm")
 WEIGHTS = _named("_softmax _safe_softmax")
 GATES = WEIGHTS | _named(
-    "sigmoid sigmoid_ hardsigmoid hardsigmoid_ tanh tanh_ sqrt rsqrt reciprocal linalg_vector_norm std.correction"
+    "sigmoid sigmoid_ hardsigmoid hardsigmoid_ tanh tanh_ sqrt rsqrt reciprocal linalg_vector_norm std.correction "
+    "gt.Scalar ge.Scalar lt.Scalar le.Scalar gt.Tensor ge.Tensor lt.Tensor le.Tensor"
 )
 RESHAPES = _named("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze")
 CREATORS = _named(  # the results depend on the shape of the tensor they are given, not on its values

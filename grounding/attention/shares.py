@@ -20,7 +20,7 @@ aten = torch.ops.aten
 def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Means and sums over dimensions: linear operations without weights, none of them negative."""
     x = excitation(operation.inputs[0], flow.ratio.dtype)
-    z = apply(operation, x)
+    z = apply(operation, x).to(x.dtype)
     dims = operation.args[1] if len(operation.args) > 1 and operation.args[1] else range(x.dim())
     kept = [1 if axis in {dim % x.dim() for dim in dims} else size for axis, size in enumerate(x.shape)]
     n = flow.times(reciprocal(z)).reshape(len(flow.ratio), *kept)
@@ -61,12 +61,13 @@ def product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     if len(operation.inputs) == 2:
         half = Flow(flow.ratio * 0.5, flow.activation)
         return tuple(sum_to(half, value) for value in operation.inputs)
-    if operation.scale is None and not all(getattr(arg, "active", False) for arg in operation.args[:2]):
+    if not operation.scales and not all(getattr(arg, "active", False) for arg in operation.args[:2]):
         constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
         if isinstance(constant, (int, float)):
             flow = flow if constant > 0 else Flow(flow.ratio * 0)
         else:
-            flow = flow.scaled((constant.content(flow.ratio.dtype) > 0).to(flow.ratio.dtype))
+            passes = (constant.content(flow.ratio.dtype) > 0).to(flow.ratio.dtype)
+            flow = flow.scaled(passes.expand(flow.ratio.shape[1:]))
     return (sum_to(flow, operation.inputs[0]),)
 
 

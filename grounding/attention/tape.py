@@ -1,6 +1,7 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,8 +67,8 @@ class Operation:
         inputs: the active values among them, in order; without the gate of a gated product.
         outputs: what it returned; an in-place operation returns a new value.
         module: the name of the innermost module that called it, such as `layer3.0.conv1`.
-        scale: the constant factor that alone follows this convolution or linear layer, channel by channel: of a batch
-            normalisation, or a layer scale. The product with it has it too.
+        scales: the constant factors that alone follow this convolution or linear layer, channel by channel: of batch
+            normalisations, and layer scales. The product with one has it too.
     """
 
     overload: OpOverload | None
@@ -76,7 +77,7 @@ class Operation:
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     module: str = ""
-    scale: Value | None = None
+    scales: "tuple[Value | float, ...]" = ()
 
     @property
     def name(self) -> str:
@@ -127,16 +128,17 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
         )
     if not scores.dtype.is_floating_point:
         raise GroundingError(f"the model returned {scores.dtype}: expected floating point scores")
-    for number in (~scores.isfinite().flatten(1).all(1)).nonzero()[:, 0].tolist() if scores.dim() > 1 else ():
+    broken = (~(scores < math.inf)).flatten(1).any(1).nonzero()[:, 0].tolist() if scores.dim() > 1 else []
+    if broken:
         raise GroundingError(
-            f"the scores of image {number} hold NaN or infinity: are its pixels what the model expects?"
+            f"the scores of image {broken[0]} hold NaN or infinity: are its pixels what the model expects?"
         )
     output = recorder.value_of(scores)
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     attach_scales(recorder.operations)
     detach_gates(recorder.operations)
-    label(recorder.operations, len(inputs[0]))
+    label(recorder.operations)
     recorder.close()
     release(recorder.operations, output)
     return Tape(recorder.inputs, output, tuple(recorder.operations), scores, recorder.modules.canonical)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grounding.attention.flow import Flow
 from grounding.attention.layers import classifiers
-from grounding.attention.places import grid, summed
+from grounding.attention.places import grid, image_axes, summed
 from grounding.attention.rules import RULES, SPLITS, WEIGHTED, main_branch, sum_to, supported
 from grounding.attention.tape import Operation, Tape, Value
 from grounding.attention.weighted import convolution, convolution_map
@@ -55,6 +55,10 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
             )
         steps.append(Step(operation, operation in ends, onward))
         live.update(onward)
+        if operation in ends and not contrasted.isdisjoint(operation.outputs):
+            raise GroundingError(
+                "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
+            )
         if operation in ends or not contrasted.isdisjoint(operation.outputs):
             contrasted.update(onward)
     if not live.issuperset(stops):
@@ -108,7 +112,9 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
                     found[value] = found[value] + part if value in found else part
                 elif isinstance(flow, Flow) and (value in passed or value in stops):
                     live[value] = live[value].plus(flow) if value in live else flow
-    found.update({stop: live[stop].probability() for stop in set(stops) - found.keys()})
+    for stop in set(stops) - found.keys():
+        probability = live[stop].probability()
+        found[stop] = probability if channels else summed(probability, stop)
     return [found[stop].transpose(0, 1) for stop in stops]
 
 
@@ -129,10 +135,11 @@ def _descend(
         (ours,), (dual,) = weighted(operation, full), weighted(operation, full, negate=True)
         difference = Flow(ours.ratio.sub_(dual.ratio), ours.activation, own=True)
         return [(operation.inputs[0], difference.to(flow.ratio.dtype))]
-    if RULES[operation.overload] is convolution and operation.inputs[0] in ends:
+    source = operation.inputs[0]
+    if RULES[operation.overload] is convolution and source in ends and source.axes == image_axes(source.shape):
         map_ = convolution_map(operation, flow)
         if map_ is not None:
-            return [(operation.inputs[0], map_)]
+            return [(source, map_)]
     return zip(operation.inputs, RULES[operation.overload](operation, flow), strict=True)
 
 

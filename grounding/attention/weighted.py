@@ -6,6 +6,7 @@ once and serve all signals, whose walks are one batch.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,9 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     sign = _sign(operation)
     total = x.new_zeros(signals * len(x), weight.shape[1])  # (K * M, in)
     for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
-        positive = _positive(weight[rows].to(dtype), None if sign is None else sign[rows], negate)  # (rows, in)
+        positive = _positive(
+            weight[rows].to(dtype), sign if sign is None or sign.numel() == 1 else sign[rows], negate
+        )  # (rows, in)
         z = x @ positive.t()  # (M, rows)
         total.addmm_((p[:, :, rows] * reciprocal(z)).flatten(0, 1), positive)
     shape = source.shape
@@ -86,7 +89,7 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, places))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (places, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), places)  # (N * h' * w', K, places)
-    for some in torch.split(torch.arange(filters), max(1, _BLOCK // (places * seen.shape[1]))):
+    for some in torch.split(torch.arange(filters), max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))):
         part = slice(int(some[0]), int(some[-1]) + 1)
         u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (places, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
@@ -98,8 +101,11 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
 
 
 def _sign(operation: Operation) -> Tensor | None:
-    """(D,) the sign of the batch normalisation or layer scale behind each output; None where there is none."""
-    return None if operation.scale is None else operation.scale.content(torch.float32).sign().flatten()
+    """(D,) or (1,), the sign of batch normalisations and layer scales behind each output; None where there is none."""
+    if not operation.scales:
+        return None
+    scales = [torch.tensor(s) if isinstance(s, float) else s.content(torch.float32).flatten() for s in operation.scales]
+    return functools.reduce(torch.mul, (scale.sign() for scale in scales))
 
 
 def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
