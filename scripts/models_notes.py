@@ -53,7 +53,7 @@ def choices(operation: Operation, makers: dict[Value, Operation]) -> Iterator[st
             if from_weights(inputs[0], makers):
                 yield "linear bottleneck"
     elif overload in BATCH_NORMS:
-        yield "batch norm folded" if operation.scale else "batch norm passed"
+        yield "batch norm folded" if operation.scales else "batch norm passed"
     elif overload in SUMS and len(inputs) == 2:
         yield "sum"
     elif overload in MATRIX_PRODUCTS:
@@ -67,7 +67,7 @@ def choices(operation: Operation, makers: dict[Value, Operation]) -> Iterator[st
             one_a_channel = len(other.shape) == 4 and other.shape[2:] == (1, 1) != inputs[0].shape[2:]
             yield "quotient" if name == "div" else "channel gate" if one_a_channel else "gate"
         elif any(isinstance(arg, Value) and arg not in active for arg in operation.args[:2]):
-            yield "layer scale folded" if operation.scale else "constant factor"
+            yield "layer scale folded" if operation.scales else "constant factor"
     elif f" {name} " in PASSED:
         yield f"{name.strip('_').removeprefix('native_')} passed"
 
