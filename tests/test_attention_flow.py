@@ -25,7 +25,7 @@ def flow(seed, own, factor):
 KINDS = list(itertools.product([False, True], [None, 11, 12]))
 
 
-@pytest.mark.parametrize(("one", "two"), itertools.product(KINDS, KINDS))
+@pytest.mark.parametrize(("one", "two"), list(itertools.product(KINDS, KINDS)))
 def test_the_sum_of_two_ways_down(one, two):
     (left, left_formed), (right, right_formed) = flow(1, *one), flow(2, *two)
     kept = [(each.ratio, each.ratio.clone()) for each in (left, right) if not each.own]
