@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.layers import find_layer, layers
+from grounding.attention.layers import find_layer, layers, named_layer
+from grounding.attention.walk import at_once, plan
 from grounding.errors import GroundingError, UnsupportedOperationError
 
 TAGS = 12
@@ -662,3 +663,26 @@ def test_the_scores_own_layer_may_have_readers_that_lead_nowhere():
 
     found = mwp(record(Model(), torch.rand(2, 4)), signals(), layer="head", channels=True)
     assert torch.equal(found, signals().expand(2, 3, TAGS))
+
+
+def test_signals_in_groups_give_the_same(tapes, monkeypatch):
+    weights, names = signals(5), ["layer2", "layer3"]
+    together = contrastive_mwp(tapes["resnet50"], weights, layer=names)
+    monkeypatch.setattr("grounding.attention.excitation.at_once", lambda *given: 2)
+    for found, expected in zip(contrastive_mwp(tapes["resnet50"], weights, layer=names), together, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
+
+
+def test_groups_are_as_large_as_the_memory_of_the_forward_pass_allows():
+    layers_ = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
+    model = nn.Sequential(*layers_, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, TAGS))
+    tape = record(model, torch.rand(1, 3, 8, 8))
+    activations = 256 + 256 + 64 + 64 + 64 + 4 + TAGS  # what each layer makes; flattening makes nothing
+    pooled = named_layer(tape, "2")
+
+    def together(stop, channels):
+        return at_once(tape, plan(tape, [stop], "split", False), channels)
+
+    assert together(pooled, False) == activations // (4 * 4)  # P is formed at the 4 features only
+    assert together(pooled, True) == activations // (4 * 64)
+    assert together(tape.inputs[0], False) == 1  # the pooling makes 256 numbers a signal
