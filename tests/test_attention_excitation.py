@@ -686,3 +686,11 @@ def test_groups_are_as_large_as_the_memory_of_the_forward_pass_allows():
     assert together(pooled, False) == activations // (4 * 4)  # P is formed at the 4 features only
     assert together(pooled, True) == activations // (4 * 64)
     assert together(tape.inputs[0], False) == 1  # the pooling makes 256 numbers a signal
+
+
+def test_a_name_that_two_networks_of_a_function_have_is_refused():
+    one, two = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()), nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+    head = torch.rand(TAGS, 4)
+    tape = record(lambda x: functional.linear(two(one(x)).mean((2, 3)), head), torch.rand(1, 3, 4, 4))
+    with pytest.raises(GroundingError, match="layer '0' is the name of two modules: record one module that holds both"):
+        mwp(tape, signals(), layer="0")

@@ -77,8 +77,15 @@ def test_windows_are_places_until_the_residual_sum():
     assert grid(tape.output) == (2, 2)
     expected = functional.avg_pool2d(x, (2, 3), divisor_override=1).sum(1)
     torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], expected)
-    for added in (lambda x: x + windows(x).reshape(x.shape), lambda x: windows(x).reshape(x.shape) + x):
-        assert grid(record(added, x).output) == (HEIGHT, WIDTH)
+
+
+def test_of_two_ways_to_name_its_places_a_sum_takes_the_finer():
+    def coarse(x):
+        return x.unflatten(2, (2, 2)).flatten(2, 3)
+
+    assert grid(record(coarse, image(2)).output) == (2, WIDTH)
+    for added in (lambda x: x + coarse(x), lambda x: coarse(x) + x):
+        assert grid(record(added, image(2)).output) == (HEIGHT, WIDTH)
 
 
 LOST = {
