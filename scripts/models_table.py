@@ -49,8 +49,8 @@ module that made it (`image` where only the image has places); the size of the m
 that sum to 1, of the signal for which that is furthest from 1 (tokens beside the places, such as a class token, are
 counted here and are not in the map); the conservation error |1 - mass|; the largest sum of |P| over all units,
 which would exceed the mass if shares were negative; milliseconds of one forward pass, and the time of K
-contrastive maps, forward pass included, as a multiple of it. Last come the choices of the rules that the walk meets, with how often:
-`grounding/attention/rules.py` states them.
+contrastive maps, forward pass included, as a multiple of it. Last come the choices of the rules that the walk meets,
+with how often: `grounding/attention/rules.py` states them.
 
 Mass falls short of 1 where a unit has no positive input (Z = 0), which is common where activations are signed, and by
 what goes to constants, such as a class token before the first block.
