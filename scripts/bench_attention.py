@@ -6,7 +6,8 @@
 
 One process, the same threads and image for all, medians of interleaved runs. Networks have random weights and see
 noise; the embedded classifier has its own. Beside each figure stands the arithmetic bound: the multiply-adds of the
-forward pass, of every Z on the way, and of one transposed product a signal, at the rate of the forward pass.
+forward pass, of every Z on the way, and of one transposed product a signal, both twice at the contrast, at the rate of
+the forward pass.
 """
 
 import argparse

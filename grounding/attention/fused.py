@@ -84,9 +84,8 @@ def flash_attention(
     scale: float | None = None,
 ) -> tuple[Tensor | int, ...]:
     """On a GPU; of the results, only the first two are used without gradients."""
-    output, total = dot_product_attention(query, key, value, None, dropout_p, is_causal, scale)
-    empty = query.new_empty(0)
-    return output, total, empty, empty, query.shape[2], key.shape[2], empty, empty, empty
+    found = dot_product_attention(query, key, value, None, dropout_p, is_causal, scale)
+    return _as_flash_attention(*found, query, key)
 
 
 def efficient_attention(
@@ -118,7 +117,12 @@ def cudnn_attention(
     scale: float | None = None,
 ) -> tuple[Tensor | int, ...]:
     """On a GPU, by cuDNN."""
-    output, total = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
+    found = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
+    return _as_flash_attention(*found, query, key)
+
+
+def _as_flash_attention(output: Tensor, total: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor | int, ...]:
+    """With what training alone would read left empty."""
     empty = query.new_empty(0)
     return output, total, empty, empty, query.shape[2], key.shape[2], empty, empty, empty
 

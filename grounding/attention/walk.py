@@ -68,6 +68,11 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
     return steps
 
 
+def _passed(steps: list[Step]) -> set[Value]:
+    """The values that signal goes on from."""
+    return {value for step in steps for value in step.operation.outputs}
+
+
 def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
     """How many signals to walk together, so that they need little more memory than the activations of the network."""
     activations = sum(
@@ -76,7 +81,7 @@ def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
         if operation.overload and not any(each.alias_info for each in operation.overload._schema.returns)
         for value in operation.outputs[:1]
     )
-    passed = {value for step in steps for value in step.operation.outputs}
+    passed = _passed(steps)
     made = [step.onward[0] for step in steps if step.operation.overload in _MAKE]
     largest = max((math.prod(value.shape) for value in made if channels or value in passed), default=1)
     return max(1, activations // (_TENSORS * largest))
@@ -96,7 +101,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
     if not len(p):
         return [p.new_zeros(stop.shape[0], 0, *(stop.shape[1:] if channels else grid(stop) or ())) for stop in stops]
     live = {tape.output: Flow(p)}  # the values that carry signal now
-    passed = {value for step in steps for value in step.operation.outputs}
+    passed = _passed(steps)
     ends = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
     found: dict[Value, Tensor] = {}
     with torch.no_grad():
