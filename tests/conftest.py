@@ -3,13 +3,10 @@
 import io
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from grounding.images import sample_scene
-
-SHARED = Path(__file__).parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from entities_fixture import write_entities
 from PIL import Image, ImageDraw
 
 from grounding.evaluate import main
@@ -23,6 +22,7 @@ from grounding.evaluation.metrics import summarize
 from grounding.evaluation.parquet import read_parquet
 from grounding.evaluation.protocol import HEADLINE
 from grounding.evaluation.run_folder import read_run
+from helpers.entities import write_entities
 
 FILES = ["metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"]
 STRETCH = (2, 3, 2, 3)  # px of the photograph for a px of the XML

@@ -5,9 +5,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-from entities_fixture import write_entities
 from safetensors.torch import load_file
-from training_fixture import draw_shapes, write_config
 
 from grounding.config import load
 from grounding.datasets.webimages import CaptionedImages
@@ -16,8 +14,10 @@ from grounding.train import main
 from grounding.training.config import TrainConfig
 from grounding.training.logs import CsvLog
 from grounding.training.networks import create_network
+from helpers.entities import write_entities
+from helpers.paths import ROOT
+from helpers.training import draw_shapes, write_config
 
-ROOT = Path(__file__).parents[1]
 SMALL = [
     "tags=7",
     "shown_size_px=64",

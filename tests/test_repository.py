@@ -5,7 +5,6 @@ import shlex
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,8 +14,8 @@ from PIL import Image
 from grounding.config import LocalizerConfig, load
 from grounding.evaluate import build_parser
 from grounding.images import sample_scene
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 FENCES = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
 COMMANDS = sorted(
     {

@@ -9,14 +9,11 @@ import subprocess
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from entities_fixture import write_entities
 from safetensors.torch import load_file
-from training_fixture import write_config
 
 from grounding.evaluate import main as evaluate
 from grounding.tagging.sources import load_classifier
@@ -27,8 +24,9 @@ from grounding.train import main
 from grounding.training.config import ValidationConfig
 from grounding.training.logs import CsvLog
 from grounding.training.validation import Validation
-
-ROOT = Path(__file__).parents[1]
+from helpers.entities import write_entities
+from helpers.paths import ROOT
+from helpers.training import write_config
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 from grounding.errors import GroundingError
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.tokens import is_content_word, tokenize
+from helpers.paths import ROOT, SHARED
 
-ANNOTATIONS = Path(__file__).parents[2] / "shared" / "data" / "flickr30k_entities_trainval.zip"
+ANNOTATIONS = SHARED / "data" / "flickr30k_entities_trainval.zip"
 
 # Quotes, full stops, apostrophes, pictographs and separators are where a tokenizer loses its place.
 ODD = st.text(alphabet="\"'`“”‘’«». ,!?()[]-ab sS\n\t\x00\x1c\x85\u2028🐶\u200d一。é́")
@@ -181,7 +181,7 @@ def test_no_torch_and_no_nltk_data() -> None:
         "from grounding.text.phrases import Chunker; print(len(Chunker.load().phrases('a man in a hat')));"
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 

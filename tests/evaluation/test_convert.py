@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.convert import convert
 from grounding.evaluation.exchange import read_predictions
+from helpers.paths import ROOT
 
 
 def entity_image(name, width=640, height=480):
@@ -262,7 +262,7 @@ def test_huggingface_errors_name_the_line(values, message, run):
 
 
 def test_the_documented_examples_are_of_the_shapes_that_are_read(run):
-    text = (Path(__file__).parents[1] / "docs" / "predictions.md").read_text()
+    text = (ROOT / "docs" / "predictions.md").read_text()
     _, mdetr_list, lines = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     found, _ = run("mdetr", [one | {"image_id": 7} for one in json.loads(mdetr_list)])
     assert [len(one["boxes"]) for one in found.values()] == [2, 1]

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from test_attention_rules import IMAGES, TAGS, check, dense, excite, normal, positive, units
 from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.fused import FUSED
+from helpers.oracles import IMAGES, TAGS, check, dense, excite, normal, positive, units
 
 aten = torch.ops.aten
 HEADS, WIDTH = 2, 6

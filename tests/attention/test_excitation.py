@@ -1,14 +1,12 @@
 """Whole networks: conservation, contrast, choice of layer, independence of signals and images, and the tape."""
 
 import copy
-import functools
 import gc
 import warnings
 import weakref
 
 import pytest
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional
 
@@ -16,45 +14,10 @@ from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import find_layer, layers, named_layer
 from grounding.attention.walk import at_once, plan
 from grounding.errors import GroundingError, UnsupportedOperationError
+from helpers.networks import TAGS, build, same, signals, state
+from helpers.oracles import contrastive, units
 
-TAGS = 12
 NETWORKS = ["vgg16", "googlenet", "resnet50"]
-
-
-def units(tape, signals, walk=mwp, **options):
-    """(K, N, C, h, w): every unit of the layer, signals first."""
-    return walk(tape, signals, channels=True, **options).transpose(0, 1)
-
-
-def contrastive(tape, signals, **options):
-    return units(tape, signals, contrastive_mwp, **options)
-
-
-def soften(model, seed=0):
-    """Random scales of both signs, and shifts that keep most units of random weights alive.
-
-    A unit with Z = 0 loses its share, rightly; in a network of random weights it would be common and hide real leaks.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5, generator=generator)
-                module.weight[::5] *= -1
-                module.bias.uniform_(0.0, 0.4, generator=generator)
-                module.running_mean.uniform_(-0.1, 0.1, generator=generator)
-                module.running_var.uniform_(0.5, 1.5, generator=generator)
-            elif isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
-                module.bias.uniform_(0.0, 0.02, generator=generator)
-    return model.eval()
-
-
-@functools.cache
-def build(name):
-    """One of torchvision's networks with random weights; shared by the tests, so they must not change it."""
-    torch.manual_seed(0)
-    options = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
-    return soften(torchvision.models.get_model(name, weights=None, num_classes=TAGS, **options))
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +25,6 @@ def tapes():
     torch.set_num_threads(1)
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     return {name: record(build(name), images) for name in NETWORKS}
-
-
-def signals(count=3, tags=TAGS, seed=2):
-    weights = torch.rand(count, tags, generator=torch.Generator().manual_seed(seed))
-    return weights / weights.sum(1, keepdim=True)
 
 
 @pytest.mark.parametrize(
@@ -346,29 +304,6 @@ def test_no_classifier_is_an_error():
 
 
 # --- the tape ---------------------------------------------------------------------------------------------------------
-
-
-def state(model):
-    return {
-        "values": {name: tensor.clone() for name, tensor in model.state_dict().items()},
-        "identity": {name: (id(p), p._version, p.requires_grad, p.grad) for name, p in model.named_parameters()},
-        "buffers": {name: (id(b), b._version) for name, b in model.named_buffers()},
-        "flags": {name: module.training for name, module in model.named_modules()},
-        "hooks": {
-            name: [len(getattr(module, key)) for key in sorted(vars(module)) if key.endswith("_hooks")]
-            for name, module in model.named_modules()
-        },
-        "attributes": {name: sorted(vars(module)) for name, module in model.named_modules()},
-        "forward": {name: module.forward.__func__ for name, module in model.named_modules()},
-        "grad mode": torch.is_grad_enabled(),
-    }
-
-
-def same(before, after):
-    values, other = before.pop("values"), after.pop("values")
-    assert values.keys() == other.keys()
-    assert all(torch.equal(values[name], other[name]) for name in values)
-    assert before == after
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -5,7 +5,6 @@ import importlib
 import json
 import logging
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,12 +13,13 @@ from torch.nn import functional
 
 from grounding.attention import record
 from grounding.attention.layers import layers
+from helpers.paths import ROOT
 
 
 @pytest.fixture
 def script(monkeypatch):
     """The module, which sets what belongs to the process: warnings, logging, threads."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     threads = torch.get_num_threads()
     with warnings.catch_warnings():
         yield importlib.import_module("models_table")

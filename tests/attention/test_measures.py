@@ -14,7 +14,6 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_attention_excitation import TAGS, build, signals
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
@@ -24,6 +23,7 @@ from grounding.attention.layers import layers
 from grounding.attention.maps import normalize
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
+from helpers.networks import TAGS, build, signals
 
 THREADS = 8
 

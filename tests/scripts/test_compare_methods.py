@@ -1,17 +1,14 @@
 """The comparison of attention methods: its maps against slow definitions, and what it may not mix up."""
 
-import importlib.util
 import io
 import itertools
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from entities_fixture import write_entities
 
 import grounding
 from grounding.attention import mwp
@@ -28,17 +25,15 @@ from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import plain_network
+from helpers.entities import write_entities
+from helpers.paths import load_script
 
 CAPTION = "a man in a red hat with a dog"
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = Path(__file__).parents[1] / "scripts" / "compare_methods.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("compare_methods")
 
 
 @pytest.fixture(scope="module")

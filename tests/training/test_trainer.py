@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from training_fixture import write_config
 
 from grounding.config import load
 from grounding.errors import GroundingError
@@ -22,6 +21,7 @@ from grounding.training.networks import create_network
 from grounding.training.schedule import parameter_groups, set_learning_rates
 from grounding.training.trainer import Trainer, update_average
 from grounding.training.views import crop_scores, random_view
+from helpers.training import write_config
 
 
 def test_tags_are_the_most_frequent_stems_by_their_most_frequent_word():

@@ -1,26 +1,20 @@
 """The arithmetic beside the measured figures, and that the script measures what it says."""
 
 import argparse
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from grounding.attention import record
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_attention.py"
+from helpers.paths import load_script
 
 
 @pytest.fixture(scope="module")
 def bench():
-    spec = importlib.util.spec_from_file_location("bench_attention", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("bench_attention")
 
 
 def test_bound_counts_the_forward_pass_each_z_and_a_product_for_each_signal(bench):

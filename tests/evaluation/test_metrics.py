@@ -4,13 +4,13 @@ from math import nan
 
 import numpy as np
 import pytest
-from entities_fixture import write_entities
 
 from grounding.boxes import enclosing
 from grounding.datasets.flickr30k import TYPES, Flickr30kEntities
 from grounding.evaluation import metrics
 from grounding.evaluation.prediction import Prediction
 from grounding.evaluation.protocol import CURVE, HEADLINE, POINTING, Recall
+from helpers.entities import write_entities
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from test_attention_excitation import same, state
 from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -21,6 +20,7 @@ from torchvision.ops import DropBlock2d, StochasticDepth
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.rules import WEIGHTED
 from grounding.errors import GroundingError, UnsupportedOperationError
+from helpers.networks import same, state
 
 TAGS = 5
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

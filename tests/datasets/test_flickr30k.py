@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from conftest import SHARED
-from entities_fixture import write_entities
 
 from grounding.datasets.flickr30k import HOME, Flickr30kEntities, fingerprint
 from grounding.errors import GroundingError
+from helpers.entities import write_entities
+from helpers.paths import SHARED
 
 REAL = SHARED / "data" / "flickr30k_entities_trainval.zip"
 

@@ -1,6 +1,5 @@
 """The trivial baselines: numbers by hand, by a loop over pixels, by the normal distribution, by regex."""
 
-import importlib.util
 import itertools
 import json
 import math
@@ -8,11 +7,9 @@ import re
 import zipfile
 from collections import Counter, defaultdict
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED
 
 from grounding.boxes import iou
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities
@@ -20,6 +17,7 @@ from grounding.errors import GroundingError
 from grounding.evaluation.baselines import BLIND_BOXES_FILE, baselines, blind_boxes
 from grounding.evaluation.metrics import measure, summarize
 from grounding.evaluation.protocol import HEADLINE
+from helpers.paths import SHARED, load_script
 
 ANNOTATIONS = SHARED / "data" / "flickr30k_entities_trainval.zip"
 POINTS = {"point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged"}
@@ -212,11 +210,7 @@ def plain_iou(one, other):
 
 @pytest.fixture(scope="module")
 def fitting():
-    path = Path(__file__).parents[1] / "scripts" / "fit_blind_boxes.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("fit_blind_boxes")
 
 
 def test_the_greedy_choice_against_a_plain_one(fitting):

@@ -1,18 +1,13 @@
 """Choosing settings on one half of the photographs and reporting them on the other, worked by hand."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+
+from helpers.paths import load_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = Path(__file__).parents[1] / "scripts" / "sweep.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("sweep")
 
 
 def test_flattery_by_hand(script):

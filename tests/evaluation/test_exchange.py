@@ -5,7 +5,6 @@ import io
 import json
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +23,7 @@ from grounding.evaluation.parquet import read_parquet, write_parquet
 from grounding.evaluation.prediction import Prediction
 from grounding.evaluation.records import KEYS as KEYS_OF_A_LINE
 from grounding.evaluation.records import prediction_from_json, prediction_to_json
+from helpers.paths import ROOT
 
 
 def entity_image(name):
@@ -213,7 +213,7 @@ def test_a_wrong_value_is_named_with_its_line(values, message, read):
 
 
 def test_the_documented_format():
-    text = (Path(__file__).parents[1] / "docs" / "predictions.md").read_text()
+    text = (ROOT / "docs" / "predictions.md").read_text()
     example = json.loads(re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
     key, prediction = prediction_from_json(example)
     assert key == ("1000092795", 0, 2)

@@ -1,0 +1,1 @@
+"""What the tests share: oracles, networks, invented data, and where things lie. Imported by tests alone."""
