@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.attention import Tape, contrastive_mwp, record
-from grounding.attention.maps import normalize, peak, phrase_map, smooth, upsample
 from grounding.boxes import Boxes
 from grounding.config import LocalizerConfig
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
+from grounding.regions.maps import normalize, peak, phrase_map, smooth, upsample
 from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns, score_boxes

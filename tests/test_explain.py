@@ -15,8 +15,8 @@ from torch import nn
 from grounding import attention
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import find_layer, layers
-from grounding.drawing import signed_picture, tiled
 from grounding.errors import GroundingError
+from grounding.painting import signed_picture, tiled
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 

@@ -4,16 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grounding.attention.evidence import explain as explain
     from grounding.attention.excitation import contrastive_mwp as contrastive_mwp
     from grounding.attention.excitation import mwp as mwp
     from grounding.attention.tape import Tape as Tape
     from grounding.attention.tape import record as record
+    from grounding.explain import explain as explain
 
 _HOMES = {
     "Tape": "grounding.attention.tape",
     "contrastive_mwp": "grounding.attention.excitation",
-    "explain": "grounding.attention.evidence",
+    "explain": "grounding.explain",
     "mwp": "grounding.attention.excitation",
     "record": "grounding.attention.tape",
 }

@@ -20,9 +20,9 @@ from torch.nn.utils import parametrizations, parametrize, prune
 
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import layers
-from grounding.attention.maps import normalize
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
+from grounding.regions.maps import normalize
 from helpers.networks import TAGS, build, signals
 
 THREADS = 8

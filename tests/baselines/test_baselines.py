@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import baselines
+from grounding import baselines
 from grounding.errors import GroundingError, UnsupportedOperationError
 
 TAGS = 5

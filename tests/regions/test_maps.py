@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from grounding.attention.maps import normalize, peak, phrase_map, smooth, upsample
 from grounding.errors import GroundingError
+from grounding.regions.maps import normalize, peak, phrase_map, smooth, upsample
 
 
 def test_upsample_interpolates_between_the_centres_of_pixels():

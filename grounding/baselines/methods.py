@@ -29,7 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from grounding.attention.explained import (
+from grounding.baselines.libraries import deconvnet, guided_backprop, lrp
+from grounding.baselines.shared import (
     checked_scores,
     checked_weights,
     close,
@@ -38,7 +39,6 @@ from grounding.attention.explained import (
     prepare,
     refuse_layer,
 )
-from grounding.attention.library_baselines import deconvnet, guided_backprop, lrp
 from grounding.errors import GroundingError
 
 _RISE_BATCH = 32  # masked images in one forward pass of RISE

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from grounding.attention.explained import (
+from grounding.baselines.shared import (
     checked_scores,
     checked_weights,
     close,

@@ -24,8 +24,12 @@ from grounding.attention.rules import RESHAPES
 from grounding.attention.tape import Tape, record
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
+from grounding.painting import signed_picture, tiled
 
 Map = npt.NDArray[np.float32]
+
+_CELL_PX = 200
+_MAPS = ("MWP (for)", "contrastive MWP", "dual MWP (against)")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,9 +82,7 @@ class Explanation:
 
     def grid(self) -> Image.Image:
         """A row for each prediction, three maps for each depth."""
-        from grounding.attention.evidence_grid import evidence_grid
-
-        return evidence_grid(self)
+        return _grid(self)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -240,3 +242,27 @@ def _label(tape: Tape, layer: Layer) -> str:
     value = layers(tape)[layer]
     makers = (operation.module for operation in tape.operations if value in operation.outputs)
     return next(makers, "image") or f"layer {layer}"
+
+
+def _grid(explanation: Explanation) -> Image.Image:
+    """A row for each prediction: the picture, then MWP, contrastive MWP and dual MWP at each depth.
+
+    Warm is what speaks for the output, cold what speaks against it. Each map is as bright as its largest value.
+    """
+    small = Image.fromarray(explanation.picture)
+    small.thumbnail((2 * _CELL_PX, 2 * _CELL_PX))
+    picture = np.array(small)
+    first = explanation.predictions[0]
+    titles = ["prediction"]
+    for evidence in first.evidence:
+        height, width = evidence.mwp.shape
+        titles += [f"{kind}\n{evidence.layer} {height} x {width}" for kind in _MAPS]
+    rows, captions = [], []
+    for prediction in explanation.predictions:
+        row = [small]
+        for evidence in prediction.evidence:
+            maps = evidence.mwp, evidence.contrastive_mwp, -evidence.dual_mwp
+            row += [signed_picture(picture, values) for values in maps]
+        rows.append(row)
+        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}")
+    return tiled(rows, titles, captions, _CELL_PX)
