@@ -6,8 +6,12 @@ import sys
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from grounding.images import sample_scene
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 if WORKERS > 1:  # before torch is imported; processes that a test starts inherit it
