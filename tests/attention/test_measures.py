@@ -23,6 +23,7 @@ from grounding.attention.layers import layers
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.regions.maps import normalize
+from helpers.errors import facts
 from helpers.networks import TAGS, build, signals
 from helpers.rounding import assert_rounded
 
@@ -611,7 +612,7 @@ def test_both_ways_through_a_residual_block_share_what_the_block_has():
     assert_rounded(mwp(tape, signals(), layer=index, channels=True), cut)
     within = mwp(tape, signals(), layer="layer3.2.conv2", channels=True).flatten(2).sum(2)
     assert 0 < within.min() <= within.max() < 1
-    with pytest.raises(GroundingError, match="no signal gets from the scores to the layer: read another"):
+    with pytest.raises(GroundingError, match=facts("no signal", "layer", "another")):
         mwp(tape, signals(), layer="layer3.0.downsample", residual="main")
 
 
@@ -636,7 +637,7 @@ def test_names_through_a_function_and_a_wrapper(mixed, expected):
 def test_a_module_that_does_nothing_is_named_in_the_error(mixed):
     tape = record(mixed, noise())
     for name in ("nothing", "nothing.0", "nothing.1"):
-        with pytest.raises(GroundingError, match=f"layer '{name}' computed nothing from the images: name one before"):
+        with pytest.raises(GroundingError, match=facts(f"'{name}' computed nothing", "before")):
             mwp(tape, shares(), layer=name)
 
 

@@ -12,6 +12,7 @@ from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import find_layer, layers
 from grounding.attention.places import grid, summed
 from grounding.errors import GroundingError
+from helpers.errors import facts
 
 HEIGHT, WIDTH, CHANNELS = 4, 6, 5
 
@@ -192,7 +193,7 @@ def test_the_map_of_a_token_layer_leaves_out_the_class_token():
 def test_a_layer_without_places_says_so():
     model = torchvision.models.resnet18(weights=None, num_classes=5).eval()
     tape = record(model, torch.rand(1, 3, 32, 32))
-    with pytest.raises(GroundingError, match=r"the layer has shape \(1, 512\), no places: ask for channels=True"):
+    with pytest.raises(GroundingError, match=facts(r"\(1, 512\)", "no places", "channels=True")):
         mwp(tape, torch.eye(5), layer=-1)
     assert mwp(tape, torch.eye(5), layer=-1, channels=True).shape == (1, 5, 512)
     assert grid(layers(tape)[-1]) is None

@@ -18,6 +18,7 @@ from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import POOLINGS, TagNetwork, attention_mean, plain_network, timm_network
 from grounding.tagging.sources import load_classifier
+from helpers.errors import facts
 from helpers.rounding import assert_rounded
 
 TINY_VIT = {"img_size": 32, "embed_dim": 24, "depth": 1, "num_heads": 2, "dynamic_img_size": True}
@@ -106,7 +107,7 @@ def test_poolings_of_half_precision_are_float32():
 
 
 def test_an_unknown_pooling():
-    with pytest.raises(GroundingError, match="pooling is 'median': expected one of log-sum-exp, average"):
+    with pytest.raises(GroundingError, match=facts("pooling", "'median'", "expected one of log-sum-exp, average")):
         plain_network([(8, 2)], tags=3, pooling="median")
 
 
