@@ -1,17 +1,22 @@
 """Everything that must hold before a change lands: lint, format, types, tests (README commands and notebooks included).
 
 python scripts/check.py
+
+The tests run in random order (the first lines print the seed; `-p "randomly_seed=N"` repeats it), in one process for each
+core, up to four, each of which computes with one thread.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+PROCESSES = min(4, os.cpu_count() or 1)
 STEPS = (
     ("lint", ["ruff", "check", "."]),
     ("format", ["ruff", "format", "--check", "."]),
     ("types", ["mypy"]),
-    ("tests", ["pytest", "-q"]),
+    ("tests", ["pytest", "-q", "-n", str(PROCESSES), "--dist", "worksteal"]),
 )
 
 

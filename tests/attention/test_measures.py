@@ -285,8 +285,7 @@ def test_bfloat16_moves_less_than_a_fiftieth_of_a_map(how, walk, stride):
     maps, exact = (walk(tapes[at], weights, stride=stride, dtype=kind) for at, kind in ((how, dtype), ("exact", None)))
     assert (maps.dtype, exact.dtype) == (dtype or torch.float32, torch.float32)
     assert 0 < moved(maps, exact) < 2e-2
-    if how == "walk" or walk is mwp:  # under contrast, bfloat16 activations move one tag's peak by 0.034
-        assert of_peak(maps, exact) < 2e-2
+    assert of_peak(maps, exact) < 6e-2  # 15 roundings of bfloat16; under contrast its activations move one tag by 0.034
 
 
 def test_bfloat16_on_vgg16():
