@@ -2,7 +2,7 @@
 
 python scripts/check.py
 
-The tests run in random order (the first lines print the seed; `-p "randomly_seed=N"` repeats it), in one process for each
+The tests run in random order (`--randomly-seed=N` with the number that is printed repeats it), in one process for each
 core, up to four, each of which computes with one thread.
 """
 
@@ -16,7 +16,7 @@ STEPS = (
     ("lint", ["ruff", "check", "."]),
     ("format", ["ruff", "format", "--check", "."]),
     ("types", ["mypy"]),
-    ("tests", ["pytest", "-q", "-n", str(PROCESSES), "--dist", "worksteal"]),
+    ("tests", ["pytest", "-n", str(PROCESSES), "--dist", "worksteal"]),
 )
 
 

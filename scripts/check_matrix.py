@@ -36,7 +36,7 @@ ROWS = {
     "onednn-avx2": Row("oneDNN's kernels for AVX2", {"ONEDNN_MAX_CPU_ISA": "AVX2"}),
     "onednn-avx512": Row("oneDNN's kernels for AVX-512, without AMX", {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE"}),
     **{f"threads-{count}": Row(f"threads: {count}", {"OMP_NUM_THREADS": str(count)}) for count in (1, 2, 4)},
-    **{f"order-{seed}": Row(f"random order {seed}", {}, ("-p", f"randomly_seed={seed}")) for seed in (1, 2, 3)},
+    **{f"order-{seed}": Row(f"random order {seed}", {}, (f"--randomly-seed={seed}",)) for seed in (1, 2, 3)},
     "processes-2": Row("two processes side by side", {}, ("-p", "no:randomly", "-n", "2")),
     "lowest": Row("the lowest versions that pyproject.toml admits", resolution="lowest-direct"),
     "newest": Row("the newest versions", resolution="highest"),
