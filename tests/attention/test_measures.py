@@ -261,7 +261,7 @@ def embedded():
     classifier = load_classifier("embedded")
     half = load_classifier("embedded")
     half.network.bfloat16()
-    images = classifier.preprocessing(sample_scene())
+    images = classifier.preprocessing(sample_scene())[..., :192, 96:288]  # the man's head: bfloat16 may be slow
 
     def forward(images):
         return classifier.evidence(images)[0]
@@ -285,7 +285,7 @@ def test_bfloat16_moves_less_than_a_fiftieth_of_a_map(how, walk, stride):
     maps, exact = (walk(tapes[at], weights, stride=stride, dtype=kind) for at, kind in ((how, dtype), ("exact", None)))
     assert (maps.dtype, exact.dtype) == (dtype or torch.float32, torch.float32)
     assert 0 < moved(maps, exact) < 2e-2
-    assert of_peak(maps, exact) < 6e-2  # 15 roundings of bfloat16; under contrast its activations move one tag by 0.034
+    assert of_peak(maps, exact) < (4e-2 if walk is mwp else 8e-2)  # 10 and 20 roundings of bfloat16
 
 
 def test_bfloat16_on_vgg16():
