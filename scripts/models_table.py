@@ -32,9 +32,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from grounding.attention import Tape, contrastive_mwp, mwp, record
+from grounding.attention.graph import Value
 from grounding.attention.layers import find_layer, layers
-from grounding.attention.places import grid
-from grounding.attention.tape import Value
+from grounding.attention.spatial import grid
 from grounding.commands import Parser, exit_status
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
