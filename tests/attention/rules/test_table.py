@@ -119,7 +119,7 @@ def test_the_places_of_parts_side_by_side():
     ] * 3
     tape = record(lambda x: network(lambda y: y.mean((2, 3)))(x.split(2, 2)[0]), positive(1, 3, 4, 6))
     (operation,) = (operation for operation in tape.operations if "split" in operation.name)
-    assert not any("h" == name for part in operation.outputs for dim in part.axes for name, _ in dim)
+    assert not any(name == "h" for part in operation.outputs for dim in part.axes for name, _ in dim)
 
 
 def test_split_channels_against_the_matrix():
