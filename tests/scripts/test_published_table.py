@@ -12,7 +12,7 @@ def script():
 
 def test_the_page_holds_the_published_numbers_and_ours(script):
     page = script.PAGE.read_text()
-    assert script.with_table(page) == page
+    assert script.with_table(page) == page, "run scripts/published_table.py"
     assert page.count(script.BEGIN) == page.count(script.END) == 1
 
 
