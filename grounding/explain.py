@@ -154,10 +154,10 @@ def _one_image(image: Tensor) -> Tensor:
         raise GroundingError(
             f"the image is a {given}: expected a floating point tensor, prepared as the model wants it"
         )
-    one = image[None] if image.dim() == 3 else image
-    if one.dim() != 4 or len(one) != 1 or 0 in one.shape:
+    batch = image[None] if image.dim() == 3 else image
+    if batch.dim() != 4 or len(batch) != 1 or 0 in batch.shape:
         raise GroundingError(f"the image has shape {tuple(image.shape)}: expected one image, (C, H, W) or (1, C, H, W)")
-    return one.detach()
+    return batch.detach()
 
 
 def _stretched(image: Tensor) -> RgbImage:

@@ -204,9 +204,9 @@ def transformer_encoder_layer(
     return norm_2(x + feed_forward(x))
 
 
-def add_product(x: Tensor, one: Tensor, two: Tensor, *, value: float = 1) -> Tensor:
-    """`addcmul`: x + value * one * two."""
-    return x + one * two * value if value != 1 else x + one * two
+def add_product(x: Tensor, left: Tensor, right: Tensor, *, value: float = 1) -> Tensor:
+    """`addcmul`: x + value * left * right."""
+    return x + left * right * value if value != 1 else x + left * right
 
 
 def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:

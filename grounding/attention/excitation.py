@@ -10,6 +10,7 @@ from torch import Tensor
 
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
+from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
 from grounding.attention.walk import RESIDUAL, at_once, plan, walk
 from grounding.errors import GroundingError
@@ -118,11 +119,11 @@ def _read(
     if residual not in RESIDUAL:
         raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
     stops = [same_signal(tape, stop) for stop in stops]
-    p = _expand(tape, signals, dtype)
+    p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
     steps = plan(tape, stops, residual, contrast)
     for stop in stops:
         if not channels and grid(stop) is None:
-            lost = f"behind {stop.lost_at} it is unknown where its places are" if stop.lost_at else "no places"
+            lost = f"after {stop.lost_at} it is unknown where its places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
     group = at_once(tape, steps, channels)
     parts = [walk(tape, signals, steps, stops, residual, channels) for signals in p.split(group)]
@@ -149,27 +150,3 @@ def _layer(tape: Tape, layer: Layer) -> Value:
     raise GroundingError(
         f"layer is a {type(layer).__name__}: expected the name of a module, or a number (several: mwp_at)"
     )
-
-
-def _expand(tape: Tape, signals: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """The signals as (K, *output.shape), on the device of the network."""
-    shape = tape.output.shape
-    if len(shape) < 2:
-        raise GroundingError(f"the model returned a tensor of shape {tuple(shape)}: expected scores (N, T)")
-    expected = f"(K, {', '.join(map(str, shape))})" + (f" or (K, {shape[1]})" if len(shape) == 2 else "")
-    if not isinstance(signals, Tensor):
-        raise GroundingError(f"signals are a {type(signals).__name__}: expected a floating point tensor {expected}")
-    if signals.dim() == 2 and len(shape) == 2 and signals.shape[1] == shape[1]:
-        signals = signals[:, None].expand(-1, *shape)
-    if signals.shape[1:] != shape or not signals.dtype.is_floating_point:
-        raise GroundingError(f"signals are {tuple(signals.shape)} {signals.dtype}: expected floating point {expected}")
-    if not bool(signals.isfinite().all()):
-        raise GroundingError("signals hold NaN or infinity: expected finite weights")
-    blank = (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else []
-    if blank:
-        raise GroundingError(f"signal {blank[0]} is all zero: expected a weight other than 0 on at least one output")
-    if dtype is None:
-        dtype = torch.promote_types(torch.promote_types(signals.dtype, tape.scores.dtype), torch.float32)
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise GroundingError(f"dtype is {dtype}: expected a floating point type")
-    return signals.detach().to(tape.scores.device, dtype)

@@ -87,9 +87,9 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, places))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (places, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), places)  # (N * h' * w', K, places)
-    some = max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))
-    for first in range(0, filters, some):
-        part = slice(first, first + some)
+    group = max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))
+    for first in range(0, filters, group):
+        part = slice(first, first + group)
         u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (places, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
         n = flow.part(part).take_times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)

@@ -85,7 +85,7 @@ def test_no_map_behind_an_operation_that_may_move_the_places():
     model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 4)).double()
     images, signals = positive(1, 3, 4, 4), torch.eye(4, dtype=torch.float64)
     for walk in (mwp, contrastive_mwp):
-        with pytest.raises(GroundingError, match=r"behind aten\.cumsum.* unknown .* places .*channels=True"):
+        with pytest.raises(GroundingError, match=r"after aten\.cumsum.* unknown .* places .*channels=True"):
             walk(record(lambda x: model(x.cumsum(2)), images), signals, layer="1")
     assert mwp(record(lambda x: model(x.cumsum(2)), images), signals, layer="1", channels=True).shape == (1, 4, 4, 4, 4)
     tape = record(lambda x: model(x.cumsum(2)), images, rules={aten.cumsum.default: Rule(None, places=aligned)})
