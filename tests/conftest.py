@@ -1,12 +1,34 @@
 """What several tests share: the embedded localizer, the sample scene, and a way to run the command line."""
 
 import io
+import os
 import sys
 from functools import partial
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from grounding.images import sample_scene
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:  # before torch is imported; processes that a test starts inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // WORKERS)))
+
+
+@pytest.fixture(autouse=True)
+def same_start():
+    """Begin each test with the same random numbers and leave torch's settings as they were, whatever the order."""
+    import torch
+
+    torch.manual_seed(0)
+    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    yield
+    assert torch.is_grad_enabled() == grad, "a test leaves autograd switched"
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -186,6 +186,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments
     assert (status, "holds a finished run with another limit (2, was None)" in err) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_goes_on_and_ends_the_same(whole, arguments, tmp_path, workers):
     command = [sys.executable, "-m", "grounding.evaluate", *arguments, "--workers", str(workers), "--output", "out"]
@@ -206,6 +207,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(whole, arguments, tmp_path, work
         assert not status.exists() or status.read_text().split()[2] == "Z"
 
 
+@pytest.mark.slow
 def test_control_c_ends_the_workers_too(arguments, tmp_path):
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     program += "from grounding.evaluate import main; sys.exit(main(sys.argv[1:]))"
@@ -230,6 +232,7 @@ def test_control_c_ends_the_workers_too(arguments, tmp_path):
     assert "run the same command again to continue" in err
 
 
+@pytest.mark.slow
 def test_torchrun_gives_the_same(whole, arguments, tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["-m", "grounding.evaluate", *arguments, "--output", "out"]

@@ -213,6 +213,7 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
     assert (tmp_path / "out" / "results.jsonl").read_text() == "one\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--json",), ()])
 @pytest.mark.parametrize(("sink", "status", "lines"), [("/dev/full", 2, 1), ("head", 0, 0)])
 def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, lines):

@@ -1,7 +1,9 @@
-"""The README's commands, the notebooks and the wheel do what they say."""
+"""The commands and examples of the documentation, the notebooks and the wheel do what they say."""
 
+import importlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,67 +14,110 @@ from nbclient import NotebookClient
 from PIL import Image
 
 from grounding.config import LocalizerConfig, load
-from grounding.evaluate import build_parser
 from grounding.images import sample_scene
+from grounding.training.config import TrainConfig
+from helpers.entities import write_entities
 from helpers.paths import ROOT
 
-FENCES = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-COMMANDS = sorted(
-    {
-        command
-        for kind, text in FENCES
-        if kind == "bash"
-        for command in re.findall(r"python -m grounding\.localize[^\n&|#]*", text)
-    }
-)
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("grounding/**/*.md"), *ROOT.glob("*/*.md")]
+DOCUMENTS = sorted({path for path in DOCUMENTS if not path.parent.name.startswith(".")})
+README = ROOT / "README.md"
 
 
-EVALUATIONS = sorted(
-    {
-        command
-        for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
-        for command in re.findall(r"python -m grounding\.evaluate ((?:\\\n|[^\n`|])+)", path.read_text())
-    }
-)
+def fences(path, kind):
+    """The text of the fenced blocks of this kind."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for name, text in found if name == kind]
+
+
+def commands(pattern, paths=DOCUMENTS):
+    """What the documents say after such a beginning, to the end of the line or of the code; without abridged ones."""
+    texts = [re.sub(r"\\\n\s*", "", path.read_text()) for path in paths]
+    found = {command.strip() for text in texts for command in re.findall(pattern + r" ([^\n`|&#]+)", text)}
+    return sorted(command for command in found if "…" not in command and "..." not in command)
+
+
+def named(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory):
+    """A folder with what the examples speak of: a photograph, and a run that scored somebody's predictions."""
+    from grounding.evaluate import main
+
+    folder = tmp_path_factory.mktemp("workplace")
+    Image.fromarray(sample_scene()).save(folder / "photo.jpg")
+    theirs, entities = folder / "theirs.jsonl", write_entities(folder / "entities")
+    theirs.write_text('{"image": "3001", "sentence": 0, "phrase": 0, "boxes": [[0, 0, 9, 9]]}\n')
+    arguments = ["flickr30k", "--predictions", theirs, "--annotations", entities, "--split", "test"]
+    assert main([str(argument) for argument in (*arguments, "--output", folder / "runs" / "theirs")]) == 0
+    return folder
 
 
 @pytest.fixture
-def photograph(tmp_path):
-    Image.fromarray(sample_scene()).save(tmp_path / "photo.jpg")
-    return tmp_path
+def workplace(furnished, tmp_path):
+    return shutil.copytree(furnished, tmp_path, dirs_exist_ok=True)
 
 
 def test_the_readme_begins_with_the_two_commands():
-    first, second = [text for kind, text in FENCES if kind == "bash"][:2]
+    first, second = fences(README, "bash")[:2]
     assert first.count("\n") == second.count("\n") == 1
     assert 'python -m grounding.localize --caption "a man in a red hat"' in first
     assert "scripts/check.py" in second
-    assert len(COMMANDS) >= 2
-    assert len(EVALUATIONS) >= 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_readme_commands(command, photograph):
-    arguments = shlex.split(command)[1:]
-    done = subprocess.run([sys.executable, *arguments], cwd=photograph, capture_output=True, text=True, check=False)
+@pytest.mark.slow
+def test_the_first_command_runs_on_its_own(tmp_path):
+    (command,) = re.findall(r"python (-m grounding\.localize .*)", fences(README, "bash")[0])
+    arguments = [sys.executable, *shlex.split(command)]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", EVALUATIONS)
-def test_documented_evaluations_have_these_options(command):
-    if "…" not in command:
-        assert build_parser().parse_args(shlex.split(command)).command in ("flickr30k", "compare", "convert")
+@pytest.mark.parametrize("command", commands(r"python -m grounding\.localize", [README]))
+def test_readme_commands(command, workplace, run):
+    status, out, err = run(*shlex.split(command.replace("runs/web-alt-text/classifier", "embedded")))
+    assert (status, err) == (0, "")
+    assert out
 
 
-def test_readme_python(photograph, monkeypatch):
-    monkeypatch.chdir(photograph)
-    blocks = [text for kind, text in FENCES if kind == "python"]
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train"])
+def test_documented_commands_have_these_options(door):
+    parser = importlib.import_module(f"grounding.{door}").build_parser()
+    documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
+    assert documented
+    for command in documented:
+        if door == "evaluate" and " " not in command:  # a command's name alone
+            continue
+        options = parser.parse_args(shlex.split(command))
+        if door == "train":
+            load(TrainConfig, ROOT / options.config, options.overrides)
+        else:
+            load(LocalizerConfig, None, getattr(options, "set", []))
 
 
+def test_documented_scripts_have_these_options():
+    documented = commands(r"python(?= (?:scripts|tools)/\w+\.py)")
+    assert documented
+    for command in documented:
+        script, *arguments = shlex.split(command)
+        source = (ROOT / script).read_text()
+        for option in arguments:
+            assert not option.startswith("--") or f'"{option}"' in source or "parse_known_args" in source, command
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if fences(path, "python")], ids=named)
+def test_examples_run(path, workplace, monkeypatch):
+    """The blocks of a page one after another, as a reader would type them."""
+    monkeypatch.chdir(workplace)
+    names = {}
+    for block in fences(path, "python"):
+        exec(compile(block, path.name, "exec"), names)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
@@ -88,13 +133,14 @@ def test_the_documented_configuration_is_the_default():
 
 
 def test_documents_are_finished_and_their_links_lead_somewhere():
-    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("grounding/**/*.md"), *ROOT.glob("*/*.md")]:
+    for path in DOCUMENTS:
         text = path.read_text()
         assert not re.search(r"@[A-Z]+@", text), path
         for link in re.findall(r"\]\((?!http)([^)#]+)", text):
             assert (path.parent / link).exists(), (path, link)
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_weights_and_text_data(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)

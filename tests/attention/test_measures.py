@@ -24,6 +24,7 @@ from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.regions.maps import normalize
 from helpers.networks import TAGS, build, signals
+from helpers.rounding import assert_rounded
 
 THREADS = 8
 
@@ -205,7 +206,7 @@ def test_several_layers_in_one_walk_are_what_each_is_alone(model, data):
     assert isinstance(found, tuple)
     assert len(found) == len(asked)
     for layer, p in zip(asked, found, strict=True):
-        assert torch.equal(p, mwp(tape, shares(), layer=layer, channels=True))
+        assert_rounded(p, mwp(tape, shares(), layer=layer, channels=True))
         assert p.flatten(2).sum(2).max() < 1 + 1e-9
     mass = [p.flatten(2).sum(2) for p in mwp_at(tape, shares(), range(len(layers(tape))), channels=True)]
     for below, above in itertools.pairwise(mass):
@@ -450,7 +451,7 @@ def test_a_module_run_three_times_is_three_modules_of_equal_weights():
     tape = record(chain(conv, conv, conv), images)
     last = mwp(record(chain(*copies), images), shares(), layer="4", channels=True)
     for name in ("0", "2", "4"):  # one module, so all its names stand for its last run
-        assert torch.equal(mwp(tape, shares(), layer=name, channels=True), last)
+        same_maps(mwp(tape, shares(), layer=name, channels=True), last)
 
 
 PARAMETRIZED = {
@@ -528,7 +529,7 @@ def test_a_result_is_nobody_elses_memory(mixed):
         p.mul_(0)
     assert torch.equal(weights, shares())
     for one, other in zip(mwp_at(tape, weights, where, channels=True), right, strict=True):
-        assert torch.equal(one, other)
+        same_maps(one, other)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -601,13 +602,13 @@ def test_both_ways_through_a_residual_block_share_what_the_block_has():
     main, skip, block, conv, projection = mwp_at(tape, signals(), names, channels=True)
     torch.testing.assert_close(main + skip, block, rtol=1e-4, atol=1e-8)
     torch.testing.assert_close(block.flatten(2).sum(2), torch.ones(1, 3), rtol=0, atol=1e-5)
-    assert torch.equal(conv, main)  # the normalisation is folded
-    assert torch.equal(projection, skip)
+    assert_rounded(conv, main)  # the normalisation is folded
+    assert_rounded(projection, skip)
     cut = mwp(tape, signals(), layer="layer3.5", channels=True)
-    assert torch.equal(mwp(tape, signals(), layer="layer3", channels=True), cut)
+    assert_rounded(mwp(tape, signals(), layer="layer3", channels=True), cut)
     shapes = [tuple(value.shape) for value in layers(tape)]
     index = len(shapes) - 1 - shapes[::-1].index((1, 1024, 4, 4))  # the last of its size, behind the rectifier
-    assert torch.equal(mwp(tape, signals(), layer=index, channels=True), cut)
+    assert_rounded(mwp(tape, signals(), layer=index, channels=True), cut)
     within = mwp(tape, signals(), layer="layer3.2.conv2", channels=True).flatten(2).sum(2)
     assert 0 < within.min() <= within.max() < 1
     with pytest.raises(GroundingError, match="no signal gets from the scores to the layer: read another"):

@@ -319,6 +319,7 @@ def test_the_real_val_split_counts_what_is_published_and_reads_as_its_raw_text()
 
 
 @real
+@pytest.mark.slow
 def test_the_real_train_split_reads():
     count = boxed = 0
     for image in Flickr30kEntities(REAL).read("train"):

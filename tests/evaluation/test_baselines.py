@@ -304,6 +304,7 @@ def val_by_regex():
 
 
 @pytest.mark.skipif(not ANNOTATIONS.exists(), reason="needs the Flickr30k Entities annotations in ../shared")
+@pytest.mark.slow
 def test_val_to_the_last_phrase():
     found = baselines(list(Flickr30kEntities(ANNOTATIONS).read("val")))
     on_any, on_merged, near, whole_any, whole_merged, large = val_by_regex()

@@ -5,6 +5,7 @@ import functools
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import vgg
 
 TAGS = 12
 
@@ -28,10 +29,22 @@ def soften(model, seed=0):
     return model.eval()
 
 
+def vgg16(width=64):
+    """VGG16 whose two hidden linear layers, most of its 138 million weights, are narrow."""
+    features = vgg.make_layers(vgg.cfgs["D"])
+    with torch.device("meta"):  # the wide ones are never made
+        model = vgg.VGG(features, TAGS)
+    narrow = [nn.Linear(512 * 7 * 7, width), nn.ReLU(True), nn.Dropout(), nn.Linear(width, width), nn.ReLU(True)]
+    model.classifier = nn.Sequential(*narrow, nn.Dropout(), nn.Linear(width, TAGS))
+    return model
+
+
 @functools.cache
 def build(name):
     """One of torchvision's networks with random weights; shared by the tests, so they must not change it."""
     torch.manual_seed(0)
+    if name == "vgg16":
+        return soften(vgg16())
     options = {"init_weights": False, "transform_input": True} if name == "googlenet" else {}
     return soften(torchvision.models.get_model(name, weights=None, num_classes=TAGS, **options))
 

@@ -48,7 +48,7 @@ def test_content_words(word: str, expected: bool) -> None:
     assert is_content_word(word) is expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(ANY_TEXT)
 def test_tokens_are_the_text_in_order_and_whole(text: str) -> None:
     position = 0
@@ -60,7 +60,7 @@ def test_tokens_are_the_text_in_order_and_whole(text: str) -> None:
     assert "".join(token.text for token in tokenize(text)) == "".join(text.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ANY_TEXT)
 def test_phrases_are_spans_in_order_and_disjoint(caption: str) -> None:
     position = 0
