@@ -3,8 +3,6 @@
 The paper visualises the evidence for a decision in this way: arXiv 1608.00507, maps as in sections 3.2 and 3.3.
 """
 
-from __future__ import annotations
-
 import difflib
 import io
 import math
@@ -17,11 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from grounding.attention.excitation import Layer, contrastive_mwp, mwp
-from grounding.attention.layers import find_layer, layers
-from grounding.attention.places import grid
-from grounding.attention.rules import RESHAPES
-from grounding.attention.tape import Tape, record
+from grounding.attention.excitation import Layer, contrastive_mwp_at, mwp_at
+from grounding.attention.graph import Tape
+from grounding.attention.layers import find_layer, layers, reshaped
+from grounding.attention.recorder import record
+from grounding.attention.spatial import grid
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
 from grounding.painting import signed_picture, tiled
@@ -132,7 +130,7 @@ def explain(
     signals = torch.zeros(len(chosen), len(scores), device=scores.device)
     signals[range(len(chosen)), chosen] = 1
     depths = _depths(tape, signals, layers, strides)
-    plain, signed = mwp(tape, signals, layer=depths), contrastive_mwp(tape, signals, layer=depths)  # (1, K, h, w) each
+    plain, signed = mwp_at(tape, signals, depths), contrastive_mwp_at(tape, signals, depths)  # (1, K, h, w) each
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
     predictions = []
@@ -156,10 +154,10 @@ def _one_image(image: Tensor) -> Tensor:
         raise GroundingError(
             f"the image is a {given}: expected a floating point tensor, prepared as the model wants it"
         )
-    one = image[None] if image.dim() == 3 else image
-    if one.dim() != 4 or len(one) != 1 or 0 in one.shape:
+    batch = image[None] if image.dim() == 3 else image
+    if batch.dim() != 4 or len(batch) != 1 or 0 in batch.shape:
         raise GroundingError(f"the image has shape {tuple(image.shape)}: expected one image, (C, H, W) or (1, C, H, W)")
-    return one.detach()
+    return batch.detach()
 
 
 def _stretched(image: Tensor) -> RgbImage:
@@ -221,16 +219,16 @@ def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides:
         raise GroundingError("layers or strides are empty or a text: expected a list such as ['layer4', 'layer3']")
     if asked is not None:
         return list(asked)
-    found = layers(tape)
+    cuts = layers(tape)
     if strides is not None:
-        return [found.index(find_layer(tape, stride)) for stride in strides]
-    reshaped = {made for operation in tape.operations if operation.overload in RESHAPES for made in operation.outputs}
-    sides = {at: grid(value) for at, value in enumerate(found) if value not in reshaped}
+        return [cuts.index(find_layer(tape, stride)) for stride in strides]
+    skipped = reshaped(tape)
+    sides = {at: grid(value) for at, value in enumerate(cuts) if value not in skipped}
     places = {at: math.prod(pair) for at, pair in sides.items() if pair and math.prod(pair) > 1}
     if not places:
         raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
     coarse = [at for at in places if places[at] == places[max(places)]]
-    reached = [at for at, maps in zip(coarse, mwp(tape, signals, layer=tuple(coarse)), strict=True) if bool(maps.any())]
+    reached = [at for at, maps in zip(coarse, mwp_at(tape, signals, coarse), strict=True) if bool(maps.any())]
     last = max(reached or coarse)
     finer = min(at for at in places if places[at] < 8 * places[last])
     return list(dict.fromkeys([last, finer]))

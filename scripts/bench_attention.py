@@ -30,9 +30,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention.graph import Operation, Tape
 from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
-from grounding.attention.rules import WEIGHTED
-from grounding.attention.tape import Operation, Tape
 from grounding.attention.walk import plan
 from grounding.tagging.sources import load_classifier
 
@@ -98,13 +97,11 @@ def multiply_adds(operation: Operation) -> int:
 
 def bound(tape: Tape, signals: int, where: Where) -> float:
     """Forward passes that the multiply-adds of the maps amount to."""
-    forward = sum(multiply_adds(operation) for operation in tape.operations if operation.overload in WEIGHTED)
+    forward = sum(multiply_adds(operation) for operation in tape.operations if operation.weighted)
     found = find_layer(tape, where["stride"]) if "stride" in where else None
     layer = where.get("layer")
     found = found or (named_layer(tape, layer) if isinstance(layer, str) else indexed_layer(tape, layer))
-    steps = [
-        step for step in plan(tape, [same_signal(tape, found)], "split", True) if step.operation.overload in WEIGHTED
-    ]
+    steps = [step for step in plan(tape, [same_signal(tape, found)], "split", True) if step.operation.weighted]
     needed = sum(multiply_adds(step.operation) * (1 + signals) * (1 + step.contrast) for step in steps)
     return 1 + needed / forward
 

@@ -1,7 +1,7 @@
 """Is contrastive MWP worth its walk? The same classifier, phrases and later steps, with the word maps of other methods.
 
     python scripts/compare_methods.py --images ../shared/data/flickr-val-00000.tar \\
-        --annotations ../shared/data/flickr30k_entities_trainval.zip --output docs/results/attention-methods.md
+        --annotations ../shared/data/flickr30k_entities_trainval.zip --output docs/notes/attention-methods.md
 
 Prints (or writes) a page of tables. Smoothing, centre prior, boxes and everything else come after the word maps and are
 the package's own. Because their settings were chosen for contrastive MWP, every method is also measured with the

@@ -93,8 +93,8 @@ def transformers_network(name: str, size_px: int | None) -> Network:
     model = kind.from_config(config)
 
     def scores(images: Tensor) -> Tensor:
-        found = model(pixel_values=images)
-        classes: Tensor = found.logits if hasattr(found, "logits") else found.last_hidden_state
+        output = model(pixel_values=images)
+        classes: Tensor = output.logits if hasattr(output, "logits") else output.last_hidden_state
         return classes  # (N, T)
 
     return Network(model, side(getattr(vision, "image_size", largest)), {"": scores})
@@ -107,8 +107,8 @@ def open_clip_network(name: str, size_px: int | None) -> Network:
     model = open_clip.create_model(name, pretrained=None).visual
 
     def features(images: Tensor) -> Tensor:
-        found: Tensor | tuple[Tensor, ...] = model(images)
-        return found[0] if isinstance(found, tuple) else found  # (N, D)
+        output: Tensor | tuple[Tensor, ...] = model(images)
+        return output[0] if isinstance(output, tuple) else output  # (N, D)
 
     return Network(model, side(model.image_size), clip_heads(features))
 
@@ -121,8 +121,8 @@ def clip_network(name: str, size_px: int | None) -> Network:
     model = kind(kind.config_class(num_hidden_layers=4))
 
     def features(images: Tensor) -> Tensor:
-        found = model(pixel_values=images)
-        pooled: Tensor = found.image_embeds if hasattr(found, "image_embeds") else found.pooler_output
+        output = model(pixel_values=images)
+        pooled: Tensor = output.image_embeds if hasattr(output, "image_embeds") else output.pooler_output
         return pooled  # (N, D)
 
     return Network(model, side(model.config.image_size), clip_heads(features))
@@ -133,11 +133,11 @@ def clip_heads(features: Callable[[Tensor], Tensor]) -> dict[str, Callable[[Tens
     texts: dict[int, Tensor] = {}
 
     def phrases(images: Tensor) -> Tensor:
-        found = features(images)
-        length = found.shape[-1]
+        output = features(images)
+        length = output.shape[-1]
         if length not in texts:
             texts[length] = torch.randn(PHRASES, length, generator=torch.Generator().manual_seed(2))
-        return found @ texts[length].T
+        return output @ texts[length].T
 
     return {"": features, f" + {PHRASES} phrases": phrases}
 

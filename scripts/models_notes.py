@@ -4,9 +4,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
+from grounding.attention.graph import Operation, Tape, Value
 from grounding.attention.layers import same_signal
-from grounding.attention.rules import BATCH_NORMS, MATRIX_PRODUCTS, PRODUCTS, RESHAPES, SUMS, WEIGHTED
-from grounding.attention.tape import Operation, Tape, Value
 from grounding.attention.walk import plan
 
 # Each note of the table, and what it stands for.
@@ -32,7 +31,22 @@ PASSED = (  # with a space around each
     "_prelu_kernel sigmoid hardsigmoid tanh _softmax _log_softmax "
 )
 # What neither rectifies nor normalises over channels.
-REARRANGEMENTS = ["permute", "transpose", "clone", "native_dropout", "_to_copy", "slice", "cat", "as_strided"]
+REARRANGEMENTS = [
+    "permute",
+    "transpose",
+    "clone",
+    "native_dropout",
+    "_to_copy",
+    "slice",
+    "cat",
+    "as_strided",
+    "add",
+    "view",
+    "_unsafe_view",
+    "_reshape_alias",
+    "squeeze",
+    "unsqueeze",
+]
 
 
 def rule_notes(tape: Tape, stop: Value) -> dict[str, int]:
@@ -44,22 +58,22 @@ def rule_notes(tape: Tape, stop: Value) -> dict[str, int]:
 
 def choices(operation: Operation, makers: dict[Value, Operation]) -> Iterator[str]:
     """The notes of one operation."""
-    overload, inputs = operation.overload, operation.inputs
-    name = plain_name(operation)
+    inputs, name = operation.inputs, plain_name(operation)
+    joins = operation.rule.joins if operation.rule else None
     active = [arg for arg in operation.args[:2] if isinstance(arg, Value) and arg.active]
-    if overload in WEIGHTED:
+    if operation.weighted:
         if bool((inputs[0].content() < 0).any()):
             yield "signed input"
             if from_weights(inputs[0], makers):
                 yield "linear bottleneck"
-    elif overload in BATCH_NORMS:
+    elif "batch_norm" in name:
         yield "batch norm folded" if operation.scales else "batch norm passed"
-    elif overload in SUMS and len(inputs) == 2:
+    elif joins == "sum" and len(inputs) == 2:
         yield "sum"
-    elif overload in MATRIX_PRODUCTS:
+    elif joins == "matrix product":
         carried = "attention" if len(active) == 2 else "matrix product by constants"
         yield "matrix product" if len(inputs) == 2 else carried
-    elif overload in PRODUCTS or name == "div":
+    elif joins == "product" or name == "div":
         if len(inputs) == 2:
             yield "product"
         elif len(active) == 2:
@@ -86,8 +100,9 @@ def from_weights(value: Value, makers: dict[Value, Operation]) -> bool:
             continue
         seen.add(made)
         operation = makers[made]
-        if operation.overload in WEIGHTED:
+        if operation.weighted:
             return True
-        if operation.overload in BATCH_NORMS | SUMS | RESHAPES or plain_name(operation) in REARRANGEMENTS:
+        name = plain_name(operation)
+        if "batch_norm" in name or name in REARRANGEMENTS:
             pending += operation.inputs
     return False

@@ -5,19 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grounding.attention.excitation import contrastive_mwp as contrastive_mwp
+    from grounding.attention.excitation import contrastive_mwp_at as contrastive_mwp_at
     from grounding.attention.excitation import mwp as mwp
-    from grounding.attention.tape import Tape as Tape
-    from grounding.attention.tape import record as record
-    from grounding.explain import explain as explain
+    from grounding.attention.excitation import mwp_at as mwp_at
+    from grounding.attention.graph import Flow as Flow
+    from grounding.attention.graph import Rule as Rule
+    from grounding.attention.graph import Tape as Tape
+    from grounding.attention.recorder import record as record
 
 _HOMES = {
-    "Tape": "grounding.attention.tape",
+    "Flow": "grounding.attention.graph",
+    "Rule": "grounding.attention.graph",
+    "Tape": "grounding.attention.graph",
     "contrastive_mwp": "grounding.attention.excitation",
-    "explain": "grounding.explain",
+    "contrastive_mwp_at": "grounding.attention.excitation",
+    "explain": "grounding.explain",  # the name that it has always had
     "mwp": "grounding.attention.excitation",
-    "record": "grounding.attention.tape",
+    "mwp_at": "grounding.attention.excitation",
+    "record": "grounding.attention.recorder",
 }
-__all__ = ["Tape", "contrastive_mwp", "explain", "mwp", "record"]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,5 +1,6 @@
 """What cannot be recorded, said before anything is: wrapped models, training mode, tensors that are not dense."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -8,7 +9,6 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.nn.parameter import is_lazy
 
-from grounding.attention.rules import BATCH_NORMS
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
@@ -16,7 +16,7 @@ aten = torch.ops.aten
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
-def check_model(model: Callable[..., Tensor]) -> None:
+def check_model(model: Callable[..., Any]) -> None:
     """That it can be called, runs in this thread, and has its weights."""
     if not callable(model):
         raise GroundingError(f"record was given a {type(model).__name__}: expected a module or a function of tensors")
@@ -49,15 +49,33 @@ def check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
             raise GroundingError(f"{owner} has a {kind} tensor: expected a network of dense floating point tensors")
 
 
+def check_outputs(outputs: tuple[Any, ...]) -> None:
+    """That they are tensors, and the first, the scores, floating point numbers without NaN or infinity."""
+    others = [type(output).__name__ for output in outputs if not isinstance(output, Tensor)]
+    if others or not outputs:
+        raise GroundingError(
+            f"the model returned a {(others or ['tuple of nothing'])[0]}: expected one tensor, or a tuple of them with "
+            "the scores first; record a function that picks it, such as lambda images: model(images).logits"
+        )
+    scores = outputs[0]
+    if not scores.dtype.is_floating_point:
+        raise GroundingError(f"the model returned {scores.dtype}: expected floating point scores")
+    broken = (~(scores < math.inf)).flatten(1).any(1).nonzero()[:, 0].tolist() if scores.dim() > 1 else []
+    if broken:
+        raise GroundingError(
+            f"the scores of image {broken[0]} hold NaN or infinity: are its pixels what the model expects?"
+        )
+
+
 def check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
     """That an operation neither drops out nor, on an active tensor, takes the statistics of a batch."""
-    settings = dict(zip(_names(func), args, strict=False), **kwargs) if active and func in BATCH_NORMS else {}
-    alone = settings and settings.get("running_mean") is None and len(args[0]) == 1  # as instance normalisation does it
-    if settings.get("training", False) and not alone:
-        raise GroundingError(f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first")
+    names = [argument.name for argument in func._schema.arguments]
+    if active and {"training", "running_mean"} <= set(names):  # batch normalisation
+        given = dict(zip(names, args, strict=False), **kwargs)
+        as_instance_norm = given.get("running_mean") is None and len(args[0]) == 1
+        if given.get("training", False) and not as_instance_norm:
+            raise GroundingError(
+                f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first"
+            )
     if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")
-
-
-def _names(func: OpOverload) -> list[str]:
-    return [argument.name for argument in func._schema.arguments]

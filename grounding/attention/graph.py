@@ -1,140 +1,253 @@
-"""What the recorded operations are to each other: which scale is folded, what is a gate, what needs no content."""
+"""The records of the engine: what was recorded, what passes down, and the rule of an operation. No imports of ours.
+
+Tape -> Operation -> Value         a forward pass, its operations, the tensors between them
+Flow                               the winning probability of one value on its way down
+Rule                               all that the engine knows of one kind of operation
+"""
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
-
-from grounding.attention.rules import (
-    BATCH_NORMS,
-    GATES,
-    MATRIX_PRODUCTS,
-    NEEDS_VALUES,
-    PRODUCTS,
-    RESHAPES,
-    SUBTRACTIONS,
-    WEIGHTED,
-    WEIGHTS,
-)
-
-if TYPE_CHECKING:
-    from grounding.attention.tape import Operation, Value
-
-aten = torch.ops.aten
+from torch import Tensor
+from torch._ops import OpOverload
 
 
-def attach_scales(operations: list[Operation]) -> None:
-    """Tell each convolution and linear layer which scale alone follows it: of a batch normalisation, or a layer scale.
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A dimension of tokens, of which those from `first` on are the places of a (height, width) grid, row by row."""
 
-    Between the two may lie reshapes and permutations that keep the outputs of the layer one dimension.
+    first: int
+    height: int
+    width: int
+
+
+Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
+Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """A tensor at one moment of the forward pass; an in-place operation makes a new one.
+
+    Attributes:
+        shape, stride: of the tensor.
+        active: whether it depends on the inputs; parameters and constants do not.
+        tensor: its content, kept for constants and where a rule needs it.
+        depth: convolutions and linear layers on the longest way from an input.
+        version: PyTorch's count of the writes to `tensor` when the recording ended.
+        axes: which dimensions are the places of the image (see `spatial`); empty where there are none.
+        lost_at: the operation behind which it is unknown where the places are; empty where it is known.
     """
-    readers: dict[Value, list[Operation]] = {}
-    for operation in operations:
-        for value in operation.inputs:
-            readers.setdefault(value, []).append(operation)
-    for operation in operations:
-        if operation.overload not in WEIGHTED or not operation.outputs:
-            continue
-        value = operation.outputs[0]
-        axis: int | None = 1 if operation.overload is aten.convolution.default else len(value.shape) - 1
-        while axis is not None and len(following := readers.get(value, [])) == 1:
-            there = following[0]
-            if there.overload in BATCH_NORMS or there.overload in PRODUCTS:
-                there.scales = _scales(there, axis)
-                operation.scales += there.scales
-                axis = axis if there.scales else None
-            else:
-                axis = _moved(there, axis)
-            value = there.outputs[0] if axis is not None else value
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    active: bool
+    tensor: Tensor | None = field(default=None, repr=False)
+    depth: int = 0
+    version: int = 0
+    axes: Axes = ()
+    lost_at: str = ""
+
+    def content(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values of the tensor at that moment, in this dtype."""
+        assert self.tensor is not None, "a rule reads a value that the tape did not keep: see Rule.needs_values"
+        return self.tensor.to(dtype or self.tensor.dtype)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether the content has changed since the recording, by training for instance."""
+        return self.tensor is not None and write_count(self.tensor) != self.version
 
 
-def _scales(operation: Operation, axis: int) -> tuple[Value | float, ...]:
-    """The constant by which an operation multiplies each entry along this dimension of its input; none for others."""
-    if operation.overload in BATCH_NORMS:
-        scale: Value | None = operation.args[1]
-        averaged = operation.args[3] is not None  # an instance normalisation has no mean
-        return (scale,) if axis == 1 and averaged and scale is not None else ()
-    shape = operation.inputs[0].shape
-    if len(operation.inputs) != 1 or operation.outputs[0].shape != shape:
-        return ()
-    constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
-    if isinstance(constant, (int, float)):
-        return (float(constant),)
-    given = [1] * (len(shape) - len(constant.shape)) + list(constant.shape)
-    expected = [size if at == axis else 1 for at, size in enumerate(shape)]
-    return (constant,) if given == expected or math.prod(given) == 1 else ()
+def write_count(tensor: Tensor) -> int:
+    """PyTorch's count of the writes to a tensor; it does not count those to a tensor made in inference mode."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
-def _moved(operation: Operation, axis: int) -> int | None:
-    """Where a permutation or reshape leaves this dimension; None for other operations, and where it merges it."""
-    if not operation.outputs:
-        return None
-    at: int
-    before, after = operation.inputs[0].shape, operation.outputs[0].shape
-    if operation.overload is aten.permute.default:
-        at = [dim % len(before) for dim in operation.args[1]].index(axis)
-        return at
-    if operation.overload is aten.transpose.int:
-        one, two = (dim % len(before) for dim in operation.args[1:3])
-        at = {one: two, two: one}.get(axis, axis)
-        return at
-    if operation.overload in RESHAPES:
-        outer = math.prod(before[:axis])
-        same = (n for n, size in enumerate(after) if size == before[axis] and math.prod(after[:n]) == outer)
-        return next(same, None)
-    return None
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One ATen operation of the forward pass.
 
-
-def detach_gates(operations: list[Operation]) -> None:
-    """Leave out of the inputs of each product, quotient and difference what is a constant to the signal.
-
-    That is a gate beside an activation; the smaller of two factors, which modulates the larger; what is divided by or
-    subtracted. An operation whose inputs are all gates makes a gate; convolutions and linear layers only of
-    attention weights, where they mix heads.
+    Attributes:
+        overload: for instance `aten.convolution.default`; None for a write through a view.
+        args, kwargs: as it was called, every tensor replaced by its `Value`.
+        inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
+        outputs: what it returned; an in-place operation returns a new value.
+        module: the name of the innermost module that called it, such as `layer3.0.conv1`.
+        rule: what the engine knows of it; None where that is nothing.
+        scales: the constant factors, channel by channel, of the batch normalisations and layer scales that alone
+            follow this convolution or linear layer. The product with such a factor has it too.
     """
-    gates: dict[Value, bool] = {}  # whether it is made of attention weights alone
-    for operation in operations:
-        inputs = operation.inputs
-        weights = operation.overload in WEIGHTS or all(gates.get(value, False) for value in inputs)
-        passed = all(value in gates for value in inputs) and (weights or operation.overload not in WEIGHTED)
-        if passed or operation.overload in GATES:
-            gates.update(dict.fromkeys(operation.outputs, weights))
-        if len(inputs) == 2:
-            operation.inputs = _carriers(operation, gates)
+
+    overload: OpOverload | None
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    module: str = ""
+    rule: Rule | None = field(default=None, repr=False)
+    scales: tuple[Value | float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As PyTorch prints it."""
+        return str(self.overload) if self.overload is not None else "an in-place write through a view"
+
+    @property
+    def refusal(self) -> str | None:
+        """Why winning probability cannot pass down through it; None where it can."""
+        if self.rule is None or self.rule.pass_down is None:
+            return "there is none for this operation"
+        return self.rule.refuses(self)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it is a linear operation with weights of the network."""
+        return self.rule is not None and self.rule.dual is not None
+
+    def argument(self, position: int, name: str, default: Any) -> Any:
+        """An argument that may have been given by position, by name, or not at all."""
+        return self.args[position] if position < len(self.args) else self.kwargs.get(name, default)
 
 
-def _carriers(operation: Operation, gates: dict[Value, bool]) -> tuple[Value, ...]:
-    """Which of two inputs carry the signal."""
-    inputs = operation.inputs
-    if operation.overload in SUBTRACTIONS:
-        return inputs[:1]
-    if operation.overload in PRODUCTS or operation.overload in MATRIX_PRODUCTS:
-        activations = tuple(value for value in inputs if value not in gates)
-        if len(activations) == 1:
-            return activations
-        if operation.overload in PRODUCTS:
-            extents = [_extent(value) for value in inputs]
-            return tuple(v for v, extent in zip(inputs, extents, strict=True) if extent == max(extents))
-    return inputs
+@dataclass(frozen=True, eq=False, slots=True)
+class Flow:
+    """The winning probability P of one value under K signals: P = ratio * activation.
+
+    A linear operation gives P(x) = x * (W+^T P(y) / Z), and what is below multiplies by something of its own again.
+    With the two factors kept apart, all that does not depend on the signal is computed once for all K, and a residual
+    sum costs nothing.
+
+    Attributes:
+        ratio: (K, *shape) floating point.
+        activation: (*shape), or None for 1.
+        own: nothing else reads `ratio`, so that the next rule may write into it, by `take` or `take_times`; these use
+            the flow up.
+    """
+
+    ratio: Tensor
+    activation: Tensor | None = None
+    own: bool = False
+
+    def probability(self) -> Tensor:
+        """P, (K, *shape)."""
+        return self.ratio if self.activation is None else self.ratio * self.activation
+
+    def take(self) -> Tensor:
+        """P, (K, *shape), in the memory of the ratio where that may be written."""
+        return self.ratio if self.activation is None else self._multiply(self.activation)
+
+    def take_times(self, factor: Tensor) -> Tensor:
+        """P times a (*shape) factor, (K, *shape), likewise."""
+        return self._multiply(factor if self.activation is None else self.activation * factor)
+
+    def scaled(self, factor: Tensor) -> Flow:
+        """The same as a flow; the product with the signals is left to the next rule."""
+        return Flow(self.ratio, factor if self.activation is None else self.activation * factor, self.own)
+
+    def part(self, channels: slice) -> Flow:
+        """Some of the channels, (K, N, c, ...)."""
+        activation = None if self.activation is None else self.activation[:, channels]
+        return Flow(self.ratio[:, :, channels], activation)
+
+    def shared(self) -> Flow:
+        """For several readers, none of which may write."""
+        return Flow(self.ratio, self.activation)
+
+    def to(self, dtype: torch.dtype) -> Flow:
+        """The same in another precision."""
+        if dtype == self.ratio.dtype:
+            return self
+        return Flow(self.ratio.to(dtype), None if self.activation is None else self.activation.to(dtype), own=True)
+
+    def plus(self, other: Flow) -> Flow:
+        """The sum of two ways down to the same value."""
+        first, second = (self, other) if self.own else (other, self)
+        if first.activation is None:
+            total = first.ratio.add_(second.take()) if first.own else first.ratio + second.take()
+        elif second.activation is None:
+            start = second.ratio if second.own else second.ratio.clone()
+            total = start.addcmul_(first.ratio, first.activation)
+        elif torch.equal(first.activation, second.activation):
+            ratio = first.ratio.add_(second.ratio) if first.own else first.ratio + second.ratio
+            return Flow(ratio, first.activation, own=True)
+        else:
+            total = first.take().addcmul_(second.ratio, second.activation)
+        return Flow(total, own=True)
+
+    def _multiply(self, factor: Tensor) -> Tensor:
+        return self.ratio.mul_(factor) if self.own else self.ratio * factor
 
 
-def _extent(value: Value) -> int:
-    """How many elements a value has, before it was expanded."""
-    return math.prod(size for size, step in zip(value.shape, value.stride, strict=True) if step)
+def first_operand_alone(operation: Operation) -> str | None:
+    """The refusal of most rules: exactly one operand, the first, may carry signal."""
+    if len(operation.inputs) != 1:
+        return "more than one of its operands depends on the images"
+    return None if operation.args[0] is operation.inputs[0] else "an operand behind the first depends on the images"
 
 
-def release(operations: list[Operation], output: Value) -> None:
-    """Let go of the activations that no rule will ask for: of queries and keys, most of what attention computes."""
-    live = {output}
-    spare: set[Value] = set()
-    needed: set[Value] = set()
-    for operation in reversed(operations):
-        carries = not live.isdisjoint(operation.outputs)
-        if carries:
-            live.update(operation.inputs)
-        if operation.overload in NEEDS_VALUES:
-            (needed if carries else spare).update(arg for arg in operation.args if getattr(arg, "active", False))
-    for value in spare - needed:
-        value.tensor = None
+@dataclass(frozen=True, eq=False, slots=True)
+class Rule:
+    """How winning probability passes down through one kind of operation, and what else the engine must know of it.
+
+    Attributes:
+        pass_down: (operation, flow of its first output) -> a flow for each of `operation.inputs`, in order. It must be
+            linear in the flow. None where there is no rule, for what only the other attributes are known of.
+        needs_values: it reads the values of its active inputs, so the tape keeps them.
+        refuses: why it does not apply to an operation on these operands; None where it does.
+        places: (operation, shape of an output) -> the axes of that output; empty where it has no places. None where
+            that is not known: then no map can be read behind the operation.
+        every_output: `pass_down` gets the flows of all outputs that carry signal, by value, instead of one.
+        dual: of an operation with weights, `pass_down` with the weights -W: the dual unit.
+        pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
+        joins: what it does with two activations: `sum` shares between them; of a `product`, a gate is a constant, and
+            so is a factor that is broadcast; of a `matrix product`, a gate is; `first` is all that carries signal.
+        makes: whether the outputs are gates, constants to the signal, beside an activation; or even attention weights,
+            which stay constants when a layer mixes them.
+        scale: (operation, dimension of its input) -> the constants that multiply each entry of that dimension, which
+            are folded into the layer below; empty where there are none.
+        moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations
+            that only rearrange; None where it is merged with another.
+        ignores_values: the outputs depend on the shape of the operands alone, so they are constants.
+    """
+
+    pass_down: Callable[..., tuple[Flow, ...]] | None
+    needs_values: bool = False
+    refuses: Callable[[Operation], str | None] = first_operand_alone
+    places: Callable[[Operation, torch.Size], Axes] | None = None
+    every_output: bool = False
+    dual: Callable[[Operation, Flow], tuple[Flow, ...]] | None = None
+    pass_map: Callable[[Operation, Flow], Tensor | None] | None = None
+    joins: Literal["sum", "product", "matrix product", "first"] | None = None
+    makes: Literal["gate", "attention weights"] | None = None
+    scale: Callable[[Operation, int], tuple[Value | float, ...]] | None = None
+    moves_dimension: Callable[[Operation, int], int | None] | None = None
+    ignores_values: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Tape:
+    """One recorded forward pass. Never changes, and holds no reference to the network but its parameters.
+
+    Attributes:
+        inputs: the values of the tensors that the network was given, images first.
+        output: the value of the scores.
+        operations: those that depend on an input, in the order they ran.
+        outputs: the tensors that the network returned; the first are the scores.
+        modules: the names of the network's modules, each with the name that `Operation.module` has for it.
+    """
+
+    inputs: tuple[Value, ...]
+    output: Value
+    operations: tuple[Operation, ...] = field(repr=False)
+    outputs: tuple[Tensor, ...] = field(repr=False)
+    modules: Mapping[str, str] = field(repr=False)
+
+    @property
+    def scores(self) -> Tensor:
+        """(N, T), what the top-down signals weigh."""
+        return self.outputs[0]

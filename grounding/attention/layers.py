@@ -3,30 +3,12 @@
 import difflib
 import math
 
-from grounding.attention.places import grid
-from grounding.attention.rules import RULES, WEIGHTED, identity, supported
-from grounding.attention.tape import Operation, Tape, Value
+from grounding.attention.annotations import readers_of
+from grounding.attention.contrast import classifiers
+from grounding.attention.graph import Tape, Value
+from grounding.attention.rules.routing import identity, reshape
+from grounding.attention.spatial import grid
 from grounding.errors import GroundingError
-
-
-def classifiers(tape: Tape) -> list[Operation]:
-    """The operations with weights that no other one lies above: the last linear layer, or several side by side.
-
-    Raises:
-        GroundingError: there is none.
-    """
-    found: list[Operation] = []
-    live = {tape.output}
-    for operation in reversed(tape.operations):
-        if live.isdisjoint(operation.outputs):
-            continue
-        if operation.overload in WEIGHTED:
-            found.append(operation)
-        else:
-            live.update(operation.inputs)
-    if not found:
-        raise GroundingError("no convolution or linear layer lies between the inputs and the output")
-    return found
 
 
 def layers(tape: Tape) -> list[Value]:
@@ -64,24 +46,25 @@ def find_layer(tape: Tape, stride: float) -> Value:
     if not isinstance(stride, (int, float)) or not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = tape.inputs[0].shape[-2:]
-    found: tuple[float, Value] | None = None
+    closest: Value | None = None
+    smallest = math.inf
     strides: list[str] = []
     for value in layers(tape):
-        found_grid = grid(value)
-        if not found_grid or 0 in found_grid:
+        sides = grid(value)
+        if not sides or 0 in sides:
             continue
-        actual = math.sqrt(height / found_grid[0] * width / found_grid[1])
+        actual = math.sqrt(height / sides[0] * width / sides[1])
         strides.append(f"{actual:.3g}")
         distance = abs(math.log(actual / stride))
-        if found is None or distance < found[0] - 1e-6:
-            found = (distance, value)
-    if found is None:
+        if closest is None or distance < smallest - 1e-6:
+            closest, smallest = value, distance
+    if closest is None:
         raise GroundingError("no layer of the network has places: read one by number or name, with channels=True")
-    if found[0] > math.log(2) / 2 + 1e-6:
+    if smallest > math.log(2) / 2 + 1e-6:
         raise GroundingError(
             f"no layer of the network has stride {stride:g}: expected one of {', '.join(dict.fromkeys(strides))}"
         )
-    return found[1]
+    return closest
 
 
 def indexed_layer(tape: Tape, index: int) -> Value:
@@ -90,10 +73,10 @@ def indexed_layer(tape: Tape, index: int) -> Value:
     Raises:
         GroundingError: there are not so many.
     """
-    found = layers(tape)
-    if not -len(found) <= index < len(found):
-        raise GroundingError(f"layer is {index}: the network has {len(found)} layers, 0 the image and -1 the last")
-    return found[index]
+    cuts = layers(tape)
+    if not -len(cuts) <= index < len(cuts):
+        raise GroundingError(f"layer is {index}: the network has {len(cuts)} layers, 0 the image and -1 the last")
+    return cuts[index]
 
 
 def named_layer(tape: Tape, name: str) -> Value:
@@ -116,9 +99,9 @@ def named_layer(tape: Tape, name: str) -> Value:
         raise GroundingError(f"layer '{name}' computed nothing from the images: name one before or after it")
     end = len(inside) - inside[::-1].index(True)
     start = next((at for at in range(end, 0, -1) if not inside[at - 1]), 0)
-    made = dict.fromkeys(value for operation in tape.operations[start:end] for value in operation.outputs)
+    computed = dict.fromkeys(value for operation in tape.operations[start:end] for value in operation.outputs)
     read = {value for operation in tape.operations[end:] for value in operation.inputs} | {tape.output}
-    outputs = [value for value in made if value in read]
+    outputs = [value for value in computed if value in read]
     if len(outputs) != 1:
         raise GroundingError(
             f"layer '{name}' has {len(outputs)} outputs that the scores depend on, or ran twice without a pause: "
@@ -129,17 +112,22 @@ def named_layer(tape: Tape, name: str) -> Value:
 
 def same_signal(tape: Tape, value: Value) -> Value:
     """The value furthest up that the same signal passes through on its way to this one: of a convolution, its ReLU."""
-    readers: dict[Value, list[Operation]] = {}
-    for operation in tape.operations:
-        for source in operation.inputs:
-            readers.setdefault(source, []).append(operation)
+    readers = readers_of(tape.operations)
     while value is not tape.output:
         following = readers.get(value, [])
-        overload = following[0].overload if len(following) == 1 else None
-        if overload is None or RULES.get(overload) is not identity or not supported(following[0]):
+        if len(following) != 1 or following[0].refusal:
+            return value
+        rule = following[0].rule
+        if rule is None or rule.pass_down is not identity:
             return value
         value = following[0].outputs[0]
     return value
+
+
+def reshaped(tape: Tape) -> set[Value]:
+    """The values that a reshape made: other dimensions of what lies below."""
+    reshapes = (operation for operation in tape.operations if operation.rule and operation.rule.pass_down is reshape)
+    return {value for operation in reshapes for value in operation.outputs}
 
 
 def _within(module: str, name: str) -> bool:

@@ -4,19 +4,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+from torch import Tensor, no_grad
 
-from grounding.attention.flow import Flow
-from grounding.attention.layers import classifiers
-from grounding.attention.places import grid, image_axes, summed
-from grounding.attention.rules import RULES, SPLITS, WEIGHTED, main_branch, sum_to, supported
-from grounding.attention.tape import Operation, Tape, Value
-from grounding.attention.weighted import convolution, convolution_map
+from grounding.attention.contrast import classifiers, contrast
+from grounding.attention.graph import Flow, Operation, Tape, Value
+from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.routing import maximum
+from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
 RESIDUAL = ("split", "main")
-_MAKE = {*WEIGHTED, torch.ops.aten.max_pool2d_with_indices.default}  # these take new memory for each signal
 _TENSORS = 4  # of the largest of these there are at one time
 
 
@@ -34,25 +31,17 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
 
     Raises:
         UnsupportedOperationError: one of them has no rule.
-        GroundingError: a layer that no signal gets to, or that lies above the contrast.
+        GroundingError: a layer that no signal gets to, or that lies above the contrast; weights that have changed.
     """
     ends = classifiers(tape) if contrast else []
-    above = set(stops)  # the values that signal goes through to the layers
-    for operation in tape.operations:
-        if not above.isdisjoint(_receivers(operation, residual)):
-            above.update(operation.outputs)
+    above = _above(tape, stops, residual)
     live, contrasted, steps = {tape.output} & above, set[Value](), list[Step]()
     for operation in reversed(tape.operations):
         reached = live.intersection(operation.outputs)
         onward = tuple(value for value in _receivers(operation, residual) if value in above)
         if not reached or not onward:
             continue
-        if not supported(operation) or (operation.overload not in SPLITS and reached != {operation.outputs[0]}):
-            kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
-            raise UnsupportedOperationError(
-                f"{operation.name} of ({kinds}) has no Excitation Backprop rule: "
-                "read a layer above it, or use a network without it"
-            )
+        _check(operation, reached)
         steps.append(Step(operation, operation in ends, onward))
         live.update(onward)
         if operation in ends and not contrasted.isdisjoint(operation.outputs):
@@ -66,6 +55,48 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
     if contrast and not contrasted.issuperset(stops):
         raise GroundingError("the layer lies above the contrast: read the input of the classifier, or a layer below it")
     return steps
+
+
+def _above(tape: Tape, stops: list[Value], residual: str) -> set[Value]:
+    """The values that signal goes through to the layers, and these."""
+    above = set(stops)
+    for operation in tape.operations:
+        if not above.isdisjoint(_receivers(operation, residual)):
+            above.update(operation.outputs)
+    return above
+
+
+def _check(operation: Operation, reached: set[Value]) -> None:
+    """That signal can pass down, and that all that the rule may read is as it was recorded."""
+    refusal = operation.refusal
+    if refusal is None and operation.rule and not operation.rule.every_output and reached != {operation.outputs[0]}:
+        refusal = "there is none for an output behind the first"
+    if refusal is not None:
+        kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
+        raise UnsupportedOperationError(
+            f"{operation.name} of ({kinds}) has no Excitation Backprop rule ({refusal}): read a layer above it, "
+            "use a network without it, or give record() a rule"
+        )
+    arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs, *operation.scales)
+    values = [each for arg in arguments for each in (arg if isinstance(arg, list) else [arg])]
+    if any(value.overwritten for value in values if isinstance(value, Value)):
+        raise GroundingError("weights or images have changed since the forward pass was recorded: record it again")
+
+
+def main_branch(operation: Operation) -> Value | None:
+    """The deeper input of a sum of two activations, the first of equals; None for any other operation.
+
+    Depth counts convolutions and linear layers on the longest way from an input: an identity or a projection beside a
+    residual block is shallower than the block. `residual="main"` gives the whole signal to this input.
+    """
+    if operation.rule is None or operation.rule.joins != "sum" or len(operation.inputs) < 2:
+        return None
+    return max(operation.inputs, key=lambda value: value.depth)
+
+
+def _receivers(operation: Operation, residual: str) -> tuple[Value, ...]:
+    main = main_branch(operation) if residual == "main" else None
+    return (main,) if main else operation.inputs
 
 
 def _passed(steps: list[Step]) -> set[Value]:
@@ -82,9 +113,14 @@ def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
         for value in operation.outputs[:1]
     )
     passed = _passed(steps)
-    made = [step.onward[0] for step in steps if step.operation.overload in _MAKE]
-    largest = max((math.prod(value.shape) for value in made if channels or value in passed), default=1)
+    allocated = [step.onward[0] for step in steps if _allocates(step.operation)]
+    largest = max((math.prod(value.shape) for value in allocated if channels or value in passed), default=1)
     return max(1, activations // (_TENSORS * largest))
+
+
+def _allocates(operation: Operation) -> bool:
+    """Whether its rule takes new memory for each signal."""
+    return operation.weighted or (operation.rule is not None and operation.rule.pass_down is maximum)
 
 
 def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual: str, channels: bool) -> list[Tensor]:
@@ -103,51 +139,43 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
     live = {tape.output: Flow(p)}  # the values that carry signal now
     passed = _passed(steps)
     ends = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
-    found: dict[Value, Tensor] = {}
-    with torch.no_grad():
+    read: dict[Value, Tensor] = {}
+    with no_grad():
         for step in steps:
-            flows = {made: live.pop(made) for made in step.operation.outputs if made in live}
+            flows = {value: live.pop(value) for value in step.operation.outputs if value in live}
             for value in flows.keys() & set(stops):
                 flows[value] = flows[value].shared()
                 probability = flows[value].probability()
-                found[value] = probability if channels else summed(probability, value)
+                read[value] = probability if channels else sum_to_map(probability, value)
             for value, flow in _descend(step, flows, residual, ends):
                 if value in ends:
-                    part = flow if isinstance(flow, Tensor) else summed(flow.probability(), value)
-                    found[value] = found[value] + part if value in found else part
+                    part = flow if isinstance(flow, Tensor) else sum_to_map(flow.take(), value)
+                    read[value] = read[value] + part if value in read else part
                 elif isinstance(flow, Flow) and (value in passed or value in stops):
                     live[value] = live[value].plus(flow) if value in live else flow
-    for stop in set(stops) - found.keys():
-        probability = live[stop].probability()
-        found[stop] = probability if channels else summed(probability, stop)
-    return [found[stop].transpose(0, 1) for stop in stops]
+    for stop in set(stops) - read.keys():
+        probability = live[stop].take()
+        read[stop] = probability if channels else sum_to_map(probability, stop)
+    return [read[stop].transpose(0, 1) for stop in stops]
 
 
 def _descend(
     step: Step, flows: dict[Value, Flow], residual: str, ends: set[Value]
 ) -> Iterable[tuple[Value, Flow | Tensor]]:
     """One operation down: the values that receive signal, and what each receives: at an end, a map will do."""
-    operation = step.operation
-    assert operation.overload is not None
-    if operation.overload in SPLITS:
-        return zip(operation.inputs, SPLITS[operation.overload](operation, flows), strict=True)
+    operation, rule = step.operation, step.operation.rule
+    assert rule is not None, "plan refuses an operation without a rule"
+    assert rule.pass_down is not None, "plan refuses an operation without a rule"
+    if rule.every_output:
+        return zip(operation.inputs, rule.pass_down(operation, flows), strict=True)
     flow = flows[operation.outputs[0]]
     if residual == "main" and (main := main_branch(operation)):
         return [(main, sum_to(flow, main))]
-    if step.contrast:
-        weighted, flow = WEIGHTED[operation.overload], flow.shared()
-        full = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
-        (ours,), (dual,) = weighted(operation, full), weighted(operation, full, negate=True)
-        difference = Flow(ours.ratio.sub_(dual.ratio), ours.activation, own=True)
-        return [(operation.inputs[0], difference.to(flow.ratio.dtype))]
     source = operation.inputs[0]
-    if RULES[operation.overload] is convolution and source in ends and source.axes == image_axes(source.shape):
-        map_ = convolution_map(operation, flow)
+    if step.contrast:
+        return [(source, contrast(operation, flow))]
+    if rule.pass_map is not None and source in ends and is_image(source):
+        map_ = rule.pass_map(operation, flow)
         if map_ is not None:
             return [(source, map_)]
-    return zip(operation.inputs, RULES[operation.overload](operation, flow), strict=True)
-
-
-def _receivers(operation: Operation, residual: str) -> tuple[Value, ...]:
-    main = main_branch(operation) if residual == "main" else None
-    return (main,) if main else operation.inputs
+    return zip(operation.inputs, rule.pass_down(operation, flow), strict=True)

@@ -111,8 +111,8 @@ def _rectified(
     attributor = getattr(captum, attribution)(explained)
     with _QUIET, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU", UserWarning)
-        found = [attributor.attribute(images, additional_forward_args=(signal,)) for signal in weights]
-    return largest(stack(found, images).to(weights.dtype))
+        rectified = [attributor.attribute(images, additional_forward_args=(signal,)) for signal in weights]
+    return largest(stack(rectified, images).to(weights.dtype))
 
 
 class _Explained(nn.Module):

@@ -148,8 +148,8 @@ def rise(
     indents = torch.stack([torch.randint(side, (masks,), generator=generator) for side in sides], 1)  # (masks, 2)
     total = weights.new_zeros(len(images), len(weights), *images.shape[2:])
     batch = max(1, _RISE_BATCH // len(images))
-    for some, where in zip(grids.split(batch), indents.split(batch), strict=True):
-        crops = _crops(some, where, sides, images).to(images)  # (B, H, W)
+    for group, cuts in zip(grids.split(batch), indents.split(batch), strict=True):
+        crops = _crops(group, cuts, sides, images).to(images)  # (B, H, W)
         masked = (images[:, None] * crops[:, None]).flatten(0, 1)  # (N * B, C, H, W)
         scores = checked_scores(model, masked).to(weights.dtype).unflatten(0, (len(images), len(crops)))  # (N, B, T)
         total += torch.einsum("knt,nbt,bhw->nkhw", weights, scores, crops.to(weights.dtype))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from grounding.attention.signals import expand_signals
 from grounding.errors import GroundingError
 
 
@@ -59,51 +60,38 @@ def checked_scores(model: Callable[[Tensor], Any], images: Tensor) -> Tensor:
 
 
 def checked_weights(signals: Tensor, scores: Tensor) -> Tensor:
-    """The signals as (K, N, T), on the device of the scores and at least float32."""
-    count, tags = scores.shape
-    shapes = ((tags,), (count, tags))
-    if not isinstance(signals, Tensor) or not signals.is_floating_point() or signals.shape[1:] not in shapes:
-        given = f"{tuple(signals.shape)} {signals.dtype}" if isinstance(signals, Tensor) else type(signals).__name__
-        raise GroundingError(f"signals are {given}: expected floating point (K, {tags}) or (K, {count}, {tags})")
-    if not bool(signals.isfinite().all()):
-        raise GroundingError("signals hold NaN or infinity: expected finite weights")
-    empty = (signals == 0).flatten(1).all(1).nonzero().flatten().tolist()
-    if empty:
-        raise GroundingError(f"signal {empty[0]} is all zero: expected a weight on some output")
-    if signals.dim() == 2:
-        signals = signals[:, None].expand(-1, count, tags)
-    dtype = torch.promote_types(torch.promote_types(signals.dtype, scores.dtype), torch.float32)
-    return ordinary(signals.detach().to(scores.device, dtype))
+    """The signals as (K, N, T), on the device of the scores and at least float32, for autograd."""
+    return ordinary(expand_signals(signals, scores))
 
 
 def gradients(scores: Tensor, weights: Tensor, source: Tensor, name: str = "the images") -> Tensor:
     """(K, *source.shape): the derivative of what each signal explains; images do not reach each other's scores."""
-    found = []
+    derivatives = []
     for signal in weights:
         explained = (scores.to(weights.dtype) * signal).sum()
         derivative = torch.autograd.grad(explained, source, retain_graph=True, allow_unused=True)[0]
         if derivative is None:
             raise GroundingError(f"the scores do not depend on {name}")
-        found.append(derivative)
-    return stack(found, source).to(weights.dtype)
+        derivatives.append(derivative)
+    return stack(derivatives, source).to(weights.dtype)
 
 
-def stack(found: list[Tensor], like: Tensor) -> Tensor:
+def stack(tensors: list[Tensor], like: Tensor) -> Tensor:
     """(K, ...), also of none."""
-    return torch.stack(found) if found else like.new_zeros(0, *like.shape)
+    return torch.stack(tensors) if tensors else like.new_zeros(0, *like.shape)
 
 
-def largest(found: Tensor) -> Tensor:
-    """(K, N, C, H, W) -> (N, K, H, W)."""
-    return found.detach().abs().amax(2).transpose(0, 1).contiguous()
+def largest(derivatives: Tensor) -> Tensor:
+    """(K, N, C, H, W) -> (N, K, H, W), the largest size over the channels."""
+    return derivatives.detach().abs().amax(2).transpose(0, 1).contiguous()
 
 
-def close(found: Tensor, expected: Tensor, tolerance: float = 0.0) -> bool:
+def close(computed: Tensor, expected: Tensor, tolerance: float = 0.0) -> bool:
     """Whether two ways of computing one tensor agree: to this share, or to half of the digits of their dtype."""
-    if found.shape != expected.shape:
+    if computed.shape != expected.shape:
         return False
-    largest = max(tolerance, math.sqrt(torch.finfo(found.dtype).eps)) * float(expected.abs().max())
-    return bool(((found - expected).abs() <= largest).all())
+    margin = max(tolerance, math.sqrt(torch.finfo(computed.dtype).eps)) * float(expected.abs().max())
+    return bool(((computed - expected).abs() <= margin).all())
 
 
 def refuse_layer(method: str, layer: str | None) -> None:

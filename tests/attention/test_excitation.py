@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention import contrastive_mwp, contrastive_mwp_at, mwp, record
 from grounding.attention.layers import find_layer, layers, named_layer
 from grounding.attention.walk import at_once, plan
 from grounding.errors import GroundingError, UnsupportedOperationError
@@ -475,7 +475,7 @@ def test_a_tape_is_freed_without_the_garbage_collector():
 @pytest.mark.parametrize(
     ("model", "inputs", "message"),
     [
-        (lambda x: (x, x), (torch.rand(1, 3),), "returned a tuple"),
+        (lambda x: (x, "features"), (torch.rand(1, 3),), "returned a str"),
         (lambda x: torch.ones(2), (torch.rand(1, 3),), "does not depend"),
         (lambda: torch.ones(2), (), "expected tensors"),
         (lambda x: x, ([1, 2],), "expected tensors"),
@@ -604,9 +604,9 @@ def test_the_scores_own_layer_may_have_readers_that_lead_nowhere():
 
 def test_signals_in_groups_give_the_same(tapes, monkeypatch):
     weights, names = signals(5), ["layer2", "layer3"]
-    together = contrastive_mwp(tapes["resnet50"], weights, layer=names)
+    together = contrastive_mwp_at(tapes["resnet50"], weights, names)
     monkeypatch.setattr("grounding.attention.excitation.at_once", lambda *given: 2)
-    for found, expected in zip(contrastive_mwp(tapes["resnet50"], weights, layer=names), together, strict=True):
+    for found, expected in zip(contrastive_mwp_at(tapes["resnet50"], weights, names), together, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
 
 

@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from grounding.attention.flow import Flow, reciprocal
+from grounding.attention.graph import Flow
+from grounding.attention.rules.arithmetic import reciprocal
 
 SHAPE = (2, 3, 4, 5)  # (K, N, C, w)
 
@@ -37,15 +38,19 @@ def test_the_sum_of_two_ways_down(one, two):
 @pytest.mark.parametrize(("own", "factor"), KINDS)
 def test_products_and_parts(own, factor):
     by = numbers(*SHAPE[1:], seed=5)
-    for act in (lambda f: f.times(by), lambda f: f.scaled(by).probability()):
+    for act in (lambda f: f.take_times(by), lambda f: f.scaled(by).probability()):
         given, formed = flow(1, own, factor)
         torch.testing.assert_close(act(given), formed * by)
     given, formed = flow(1, own, factor)
     torch.testing.assert_close(given.part(slice(1, 3)).probability(), formed[:, :, 1:3])
     given, formed = flow(1, own, factor)
+    for _ in range(2):  # asking changes nothing
+        torch.testing.assert_close(given.probability(), formed)
+    torch.testing.assert_close(given.take(), formed)
+    given, formed = flow(1, own, factor)
     shared = given.shared()
     before = given.ratio.clone()
-    torch.testing.assert_close(shared.times(by), formed * by)
+    torch.testing.assert_close(shared.take_times(by), formed * by)
     assert torch.equal(given.ratio, before)
 
 

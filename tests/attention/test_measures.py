@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention import contrastive_mwp, contrastive_mwp_at, mwp, mwp_at, record
 from grounding.attention.layers import layers
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
@@ -110,7 +110,7 @@ def test_mass_is_conserved_at_every_layer_in_float32(name, localizer):
     else:
         tape = record(build(name), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
         weights = signals(2)
-    walked = mwp(tape, weights, layer=list(range(len(layers(tape)))), channels=True)
+    walked = mwp_at(tape, weights, range(len(layers(tape))), channels=True)
     assert len(walked) > 15
     assert tape.scores.dtype == torch.float32
     for p, value in zip(walked, layers(tape), strict=True):
@@ -176,9 +176,9 @@ def test_contrast_is_mwp_less_the_mwp_of_the_negated_classifier(model):
     with torch.no_grad():
         dual.head.weight.neg_()
     tapes, where = [record(each, noise(size=9)) for each in (model, dual)], [0, "stem", -1]
-    ours, duals = (mwp(tape, shares(), layer=where, channels=True) for tape in tapes)
+    ours, duals = (mwp_at(tape, shares(), where, channels=True) for tape in tapes)
     for found, one, other in zip(
-        contrastive_mwp(tapes[0], shares(), layer=where, channels=True), ours, duals, strict=True
+        contrastive_mwp_at(tapes[0], shares(), where, channels=True), ours, duals, strict=True
     ):
         torch.testing.assert_close(found, one - other, rtol=1e-9, atol=1e-12)
 
@@ -203,13 +203,13 @@ def test_several_layers_in_one_walk_are_what_each_is_alone(model, data):
     inside = [f"convs.{at}" for at, kind in enumerate(model.blocks) if kind not in ("max", "mean", "gate")]
     every = [*range(len(layers(tape))), "stem", "head", *inside]
     asked = data.draw(st.lists(st.sampled_from(every), max_size=4))
-    found = mwp(tape, shares(), layer=asked, channels=True)
+    found = mwp_at(tape, shares(), asked, channels=True)
     assert isinstance(found, tuple)
     assert len(found) == len(asked)
     for layer, p in zip(asked, found, strict=True):
         assert_rounded(p, mwp(tape, shares(), layer=layer, channels=True))
         assert p.flatten(2).sum(2).max() < 1 + 1e-9
-    mass = [p.flatten(2).sum(2) for p in mwp(tape, shares(), layer=list(range(len(layers(tape)))), channels=True)]
+    mass = [p.flatten(2).sum(2) for p in mwp_at(tape, shares(), range(len(layers(tape))), channels=True)]
     for below, above in itertools.pairwise(mass):
         assert (below - above).max() < 1e-9
 
@@ -443,7 +443,7 @@ def test_a_module_run_three_times_is_three_modules_of_equal_weights():
 
     images, deep = noise(size=8), [0, 1, 2, 3, 4, 5]
     found, apart = (
-        contrastive_mwp(record(chain(*convs), images), shares(), layer=deep, channels=True)
+        contrastive_mwp_at(record(chain(*convs), images), shares(), deep, channels=True)
         for convs in ([conv] * 3, copies)
     )
     for one, other in zip(found, apart, strict=True):
@@ -470,10 +470,10 @@ def test_parametrized_weights_are_the_weights_they_make(name, at):
         model[at].parametrizations.weight[0].train(False)
         for weight in model[at].parameters():
             weight.mul_(1.5)
-    found = contrastive_mwp(record(model, images), shares(), layer=[0, "0"], channels=True)
+    found = contrastive_mwp_at(record(model, images), shares(), [0, "0"], channels=True)
     parametrize.remove_parametrizations(model[at], "weight")
     for one, other in zip(
-        found, contrastive_mwp(record(model, images), shares(), layer=[0, "0"], channels=True), strict=True
+        found, contrastive_mwp_at(record(model, images), shares(), [0, "0"], channels=True), strict=True
     ):
         same_maps(one, other)
 
@@ -523,12 +523,12 @@ def test_settings_of_a_convolution_given_once_stand_for_both_sides(count):
 def test_a_result_is_nobody_elses_memory(mixed):
     """What is written into one map reaches no other, nor the signals, nor the record."""
     tape, weights, where = record(mixed, noise()), shares(), ["head", "stem", 0, -1]
-    right = [p.clone() for p in mwp(tape, weights, layer=where, channels=True)]
-    found = mwp(tape, weights, layer=where, channels=True)
+    right = [p.clone() for p in mwp_at(tape, weights, where, channels=True)]
+    found = mwp_at(tape, weights, where, channels=True)
     for p in found:
         p.mul_(0)
     assert torch.equal(weights, shares())
-    for one, other in zip(mwp(tape, weights, layer=where, channels=True), right, strict=True):
+    for one, other in zip(mwp_at(tape, weights, where, channels=True), right, strict=True):
         same_maps(one, other)
 
 
@@ -562,8 +562,8 @@ def test_layers_inside_a_block_against_the_matrices(contrast):
     model, images = Named(), torch.rand(2, 5, dtype=torch.float64)
     names = ["head", "inner.mix", "inner.left", "inner.right", "stem"]
     names = names[1:] if contrast else names
-    walk = contrastive_mwp if contrast else mwp
-    found = dict(zip(names, walk(record(model, images), shares(), layer=names, channels=True), strict=True))
+    walk = contrastive_mwp_at if contrast else mwp_at
+    found = dict(zip(names, walk(record(model, images), shares(), names, channels=True), strict=True))
     for n in range(2):
         with torch.no_grad():
             stem = model.stem(images[n]).relu()
@@ -590,7 +590,7 @@ def test_branches_of_an_inception_share_what_the_block_has():
     tape = record(build("googlenet"), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     for block in ("inception5b", "inception4a", "inception3b"):
         branches = [f"{block}.branch{i}" for i in (1, 2, 3, 4)]
-        *parts, whole = mwp(tape, signals(), layer=[*branches, block])
+        *parts, whole = mwp_at(tape, signals(), [*branches, block])
         torch.testing.assert_close(sum(parts), whole, rtol=1e-4, atol=1e-7)
         torch.testing.assert_close(sum(parts).sum((2, 3)), torch.ones(1, 3), rtol=0, atol=1e-5)
         assert min(part.sum() for part in parts) > 1e-3
@@ -599,7 +599,7 @@ def test_branches_of_an_inception_share_what_the_block_has():
 def test_both_ways_through_a_residual_block_share_what_the_block_has():
     tape = record(build("resnet50"), torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
     names = ["layer3.0.bn3", "layer3.0.downsample", "layer3.0", "layer3.0.conv3", "layer3.0.downsample.0"]
-    main, skip, block, conv, projection = mwp(tape, signals(), layer=names, channels=True)
+    main, skip, block, conv, projection = mwp_at(tape, signals(), names, channels=True)
     torch.testing.assert_close(main + skip, block, rtol=1e-4, atol=1e-8)
     torch.testing.assert_close(block.flatten(2).sum(2), torch.ones(1, 3), rtol=0, atol=1e-5)
     assert_rounded(conv, main)  # the normalisation is folded

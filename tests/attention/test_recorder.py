@@ -17,8 +17,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.ops import DropBlock2d, StochasticDepth
 
-from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.rules import WEIGHTED
+from grounding.attention import contrastive_mwp, contrastive_mwp_at, mwp, mwp_at, record
+from grounding.attention.rules.weighted import RULES as WEIGHTED
 from grounding.errors import GroundingError, UnsupportedOperationError
 from helpers.errors import facts
 from helpers.networks import same, state
@@ -124,8 +124,7 @@ LAYER_ERRORS = {
     "a name like none": ({"layer": "zzz"}, r"no layer 'zzz': expected a module such as stem, layer, layer2, fc$"),
     "too high a number": ({"layer": 99}, r"layer is 99: the network has \d+ layers, 0 the image and -1 the last"),
     "too low a number": ({"layer": -99}, r"layer is -99: the network has"),
-    "one of several": ({"layer": [0, "layr"]}, r"no layer 'layr': did you mean 'layer'"),
-    "nothing in a list": ({"layer": [None]}, r"layer is a NoneType: expected the name of a module, or a number"),
+    "several": ({"layer": [0, "layer"]}, r"layer is a list: expected the name of a module, or a number .*mwp_at"),
     "a fraction": ({"layer": 1.0}, r"layer is a float: expected the name"),
     "a module": ({"layer": nn.ReLU()}, r"layer is a ReLU: expected the name"),
     "a stride too": ({"layer": 0, "stride": 16}, r"both stride 16 and layer 0 were given: expected one"),
@@ -172,17 +171,33 @@ def test_layers_and_options(name):
 
 def test_a_name_is_not_that_of_one_it_begins():
     tape = record(Layered().eval(), IMAGES)
-    by_name, by_number, other = mwp(tape, SIGNALS, layer=["layer", 3, "layer2"], channels=True)
+    by_name, by_number, other = mwp_at(tape, SIGNALS, ["layer", 3, "layer2"], channels=True)
     assert_rounded(by_name, by_number)
     assert (by_name - other).abs().max() > 0.001
 
 
-@pytest.mark.parametrize("layer", ["fc", ["fc"], [0, "fc"], [-1, "", 0]])
-def test_a_layer_above_the_contrast(layer):
+@pytest.mark.parametrize(
+    ("layers", "match"),
+    [
+        ([0, "layr"], r"no layer 'layr': did you mean 'layer'"),
+        ([None], r"layer is a NoneType: expected the name of a module, or a number"),
+        ("layer", r"layers are 'layer': expected a list"),
+        (0, r"layers are 0: expected a list"),
+    ],
+)
+def test_several_layers(layers, match):
+    tape = record(Layered().eval(), IMAGES)
+    with Counter() as counter, refused(match):
+        mwp_at(tape, SIGNALS, layers)
+    assert counter.count == 0
+
+
+@pytest.mark.parametrize("layers", [["fc"], [0, "fc"], [-1, "", 0]])
+def test_a_layer_above_the_contrast(layers):
     tape = record(Layered().eval(), IMAGES)
     assert mwp(tape, SIGNALS, layer="fc", channels=True).tolist() == SIGNALS.expand(2, 2, TAGS).tolist()
     with Counter() as counter, refused("lies above the contrast: read"):
-        contrastive_mwp(tape, SIGNALS, layer=layer, channels=True)
+        contrastive_mwp_at(tape, SIGNALS, layers, channels=True)
     assert counter.count == 0
 
 
@@ -198,14 +213,18 @@ def test_a_layer_above_the_contrast_of_a_convolution():
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("aten.sin.default", torch.sin), ("aten.exp.default", torch.exp), ("aten.cumsum.default", lambda x: x.cumsum(2))],
+    [
+        ("aten.sin.default", torch.sin),
+        ("aten.exp.default", torch.exp),
+        ("aten.maximum.default", lambda x: x.maximum(x * x)),
+    ],
 )
 @pytest.mark.parametrize("walk", [mwp, contrastive_mwp])
 def test_an_operation_without_a_rule(name, function, walk):
     tape = record(network(Function(function)), IMAGES)
     with (
         Counter() as counter,
-        refused(facts(rf"{name} of \(2x4x16x16\)", "no .*rule", "layer above"), UnsupportedOperationError),
+        refused(facts(rf"{name} of \(2x4x16x16.*\)", "no .*rule", "layer above"), UnsupportedOperationError),
     ):
         walk(tape, SIGNALS, layer=0)
     assert counter.count == 0
@@ -247,12 +266,16 @@ class ImageClassifierOutput(OrderedDict):
 
 
 RETURNED = {
-    "a tuple": (lambda scores: (scores, scores), r"returned a tuple: expected one tensor; .*lambda images: model\("),
+    "a tuple with something else": (
+        lambda scores: (scores, "features"),
+        r"returned a str: expected one tensor, or a tuple .*scores first; .*lambda images: model\(",
+    ),
+    "an empty tuple": (lambda scores: (), r"returned a tuple of nothing: expected one tensor"),
     "a list": (lambda scores: [scores], r"returned a list: expected one tensor"),
     "a dict": (lambda scores: {"out": scores}, r"returned a dict: expected one tensor"),
     "an output of transformers": (
         lambda scores: ImageClassifierOutput(logits=scores),
-        r"returned a ImageClassifierOutput: expected one tensor; .*such as lambda images: model\(images\)\.logits",
+        r"returned a ImageClassifierOutput: expected one tensor, .*such as lambda images: model\(images\)\.logits",
     ),
     "a named tuple": (lambda scores: Outputs(scores, None), r"returned a Outputs: expected one tensor"),
     "nothing": (lambda scores: None, r"returned a NoneType: expected one tensor"),
@@ -579,3 +602,19 @@ def test_images_on_another_device():
 def test_a_record_prints_in_a_few_lines(tape):
     for text in (repr(tape), str(tape), repr(tape.operations[0]), repr(tape.output)):
         assert len(text) < 2000
+
+
+def test_a_model_that_returns_its_scores_and_more():
+    model = network()
+
+    def with_features(images):
+        features = model[:-1](images)
+        return model[-1](features), features, images.mean()
+
+    tape = record(with_features, IMAGES)
+    assert len(tape.outputs) == 3
+    assert tape.scores is tape.outputs[0]
+    assert_rounded(tape.outputs[1], model[:-1](IMAGES))
+    alone = record(model, IMAGES)
+    assert tape.output.shape == alone.output.shape
+    assert_rounded(mwp(tape, SIGNALS), mwp(alone, SIGNALS))

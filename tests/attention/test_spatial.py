@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.layers import find_layer, layers
-from grounding.attention.places import grid, summed
+from grounding.attention.spatial import grid, sum_to_map
 from grounding.errors import GroundingError
 from helpers.errors import facts
 
@@ -64,7 +64,7 @@ def test_every_way_to_lay_out_an_image_keeps_its_places(steps, last, count):
     x = image(count)
     tape = record(network, x)
     assert grid(tape.output) == (HEIGHT, WIDTH)
-    torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], x.sum(1))
+    torch.testing.assert_close(sum_to_map(tape.scores[None], tape.output)[0], x.sum(1))
 
 
 def windows(x):
@@ -77,7 +77,7 @@ def test_windows_are_places_until_the_residual_sum():
     tape = record(windows, x)
     assert grid(tape.output) == (2, 2)
     expected = functional.avg_pool2d(x, (2, 3), divisor_override=1).sum(1)
-    torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], expected)
+    torch.testing.assert_close(sum_to_map(tape.scores[None], tape.output)[0], expected)
 
 
 def test_of_two_ways_to_name_its_places_a_sum_takes_the_finer():
@@ -113,7 +113,7 @@ def test_no_places_are_better_than_wrong_ones(name):
     found = grid(tape.output)
     if found is not None:  # then it must be right
         assert found == (HEIGHT, WIDTH)
-        torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], image(1).sum(1))
+        torch.testing.assert_close(sum_to_map(tape.scores[None], tape.output)[0], image(1).sum(1))
 
 
 def test_places_come_back_at_the_residual_sum_and_through_patches_that_merge():
@@ -125,7 +125,7 @@ def test_places_come_back_at_the_residual_sum_and_through_patches_that_merge():
     x = image(2)
     tape = record(network, x)
     assert grid(tape.output) == (HEIGHT // 2, WIDTH // 2)
-    torch.testing.assert_close(summed(tape.scores[None], tape.output)[0], tape.scores.sum(-1))
+    torch.testing.assert_close(sum_to_map(tape.scores[None], tape.output)[0], tape.scores.sum(-1))
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -144,7 +144,7 @@ def test_a_map_at_windows_and_channels_last_data_that_a_convolution_reads(count)
         index = layers(tape).index(found)
         units = mwp(tape, signals, layer=index, channels=True)
         expected = (
-            summed(units.transpose(0, 1).reshape(many, *found.shape), found).transpose(0, 1) if count == 1 else None
+            sum_to_map(units.transpose(0, 1).reshape(many, *found.shape), found).transpose(0, 1) if count == 1 else None
         )
         maps = mwp(tape, signals, layer=index)
         assert maps.shape == (count, many, 2, 2)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.fused import FUSED
+from grounding.attention.decompositions import FUSED
 from helpers.oracles import IMAGES, TAGS, check, dense, excite, normal, positive, units
 
 aten = torch.ops.aten

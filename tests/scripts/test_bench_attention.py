@@ -23,7 +23,7 @@ def test_bound_counts_the_forward_pass_each_z_and_a_product_for_each_signal(benc
     ).append(nn.Linear(6, 5))
     tape = record(model, torch.rand(2, 3, 8, 8))
     three, one, head = 2 * 64 * 4 * 3 * 9, 2 * 64 * 6 * 2, 2 * 6 * 5
-    found = [bench.multiply_adds(operation) for operation in tape.operations if operation.overload in bench.WEIGHTED]
+    found = [bench.multiply_adds(operation) for operation in tape.operations if operation.weighted]
     assert found == [three, one, head]
     forward = three + one + head
     assert bench.bound(tape, 17, {"layer": 0}) == pytest.approx(1 + 18 * (three + one + 2 * head) / forward)

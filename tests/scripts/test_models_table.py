@@ -1,6 +1,6 @@
 """The table of models on networks small enough to work out by hand."""
 
-import dataclasses
+import csv
 import importlib
 import json
 import logging
@@ -25,6 +25,12 @@ def script(monkeypatch):
         yield importlib.import_module("models_table")
     torch.set_num_threads(threads)
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def page(script):
+    """The module that writes the table and its summary."""
+    return importlib.import_module("models_page")
 
 
 class Running(nn.Module):
@@ -84,23 +90,24 @@ def tiny(script, monkeypatch, tmp_path):
     monkeypatch.setattr(script, "prepare", lambda network: network.model.eval())
 
     def run(*options):
-        paths = {"--rows": tmp_path / "runs" / "rows.jsonl", "--output": tmp_path / "models.md"}
+        paths = {"--rows": tmp_path / "runs" / "rows.jsonl", "--table": tmp_path / "models.csv"}
+        paths["--page"] = tmp_path / "models.md"
         given = [str(part) for pair in paths.items() for part in pair]
         status = script.main([*given, "--threads", str(torch.get_num_threads()), "--size-px", "64", *options])
         lines = paths["--rows"].read_text().splitlines() if paths["--rows"].exists() else []
-        page = paths["--output"].read_text() if paths["--output"].exists() else ""
+        page = paths["--page"].read_text() if paths["--page"].exists() else ""
         return status, [json.loads(line) for line in lines[1:]], page
 
     run.built = built
     return run
 
 
-def test_rows_of_tiny_networks(tiny, capsys):
+def test_rows_of_tiny_networks(tiny, tmp_path, capsys):
     status, rows, page = tiny("--repeats", "1")
     assert status == 0
-    found = {row["name"]: row for row in rows}
+    by_name = {row["name"]: row for row in rows}
     assert [row["kind"] for row in rows] == ["map", "map", "map", "map", "suspect", "named error", "unexpected error"]
-    good, lost = found["good"], found["leaky"]
+    good, lost = by_name["good"], by_name["leaky"]
     assert (good["layer"], good["stride"], good["map"], good["size_px"]) == ("first", 16, [4, 4], 64)
     assert good["parameters_m"] == pytest.approx((3 * 4 * 16 + 4 + 4 * 8 + 8) / 1e6)
     assert good["mass"] == pytest.approx(1, abs=1e-6)
@@ -108,15 +115,21 @@ def test_rows_of_tiny_networks(tiny, capsys):
     assert good["absolute"] == pytest.approx(1, abs=1e-6)
     assert good["forward_ms"] > 0
     assert good["multiple"] > 0
-    assert found["good + 16 phrases"]["map"] == [4, 4]
+    assert by_name["good + 16 phrases"]["map"] == [4, 4]
     assert (lost["mass"], lost["error"], lost["absolute"]) == (0, 1, pytest.approx(1, abs=1e-6))
-    assert found["spare"]["mass"] == pytest.approx(1, abs=1e-6)  # the signals are the 8 highest scores
-    assert found["dead"]["problem"] == "a map is all zero"
-    assert found["odd"]["problem"].startswith("aten.cumsum.default of (1x4x4x4) has no Excitation Backprop rule")
-    assert found["broken"]["problem"] == "ZeroDivisionError: division by zero"
+    assert by_name["spare"]["mass"] == pytest.approx(1, abs=1e-6)  # the signals are the 8 highest scores
+    assert by_name["dead"]["problem"] == "a map is all zero"
+    assert by_name["odd"]["problem"].startswith("aten.cumsum.default of (1x4x4x4) has no Excitation Backprop rule")
+    assert by_name["broken"]["problem"] == "ZeroDivisionError: division by zero"
     assert "| tiny | 7 | 4 | 1 | 1 | 1 |" in page
+    assert "| dead | tiny | a map is all zero |" in page
+    assert "[models.csv](models.csv)" in page
     assert "Left out: lost (no-such-library is not installed)." in page
     assert "K = 8 signals" in page
+    with (tmp_path / "models.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["network"] for row in written] == [row["name"] for row in rows]
+    assert [row["outcome"] for row in written] == [row["kind"] for row in rows]
     captured = capsys.readouterr()
     assert "map 4, named error 1, suspect 1, unexpected error 1" in captured.out
 
@@ -136,7 +149,7 @@ def test_an_interrupted_run_goes_on(tiny, script, monkeypatch, capsys):
     status, rows, page = tiny("--repeats", "0", "--match", "[gl]*")
     assert (status, [row["name"] for row in rows]) == (0, ["good", "good + 16 phrases", "leaky"])
     assert tiny.built == ["good", "leaky"]
-    assert page.count("\n| good") == 2
+    assert "| tiny | 3 | 3 | 0 | 0 | 0 |" in page
     assert rows[0]["multiple"] is None
     capsys.readouterr()
 
@@ -273,15 +286,45 @@ def test_the_layer_nearest_to_stride_16_is_read(script, strides, expected):
     assert (index, 128 / stop.shape[-1]) == expected
 
 
-def test_cells_are_short_and_say_what_is_wrong(script):
-    row = script.Row("timm", "net", 12.345, 224, "layer3.0", 16.0, [14, 14], 0.99999, 1.234e-5, 1.5, 20.4, 3.14159)
+def test_cells_are_short_and_say_what_is_wrong(page):
+    row = page.Row("timm", "net", 12.345, 224, "layer3.0", 16.0, [14, 14], 0.99999, 1.234e-5, 1.5, 20.4, 3.14159)
     row.notes = {"gate": 2, "sum": 1}
-    assert script.cells(row) == [
-        *["net", "12.3", "224", "`layer3.0`", "16", "14×14", "1", "1e-05", "1.5", "20", "3.1", "gate 2; sum 1"]
+    assert list(page.cells(row).values()) == [
+        *["timm", "net", "12.3", "224", "layer3.0", "16", "14x14", "1", "1e-05", "1.5", "20", "3.1"],
+        *["map", "", "gate 2; sum 1"],
     ]
-    broken = dataclasses.replace(script.Row("timm", "net"), kind="named error", problem="no rule")
-    assert script.cells(broken) == ["net", *["-"] * 10, "**named error: no rule**"]
-    assert list(script.table_lines(["a", "b"], [["1", "x|y"]])) == ["| a | b |", "|---|---|", r"| 1 | x\|y |"]
+    broken = page.Row("timm", "net", kind="named error", problem="no rule")
+    assert list(page.cells(broken).values()) == ["timm", "net", *[""] * 10, "named error", "no rule", ""]
+    assert list(page.table_lines(["a", "b"], [["1", "x|y"]])) == ["| a | b |", "|---|---|", r"| 1 | x\|y |"]
+
+
+def test_the_summary_counts_by_source(page):
+    def row(source, outcome="map", mass="", times="", notes=""):
+        return dict.fromkeys(page.COLUMNS, "") | {
+            "source": source,
+            "outcome": outcome,
+            "mass": mass,
+            "times": times,
+            "notes": notes,
+        }
+
+    rows = [row("a", mass="1", times="2"), row("a", mass="0.5", times="9", notes="gelu passed 2; gate 1"), row("a")]
+    rows += [row("b", "named error"), row("a", "suspect", mass="0.9", times="3")]
+    lines = list(page.sources(rows))
+    assert lines[2:] == ["| a | 4 | 3 | 1 | 0 | 0 | 0.9 | 0.5 | 3.0 | 9.0 |", "| b | 1 | 0 | 0 | 1 | 0 |  |  |  |  |"]
+    assert [line.split(" | ")[0] for line in page.legend(rows)][2:] == ["| gate", "| ... passed"]
+
+
+def test_the_documented_summary_is_that_of_the_documented_table(page):
+    with (ROOT / "docs" / "results" / "models.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == list(page.COLUMNS)
+    assert len({(row["source"], row["network"]) for row in rows}) == len(rows) == 262
+    setting = {"signals": 0, "threads": 0, "versions": {}}
+    expected = page.page(rows, "results/models.csv", setting, [])
+    documented = (ROOT / "docs" / "models.md").read_text().splitlines()
+    for line, own in zip(documented, expected, strict=True):
+        assert line == own or line.startswith("K = 8 signals")
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_linear_layers(name):
 
 
 def test_linear_layer_in_several_blocks(monkeypatch):
-    monkeypatch.setattr("grounding.attention.weighted._BLOCK", 12)
+    monkeypatch.setattr("grounding.attention.rules.weighted._BLOCK", 12)
     check(lambda x: functional.linear(x, normal(7, 6), normal(7)), (6,))
 
 

@@ -1,9 +1,8 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,127 +12,42 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model
-from grounding.attention.fused import written_out
-from grounding.attention.graph import attach_scales, detach_gates, release
-from grounding.attention.modules import ModuleNames
-from grounding.attention.places import Axes, image_axes, label
-from grounding.attention.rules import CREATORS, NEEDS_VALUES, WEIGHTED
+from grounding.attention.annotations import attach_scales, detach_gates, release
+from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
+from grounding.attention.decompositions import decomposition
+from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
+from grounding.attention.module_names import ModuleNames
+from grounding.attention.rules.table import rule_of
+from grounding.attention.spatial import image_axes, label
 from grounding.errors import GroundingError
 
-aten = torch.ops.aten
 
-
-@dataclass(eq=False, slots=True)
-class Value:
-    """A tensor at one moment of the forward pass; an in-place operation makes a new one.
-
-    Attributes:
-        shape, stride: of the tensor.
-        active: whether it depends on the inputs; parameters and constants do not.
-        tensor: its content, kept for constants and where a rule needs it.
-        depth: convolutions and linear layers on the longest way from an input.
-        version: PyTorch's count of the writes to `tensor` when the recording ended.
-        axes: which dimensions are the places of the image: see `places`.
-    """
-
-    shape: torch.Size
-    stride: tuple[int, ...]
-    active: bool
-    tensor: Tensor | None = field(default=None, repr=False)
-    depth: int = 0
-    version: int = 0
-    axes: Axes = ()
-
-    def content(self, dtype: torch.dtype | None = None) -> Tensor:
-        """The values the tensor had at that moment, in this dtype.
-
-        Raises:
-            GroundingError: it has been overwritten since the recording, by training for instance.
-        """
-        assert self.tensor is not None, "a rule asked for a value that the tape did not keep: see NEEDS_VALUES"
-        if _version(self.tensor) != self.version:
-            raise GroundingError("weights or images have changed since the forward pass was recorded: record it again")
-        return self.tensor.to(dtype or self.tensor.dtype)
-
-
-@dataclass(eq=False, slots=True)
-class Operation:
-    """One ATen operation of the forward pass.
-
-    Attributes:
-        overload: for instance `aten.convolution.default`; None for a write through a view, which has no rule.
-        args, kwargs: as it was called, every tensor replaced by its `Value`.
-        inputs: the active values among them, in order; without the gate of a gated product.
-        outputs: what it returned; an in-place operation returns a new value.
-        module: the name of the innermost module that called it, such as `layer3.0.conv1`.
-        scales: the constant factors that alone follow this convolution or linear layer, channel by channel: of batch
-            normalisations, and layer scales. The product with one has it too.
-    """
-
-    overload: OpOverload | None
-    args: tuple[Any, ...] = field(repr=False)
-    kwargs: dict[str, Any] = field(repr=False)
-    inputs: tuple[Value, ...]
-    outputs: tuple[Value, ...]
-    module: str = ""
-    scales: "tuple[Value | float, ...]" = ()
-
-    @property
-    def name(self) -> str:
-        """As PyTorch prints it."""
-        return str(self.overload) if self.overload is not None else "an in-place write through a view"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Tape:
-    """One recorded forward pass. Never changes, and holds no reference to the network but its parameters.
-
-    Attributes:
-        inputs: the values of the tensors that the network was given, images first.
-        output: the value of the tensor that it returned.
-        operations: those that depend on an input, in the order they ran.
-        scores: the returned tensor itself.
-        modules: the names of the network's modules, each with the name that `Operation.module` has for it.
-    """
-
-    inputs: tuple[Value, ...]
-    output: Value
-    operations: tuple[Operation, ...] = field(repr=False)
-    scores: Tensor = field(repr=False)
-    modules: Mapping[str, str] = field(repr=False)
-
-
-def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
+def record(
+    model: Callable[..., Tensor | tuple[Tensor, ...]],
+    *inputs: Tensor,
+    rules: Mapping[OpOverload, Rule] | None = None,
+) -> Tape:
     """Run one forward pass and record it. Nothing of the model is patched, hooked, edited or switched.
 
     Args:
-        model: a module in evaluation mode, or any function of tensors that returns one tensor.
+        model: a module in evaluation mode, or any function of tensors, that returns the scores (N, T), or a tuple of
+            tensors with the scores first.
         inputs: what it is called with; the first is the batch of images, (N, C, H, W).
+        rules: of your own, by ATen operation; they come before the package's.
 
     Raises:
         GroundingError: batch normalisation or dropout in training mode, a forward pass that changes a tensor of the
-            model, a result that is not one tensor, or one that does not depend on the inputs.
+            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
     check_model(model)
     check_images(inputs)
-    recorder = _Recorder(model, inputs)
+    recorder = _Recorder(model, inputs, rules or {})
     with torch.inference_mode(False), torch.no_grad(), recorder:
-        scores = model(*inputs)
-    if not isinstance(scores, Tensor):
-        raise GroundingError(
-            f"the model returned a {type(scores).__name__}: expected one tensor; "
-            "record a function that picks it, such as lambda images: model(images).logits"
-        )
-    if not scores.dtype.is_floating_point:
-        raise GroundingError(f"the model returned {scores.dtype}: expected floating point scores")
-    broken = (~(scores < math.inf)).flatten(1).any(1).nonzero()[:, 0].tolist() if scores.dim() > 1 else []
-    if broken:
-        raise GroundingError(
-            f"the scores of image {broken[0]} hold NaN or infinity: are its pixels what the model expects?"
-        )
-    output = recorder.value_of(scores)
+        returned = model(*inputs)
+    outputs = returned if type(returned) is tuple else (returned,)
+    check_outputs(outputs)
+    output = recorder.value_of(outputs[0])
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     attach_scales(recorder.operations)
@@ -141,7 +55,7 @@ def record(model: Callable[..., Tensor], *inputs: Tensor) -> Tape:
     label(recorder.operations)
     recorder.close()
     release(recorder.operations, output)
-    return Tape(recorder.inputs, output, tuple(recorder.operations), scores, recorder.modules.canonical)
+    return Tape(recorder.inputs, output, tuple(recorder.operations), outputs, recorder.modules.canonical)
 
 
 @dataclass(slots=True)
@@ -165,8 +79,9 @@ class _Known:
 class _Recorder(TorchDispatchMode):
     """Sees every ATen operation below autograd, in the order it runs."""
 
-    def __init__(self, model: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, model: Callable[..., Any], inputs: tuple[Tensor, ...], rules: Mapping[OpOverload, Rule]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._rules = rules
         self.operations: list[Operation] = []
         self.modules = ModuleNames(model, record.__code__)
         self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
@@ -183,10 +98,11 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        plainer = written_out(func)
+        plainer = None if func in self._rules else decomposition(func)
         if plainer is not None:
             with self:
                 return plainer(*args, **kwargs)
+        rule = rule_of(func, self._rules)
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
         if func.namespace in ("quantized", "_quantized"):
@@ -199,10 +115,11 @@ class _Recorder(TorchDispatchMode):
                     "in training mode: call model.eval() first"
                 )
         values = {id(tensor): self.value_of(tensor) for tensor in given}
-        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and func not in CREATORS)
+        constant = rule is not None and rule.ignores_values
+        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and not constant)
         check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
-            self._keep(func, given, values)
+            self._keep(rule, given, values)
         for tensor in mutated:
             self._rescue(tensor)
         result = func(*args, **kwargs)
@@ -227,13 +144,14 @@ class _Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
-        depth = max((value.depth for value in active), default=0) + (func in WEIGHTED)
-        made = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
+        rule = rule_of(func, self._rules)
+        depth = max((value.depth for value in active), default=0) + (rule is not None and rule.dual is not None)
+        results = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
         for tensor in mutated:
             storage = self._storages[_memory(tensor)]
             storage.writes += 1
-            storage.written = made[0] if active and made else storage.written
-        for tensor, value in zip(outputs, made, strict=True):
+            storage.written = results[0] if active and results else storage.written
+        for tensor, value in zip(outputs, results, strict=True):
             if active or tensor in self._known:
                 self._known[tensor] = _Known(value, self._writes(tensor))
             if active and not tensor.dtype.is_floating_point:
@@ -241,7 +159,7 @@ class _Recorder(TorchDispatchMode):
         if active:
             recorded = tuple(_replace(arg, values) for arg in args)
             named = {name: _replace(arg, values) for name, arg in kwargs.items()}
-            self.operations.append(Operation(func, recorded, named, active, made, self.modules.caller()))
+            self.operations.append(Operation(func, recorded, named, active, results, self.modules.caller(), rule))
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
@@ -253,7 +171,8 @@ class _Recorder(TorchDispatchMode):
             old = known.value if known is not None and active else None
             sources = tuple(value for value in (old, storage.written) if value)
             value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
-            self.operations.append(Operation(None, sources, {}, sources, (value,), self.modules.caller()))
+            write = Operation(None, sources, {}, sources, (value,), self.modules.caller(), rule_of(None, {}))
+            self.operations.append(write)
             self._known[tensor] = _Known(value, storage.writes)
             return value
         return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
@@ -262,7 +181,7 @@ class _Recorder(TorchDispatchMode):
         """Note the version of all that was kept."""
         for value in (value for values in self._kept.values() for value in values):
             assert value.tensor is not None
-            value.version = _version(value.tensor)
+            value.version = write_count(value.tensor)
 
     def _watch(self, tensor: Tensor) -> None:
         self._storages[_memory(tensor)] = _Storage(StorageWeakRef(tensor.untyped_storage()))
@@ -271,11 +190,11 @@ class _Recorder(TorchDispatchMode):
         storage = self._storages.get(_memory(tensor))
         return storage.writes if storage else 0
 
-    def _keep(self, func: OpOverload, tensors: list[Tensor], values: dict[int, Value]) -> None:
+    def _keep(self, rule: Rule | None, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
         for tensor in tensors:
             value = values[id(tensor)]
-            if value.tensor is None and (not value.active or func in NEEDS_VALUES):
+            if value.tensor is None and (not value.active or (rule is not None and rule.needs_values)):
                 self._hold(value, tensor)
 
     def _hold(self, value: Value, tensor: Tensor) -> None:
@@ -289,10 +208,6 @@ class _Recorder(TorchDispatchMode):
                 value.tensor = value.tensor.clone()
 
 
-def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
-
-
 def _memory(tensor: Tensor) -> int:
     """Equal for tensors that share memory."""
     address: int = tensor.untyped_storage()._cdata
@@ -301,13 +216,13 @@ def _memory(tensor: Tensor) -> int:
 
 def _tensors(leaves: Iterable[Any]) -> list[Tensor]:
     """The tensors among the arguments or results of an operation; these nest no deeper than lists."""
-    found: list[Tensor] = []
+    tensors: list[Tensor] = []
     for leaf in leaves:
         if isinstance(leaf, Tensor):
-            found.append(leaf)
+            tensors.append(leaf)
         elif isinstance(leaf, (list, tuple)):
-            found += [item for item in leaf if isinstance(item, Tensor)]
-    return found
+            tensors += [item for item in leaf if isinstance(item, Tensor)]
+    return tensors
 
 
 def _replace(argument: Any, values: dict[int, Value]) -> Any:

@@ -1,18 +1,15 @@
 """Rules that share winning probability out in proportion to what each input gave: P(x) = x * (W+^T P(y) / Z)."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 
-from grounding.attention.flow import Flow, excitation, reciprocal
-from grounding.attention.routes import apply, sum_to
-
-if TYPE_CHECKING:
-    from grounding.attention.tape import Operation
+from grounding.attention.graph import Flow, Operation, Rule
+from grounding.attention.rules.arithmetic import apply, each, excitation, never, reciprocal, sum_to
+from grounding.attention.rules.folding import product_scale
+from grounding.attention.spatial import aligned
 
 aten = torch.ops.aten
 
@@ -23,7 +20,7 @@ def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     z = apply(operation, x).to(x.dtype)
     dims = operation.args[1] if len(operation.args) > 1 and operation.args[1] else range(x.dim())
     kept = [1 if axis in {dim % x.dim() for dim in dims} else size for axis, size in enumerate(x.shape)]
-    n = flow.times(reciprocal(z)).reshape(len(flow.ratio), *kept)
+    n = flow.take_times(reciprocal(z)).reshape(len(flow.ratio), *kept)
     if operation.overload is not aten.sum.dim_IntList:
         n = n / (x.numel() // math.prod(kept))
     return (Flow(n.expand(len(n), *x.shape), x),)
@@ -35,7 +32,7 @@ def resampling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
         return (flow,)  # bins of one element
     x = excitation(operation.inputs[0], flow.ratio.dtype)
-    n = flow.times(reciprocal(apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
+    n = flow.take_times(reciprocal(apply(operation, x))).flatten(0, 1)  # (K * N, C, h', w')
     pull = torch.func.vjp(lambda x: apply(operation, x), n.new_zeros(len(n), *x.shape[1:]))[1]
     return (Flow(pull(n)[0].reshape(len(flow.ratio), *x.shape), x, own=True),)
 
@@ -78,7 +75,7 @@ def matrix_product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """
     left, right = (value.content(flow.ratio.dtype).clamp(min=0) for value in operation.args)  # (B, i, j), (B, j, l)
     signals, inputs = len(flow.ratio), operation.inputs
-    n: Tensor = flow.times(reciprocal(left @ right) / len(inputs))  # (K, B, i, l)
+    n: Tensor = flow.take_times(reciprocal(left @ right) / len(inputs))  # (K, B, i, l)
     below = []
     if operation.args[0] in inputs:
         rows = n.transpose(0, 1).flatten(1, 2) @ right.mT  # (B, K * i, j)
@@ -87,3 +84,17 @@ def matrix_product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
         columns = left.mT @ n.permute(1, 2, 0, 3).flatten(2)  # (B, j, K * l)
         below.append(Flow(columns.unflatten(2, (signals, -1)).permute(2, 0, 1, 3), right, own=True))
     return tuple(below)
+
+
+_AVERAGE = Rule(average, needs_values=True, places=aligned)
+_RESAMPLING = Rule(resampling, needs_values=True, places=aligned)
+_SUM = Rule(addition, needs_values=True, refuses=never, joins="sum", places=aligned)
+_PRODUCT = Rule(product, refuses=never, joins="product", scale=product_scale, places=aligned)
+RULES: dict[OpOverload, Rule] = {
+    **each("mean mean.dim sum.dim_IntList", _AVERAGE),
+    **each("avg_pool2d _adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d col2im", _RESAMPLING),
+    **each("add.Tensor add_.Tensor", _SUM),
+    **each("mul.Tensor mul_.Tensor", _PRODUCT),
+    **each("div.Tensor div_.Tensor", Rule(product, joins="first", places=aligned)),
+    **each("bmm", Rule(matrix_product, needs_values=True, refuses=never, joins="matrix product", places=aligned)),
+}

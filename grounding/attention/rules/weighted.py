@@ -4,20 +4,18 @@ Both give P(x) = x * (W+^T P(y) / Z) with Z = W+ x, without bias, as arXiv 1608.
 once and serve all signals, whose walks are one batch.
 """
 
-from __future__ import annotations
-
 import functools
 import math
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.nn import functional
 
-from grounding.attention.flow import Flow, channels_last, excitation, reciprocal
-
-if TYPE_CHECKING:
-    from grounding.attention.tape import Operation
+from grounding.attention.graph import Flow, Operation, Rule, first_operand_alone
+from grounding.attention.rules.arithmetic import channels_last, each, excitation, reciprocal
+from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
 
@@ -25,13 +23,13 @@ _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that 
 
 
 def convolution(operation: Operation, flow: Flow, negate: bool = False) -> tuple[Flow, ...]:
-    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` uses -W: the dual unit."""
+    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` takes -W: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     x = excitation(source, flow.ratio.dtype)  # (N, C, h, w)
     positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), negate)  # (D, C / groups, ...)
     positive = channels_last(positive)
     z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
-    n = channels_last(flow.times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
+    n = channels_last(flow.take_times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     settings = (_repeat(setting, x.dim() - 2) for setting in (stride, padding, dilation))
     extra = [  # rows and columns at the far edge that the stride skipped
         size - ((out - 1) * step - 2 * pad + spread * (kernel - 1) + 1)
@@ -54,7 +52,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     source = operation.inputs[0]
     dtype, signals = flow.ratio.dtype, len(flow.ratio)
     x = source.content(dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
-    p = flow.probability().reshape(signals, -1, weight.shape[0])  # (K, M, out)
+    p = flow.take().reshape(signals, -1, weight.shape[0])  # (K, M, out)
     sign = _sign(operation)
     total = x.new_zeros(signals * len(x), weight.shape[1])  # (K * M, in)
     for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
@@ -89,12 +87,12 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, places))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (places, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), places)  # (N * h' * w', K, places)
-    some = max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))
-    for first in range(0, filters, some):
-        part = slice(first, first + some)
+    group = max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))
+    for first in range(0, filters, group):
+        part = slice(first, first + group)
         u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (places, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
-        n = flow.part(part).times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
+        n = flow.part(part).take_times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
         mass.baddbmm_(n, u.permute(1, 2, 0))
     mass = mass.unflatten(0, (len(x), -1)).permute(2, 0, 3, 1).flatten(0, 1)  # (K * N, places, h' * w')
     put = functional.fold(mass, tuple(x.shape[2:]), tuple(kernel), **settings)
@@ -119,3 +117,43 @@ def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
 def _repeat(setting: list[int], dimensions: int) -> list[int]:
     """A setting for each spatial dimension; ATen lets one stand for all."""
     return list(setting) * dimensions if len(setting) == 1 else list(setting)
+
+
+def _convolution_refusal(operation: Operation) -> str | None:
+    transposed = operation.args[6]
+    return "there is none for a transposed convolution" if transposed else first_operand_alone(operation)
+
+
+def _scaled(operation: Operation) -> str | None:
+    return "there is none for a product that is scaled (alpha or beta)" if operation.kwargs else None
+
+
+def _linear_refusal(operation: Operation) -> str | None:
+    return _scaled(operation) or first_operand_alone(operation)
+
+
+def _addmm_refusal(operation: Operation) -> str | None:
+    if len(operation.inputs) != 1 or operation.args[1] is not operation.inputs[0]:
+        return "its bias or its weights depend on the images"
+    return _scaled(operation)
+
+
+_LINEAR = Rule(
+    linear_layer,
+    dual=functools.partial(linear_layer, negate=True),
+    needs_values=True,
+    refuses=_linear_refusal,
+    places=projected,
+)
+RULES: dict[OpOverload, Rule] = {
+    aten.convolution.default: Rule(
+        convolution,
+        dual=functools.partial(convolution, negate=True),
+        pass_map=convolution_map,
+        needs_values=True,
+        refuses=_convolution_refusal,
+        places=convolved,
+    ),
+    **each("linear mm", _LINEAR),
+    aten.addmm.default: replace(_LINEAR, refuses=_addmm_refusal),
+}

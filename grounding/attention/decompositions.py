@@ -1,10 +1,8 @@
-"""Fused operations written out in plain ones, so that the tape holds steps that have rules.
+"""Fused operations written out in plain ones, so that the tape holds operations that have rules.
 
 Each function takes the arguments of its ATen operation and computes the same, but for rounding. Random numbers and
 dropout have no place here: the dropout of attention is 0 in evaluation mode.
 """
-
-from __future__ import annotations
 
 import functools
 import math
@@ -84,8 +82,8 @@ def flash_attention(
     scale: float | None = None,
 ) -> tuple[Tensor | int, ...]:
     """On a GPU; of the results, only the first two are used without gradients."""
-    found = dot_product_attention(query, key, value, None, dropout_p, is_causal, scale)
-    return _as_flash_attention(*found, query, key)
+    results = dot_product_attention(query, key, value, None, dropout_p, is_causal, scale)
+    return _as_flash_attention(*results, query, key)
 
 
 def efficient_attention(
@@ -117,8 +115,8 @@ def cudnn_attention(
     scale: float | None = None,
 ) -> tuple[Tensor | int, ...]:
     """On a GPU, by cuDNN."""
-    found = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
-    return _as_flash_attention(*found, query, key)
+    results = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
+    return _as_flash_attention(*results, query, key)
 
 
 def _as_flash_attention(output: Tensor, total: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor | int, ...]:
@@ -155,10 +153,10 @@ def multi_head_attention(
         mask = mask[:, None, None] if mask_type == 1 else mask
         mask = ~mask if mask.dtype == torch.bool else mask
     weights = attention_scores(q, k, mask).softmax(-1)  # (N, H, L, S)
-    found = functional.linear((weights @ v).transpose(1, 2).flatten(2), out_weight, out_bias)
+    attended = functional.linear((weights @ v).transpose(1, 2).flatten(2), out_weight, out_bias)
     if not need_weights:
-        return found, None
-    return found, weights.mean(1) if average else weights
+        return attended, None
+    return attended, weights.mean(1) if average else weights
 
 
 def transformer_encoder_layer(
@@ -206,9 +204,9 @@ def transformer_encoder_layer(
     return norm_2(x + feed_forward(x))
 
 
-def add_product(x: Tensor, one: Tensor, two: Tensor, *, value: float = 1) -> Tensor:
-    """`addcmul`: x + value * one * two."""
-    return x + one * two * value if value != 1 else x + one * two
+def add_product(x: Tensor, left: Tensor, right: Tensor, *, value: float = 1) -> Tensor:
+    """`addcmul`: x + value * left * right."""
+    return x + left * right * value if value != 1 else x + left * right
 
 
 def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -219,8 +217,8 @@ def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 
 
 def traced_convolution(*args: Any) -> Tensor:
     """`_convolution`, which traced networks call with flags of the backend behind the arguments of `convolution`."""
-    found: Tensor = aten.convolution.default(*args[:9])
-    return found
+    output: Tensor = aten.convolution.default(*args[:9])
+    return output
 
 
 FUSED: dict[OpOverload, Callable[..., Any]] = {
@@ -237,7 +235,7 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
 
 
 @functools.cache
-def written_out(operation: OpOverload) -> Callable[..., Any] | None:
+def decomposition(operation: OpOverload) -> Callable[..., Any] | None:
     """What computes the same by plainer operations; None for an operation that is plain.
 
     Within a fused operation PyTorch hands on those unopened that it defines by others, such as `flatten`.

@@ -1,0 +1,42 @@
+"""The contrast of Excitation Backprop: where it is taken, and what it is. arXiv 1608.00507, section 3.3."""
+
+import torch
+
+from grounding.attention.graph import Flow, Operation, Tape
+from grounding.errors import GroundingError
+
+
+def contrast(classifier: Operation, flow: Flow) -> Flow:
+    """MWP less dual MWP at the input of the classifier: its rule with the weights W, less its rule with -W.
+
+    Every rule is linear in the signal, so the signed difference is carried down in one walk. It is taken in at least
+    float32, because the two are close.
+    """
+    rule = classifier.rule
+    assert rule is not None, "a classifier is an operation with weights"
+    assert rule.pass_down is not None, "a classifier is an operation with weights"
+    assert rule.dual is not None, "a classifier is an operation with weights"
+    flow = flow.shared()
+    precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
+    (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
+    return Flow(mwp.ratio.sub_(dual_mwp.ratio), mwp.activation, own=True).to(flow.ratio.dtype)
+
+
+def classifiers(tape: Tape) -> list[Operation]:
+    """The operations with weights that no other one lies above: the last linear layer, or several side by side.
+
+    Raises:
+        GroundingError: there is none.
+    """
+    last: list[Operation] = []
+    live = {tape.output}
+    for operation in reversed(tape.operations):
+        if live.isdisjoint(operation.outputs):
+            continue
+        if operation.weighted:
+            last.append(operation)
+        else:
+            live.update(operation.inputs)
+    if not last:
+        raise GroundingError("no convolution or linear layer lies between the inputs and the output")
+    return last

@@ -1,0 +1,1 @@
+"""How winning probability passes down through each operation: `table` states the choices."""
