@@ -51,8 +51,8 @@ def install(resolution: str, folder: Path) -> str:
     python = str(folder / "bin" / "python")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     subprocess.run([uv, "venv", "-q", "--python", version, str(folder)], check=True)
-    command = [uv, "pip", "install", "-q", "--python", python, "--resolution", resolution, "-e", ".[test]"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    command = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "--resolution", resolution]
+    subprocess.run([*command, "-e", ".[test]"], cwd=ROOT, check=True)
     return python
 
 
