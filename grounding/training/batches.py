@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
+from grounding.training.augmentation import augment
 from grounding.training.config import TrainConfig
-from grounding.training.views import random_view
 
 _USES = ("order", "view", "network")
 _Sample = tuple[Tensor, Tensor, bool, int, int]  # the fields of a Batch
@@ -39,7 +39,7 @@ class Pictures:
     """Every picture as (3, H, W) uint8; one that cannot be read is replaced by the next that can.
 
     Args:
-        kept_size_px: the side of the squares that are kept in memory, or 0 to read a picture whenever it is asked for.
+        cache_size_px: the side of the squares that are kept in memory, or 0 to read a picture whenever it is asked for.
         progress: told after each picture that is read into memory.
 
     Attributes:
@@ -49,16 +49,16 @@ class Pictures:
         GroundingError: (also by `at`) no picture can be read.
     """
 
-    def __init__(self, images: CaptionedImages, kept_size_px: int, progress: Callable[[], object]) -> None:
+    def __init__(self, images: CaptionedImages, cache_size_px: int, progress: Callable[[], object]) -> None:
         self.images = images
         self.unreadable: dict[int, str] = {}
         self._kept: Tensor | None = None
-        if not kept_size_px:
+        if not cache_size_px:
             return
-        self._kept = torch.empty(len(images), 3, kept_size_px, kept_size_px, dtype=torch.uint8)
+        self._kept = torch.empty(len(images), 3, cache_size_px, cache_size_px, dtype=torch.uint8)
         for index in range(len(images)):
             try:
-                self._kept[index] = _read(images, index, kept_size_px)
+                self._kept[index] = _read(images, index, cache_size_px)
             except GroundingError as error:
                 self.unreadable[index] = str(error)
             progress()
@@ -106,7 +106,7 @@ def plan(count: int, config: TrainConfig, epoch: int, rank: int = 0, processes: 
     at the end waits for the next epoch. Fewer pictures than that are repeated to fill one step.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed_for("order", config.seed, epoch)))
-    whole = config.batch_size * config.accumulate * processes
+    whole = config.batch_size * config.gradient_accumulation_steps * processes
     order = order.repeat(-(-whole // count))[:whole] if count < whole else order[: count - count % whole]
     parts: list[list[int]] = order.view(-1, processes, config.batch_size)[:, rank].tolist()
     return parts
@@ -120,7 +120,7 @@ class _Views(Dataset[_Sample]):
         epoch, index = key
         seen, picture = self.pictures.at(index)
         seed = seed_for("view", self.config.seed, epoch, index)
-        view = random_view(picture, self.config.image_size_px, self.config.views, seed)
+        view = augment(picture, self.config.image_size_px, self.config.augmentation, seed)
         return view.pixels, view.crop, view.flipped, index, seen
 
 

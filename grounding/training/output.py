@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grounding.config import with_new_names
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
 from grounding.resumable import difference
@@ -35,7 +36,7 @@ class Output:
         self._config: dict[str, Any] = {"config": values}
         self._settings: dict[str, Any] = self._config | {
             "processes": processes,
-            "sizes_px": [config.data.kept_size_px, *config.teacher.sizes_px],
+            "sizes_px": [config.data.cache_size_px, *config.teacher.sizes_px],
         }
 
     def check(self) -> None:
@@ -82,8 +83,9 @@ class Output:
             raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
 
     def _read(self) -> dict[str, Any]:
+        """The settings that the training in the folder was begun with, under the keys of today."""
         try:
-            begun = json.loads(self._settings_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            begun: dict[str, Any] = json.loads(self._settings_file.read_text(encoding="utf-8"))
+            return begun | {"config": with_new_names(TrainConfig, begun["config"])}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise GroundingError(f"{self._settings_file} is broken ({error}): choose another output") from error
-        return begun if isinstance(begun, dict) else {}

@@ -19,7 +19,7 @@ from grounding.tagging.sources import load_classifier
 from grounding.training.batches import Pictures
 from grounding.training.captions import Captioned, read_captions
 from grounding.training.config import TrainConfig
-from grounding.training.dense import write_teacher_scores
+from grounding.training.distillation import write_teacher_scores
 from grounding.training.logs import Log, open_log
 from grounding.training.networks import check_tags, create_network, start_from
 from grounding.training.output import Output
@@ -78,7 +78,7 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
     if leads:
         output.claim(data.fingerprint, [teacher.fingerprint() for teacher in teachers])
     with tqdm(total=len(data.images), desc="reading", unit=" pictures", disable=not leads, leave=False) as bar:
-        pictures = Pictures(data.images, config.data.kept_size_px, bar.update)
+        pictures = Pictures(data.images, config.data.cache_size_px, bar.update)
     if pictures.unreadable:
         say(replaced_line(pictures.unreadable, pictures))
     scores = _teacher_scores(config, output.scores, data, teachers, pictures, process)
@@ -104,7 +104,7 @@ def _run_epochs(
 ) -> None:
     """Every epoch that is left; rank 0 has a log and writes."""
     config, steps = trainer.config, trainer.steps_per_epoch
-    pictures = config.batch_size * config.accumulate * trainer.process.count  # a step
+    pictures = config.batch_size * config.gradient_accumulation_steps * trainer.process.count  # a step
     if log:
         log.begin(trainer.epoch)
     with tqdm(
@@ -178,7 +178,7 @@ def _teacher_scores(
 
 
 def _classifier(network: TagNetwork, data: Captioned, config: TrainConfig) -> TagClassifier:
-    preprocessing = Preprocessing(config.shown_size_px, network.mean, network.std)
+    preprocessing = Preprocessing(config.inference_size_px, network.mean, network.std)
     return TagClassifier(network.folded().cpu(), data.tags, preprocessing, "trained", map_layer=config.map_layer)
 
 

@@ -15,13 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from grounding.errors import GroundingError
 from grounding.tagging.network import TagNetwork
+from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
 from grounding.training.config import TrainConfig
-from grounding.training.dense import logits_of_bytes
+from grounding.training.distillation import logits_of_bytes
 from grounding.training.losses import caption_contrast_loss, teacher_loss, word_loss
 from grounding.training.schedule import parameter_groups, set_learning_rates
-from grounding.training.views import crop_scores
 
 LOSSES = ("words", "teacher", "contrast", "head_penalty")
 
@@ -87,7 +87,8 @@ class Trainer:
             raise GroundingError("network.frozen leaves nothing to learn: expected fewer names")
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.epoch = self.step = 0
-        self.steps_per_epoch = len(plan(len(pictures), config, 0, process.rank, process.count)) // config.accumulate
+        parts = len(plan(len(pictures), config, 0, process.rank, process.count))
+        self.steps_per_epoch = parts // config.gradient_accumulation_steps
         self._batches: Iterator[Batch] | None = None  # of the epochs that are left
 
     @property
@@ -113,12 +114,12 @@ class Trainer:
         if self._batches is None:
             where = (self.process.rank, self.process.count, device.type == "cuda")
             self._batches = batches(self.pictures, config, self.epoch, *where)
-        parts = self.steps_per_epoch * config.accumulate
+        parts = self.steps_per_epoch * config.gradient_accumulation_steps
         for number, batch in enumerate(itertools.islice(self._batches, parts), start=1):
-            last = number % config.accumulate == 0  # part of its step
+            last = number % config.gradient_accumulation_steps == 0  # part of its step
             with self._gradients_together(last):
                 losses = self._losses(batch)
-                (losses @ weights / config.accumulate).backward()
+                (losses @ weights / config.gradient_accumulation_steps).backward()
             sums += losses.detach()
             replaced.update(batch.planned[batch.planned != batch.seen].tolist())
             if last:
@@ -164,7 +165,7 @@ class Trainer:
     def _update(self) -> None:
         config = self.config
         set_learning_rates(self.optimizer, self.step, config.epochs * self.steps_per_epoch, config.warmup)
-        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:

@@ -9,7 +9,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from torch.overrides import TorchFunctionMode
 from torchvision.transforms import v2
 
-from grounding.training.config import ViewConfig
+from grounding.training.config import AugmentationConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _OwnGenerator(TorchFunctionMode):
         return func(*args, **(kwargs or {}), **drawing)
 
 
-def random_view(image: Tensor, size_px: int, config: ViewConfig, seed: int) -> View:
+def augment(image: Tensor, size_px: int, config: AugmentationConfig, seed: int) -> View:
     """A random crop of a picture, made square, perhaps mirrored, with other colours.
 
     Every option draws its numbers whether it is on or not, so that switching one changes no other.
@@ -51,7 +51,7 @@ def random_view(image: Tensor, size_px: int, config: ViewConfig, seed: int) -> V
     """
     with _OwnGenerator(seed):
         flip, grey, *strengths = torch.rand(5).tolist()
-        crop = v2.RandomResizedCrop(size_px, (config.smallest_crop, 1.0), (3 / 4, 4 / 3)).make_params([image])
+        crop = v2.RandomResizedCrop(size_px, (config.min_crop_scale, 1.0), (3 / 4, 4 / 3)).make_params([image])
     top, left, height, width = (crop[name] for name in ("top", "left", "height", "width"))
     size = [size_px, size_px]
     square = v2.functional.resized_crop(image, top, left, height, width, size, antialias=True)
@@ -59,12 +59,12 @@ def random_view(image: Tensor, size_px: int, config: ViewConfig, seed: int) -> V
     if flipped:
         square = v2.functional.horizontal_flip(square)
     pixels = v2.functional.to_dtype(square, torch.float32, scale=True)
-    if config.jitter > 0:
-        factors = [1 + config.jitter * (2 * strength - 1) for strength in strengths]
+    if config.color_jitter > 0:
+        factors = [1 + config.color_jitter * (2 * strength - 1) for strength in strengths]
         pixels = v2.functional.adjust_brightness(pixels, factors[0])
         pixels = v2.functional.adjust_contrast(pixels, factors[1])
         pixels = v2.functional.adjust_saturation(pixels, factors[2])
-    if grey < config.grey:
+    if grey < config.grayscale:
         pixels = v2.functional.rgb_to_grayscale(pixels, num_output_channels=3)
     sides = torch.tensor([image.shape[2], image.shape[1]] * 2)
     return View(pixels, torch.tensor([left, top, left + width, top + height]) / sides, flipped)
