@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +14,7 @@ _FLICKR30K_LINE: Final = re.compile(r"(?P<image>[^\t#]+)#\d+\t(?P<caption>.*)")
 
 
 def flickr30k_captions(path: Path) -> Iterator[tuple[str, str]]:
-    """(file name, caption) of every line `1000092795.jpg#0<TAB>Two young guys ...` of `results_20130124.token`.
-
-    Raises:
-        GroundingError: a line of another form, or no text.
-    """
+    """(file name, caption) of every line `1000092795.jpg#0<TAB>Two young guys ...` of `results_20130124.token`."""
     for number, line in enumerate(_text(path).splitlines(), start=1):
         if not (fields := _FLICKR30K_LINE.fullmatch(line)):
             raise GroundingError(f"{path}, line {number}: expected 'name.jpg#0', a tab and a caption")
@@ -26,11 +22,7 @@ def flickr30k_captions(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def coco_captions(path: Path) -> Iterator[tuple[str, str]]:
-    """(file name, caption) of every annotation of a `captions_*.json`.
-
-    Raises:
-        GroundingError: another file.
-    """
+    """(file name, caption) of every annotation of a `captions_*.json`."""
     try:
         content = json.loads(_text(path))
         names = {image["id"]: image["file_name"] for image in content["images"]}
@@ -39,26 +31,18 @@ def coco_captions(path: Path) -> Iterator[tuple[str, str]]:
         raise GroundingError(f"{path} is no COCO captions file ({type(error).__name__}: {error})") from error
 
 
-CAPTION_FORMATS: Final[Mapping[str, Callable[[Path], Iterator[tuple[str, str]]]]] = {
-    "flickr30k": flickr30k_captions,
-    "coco": coco_captions,
-}
+CAPTION_FORMATS: Final = {"flickr30k": flickr30k_captions, "coco": coco_captions}
 
 
 def write_table(
     captions: Iterable[tuple[str, str]], photographs: Path, output: Path, without: Iterable[Path] = ()
 ) -> int:
-    """Write one line `{"image": path relative to the table, "caption": [its captions]}` for each photograph.
-
-    Photographs are not looked at.
+    """Write a line `{"image": path relative to the table, "caption": [its captions]}` a photograph; returns how many.
 
     Args:
         captions: (file name, caption).
-        photographs: the folder that the files are in.
+        photographs: the folder of the files, which are not read.
         without: text files with one name a line, with or without `.jpg`, of photographs to leave out.
-
-    Returns:
-        How many photographs are in the table.
     """
     left_out = {name.removesuffix(".jpg") for path in without for name in _text(path).split()}
     groups: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""What `python -m grounding.train` can be told: frozen dataclasses, read by `grounding.config.load`."""
+"""The configuration of `python -m grounding.train`: frozen dataclasses, read by `grounding.config.load`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,10 +33,10 @@ class DataConfig:
 class NetworkConfig:
     """The network: `plain` 3x3 convolutions of these channels and strides, or `timm:NAME`.
 
-    Its trunk starts from random weights, from a safetensors state dict (`weights`), from timm's own pretrained weights
-    (`weights: pretrained`), or, head included, from another tag classifier (`initial`: embedded, a folder, or a YAML
-    file that trains it first).
-    What is in the trunk under one of the names `frozen` stays as it is, batch normalisation's statistics included.
+    The backbone starts from random weights, from a safetensors state dict (`weights`), from timm's own pretrained
+    weights (`weights: pretrained`), or, head included, from another tag classifier (`initial`: embedded, a folder, or a
+    YAML file that trains it first). Modules of the backbone named in `frozen` do not change, nor do their statistics of
+    batch normalisation.
     `options` are keyword arguments of `timm.create_model`, as `key=value`.
     """
 
@@ -68,10 +68,10 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class TeacherConfig:
-    """Whose word scores at every place are learnt: tag classifiers, or YAML files of this kind that train them first.
+    """Distillation: tag classifiers whose score maps are learnt, or YAML files of this kind that train them first.
 
-    Every picture is scored once, whole, by each teacher at each of `sizes_px`, and the mean is kept on disk:
-    T * h * w bytes a picture, at the first size's h * w places.
+    Each teacher scores every whole picture once at each of `sizes_px`. The means, T * h * w bytes a picture, are stored
+    on disk; h and w are those of the first size.
     """
 
     classifiers: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The folder of a training: what lies in it, and whose it is."""
+"""The output folder of a training: its files, and the settings that it was begun with."""
 
 import dataclasses
 import json
@@ -20,10 +20,10 @@ class Output:
     """The output folder of a configuration.
 
     Args:
-        processes: how many train together.
+        processes: how many processes train together.
 
     Attributes:
-        classifier, checkpoint, scores: the finished classifier; the state after an epoch; the teachers' scores.
+        classifier, checkpoint, scores: files of the finished classifier, the last epoch, the teachers' scores.
     """
 
     def __init__(self, config: TrainConfig, processes: int) -> None:
@@ -40,7 +40,7 @@ class Output:
         }
 
     def check(self) -> None:
-        """Refuse to go on with, or to use, what another configuration began.
+        """Refuse to use or to continue what another configuration began.
 
         Raises:
             GroundingError: the first key that differs, with both values.
@@ -51,13 +51,14 @@ class Output:
             self._compare(self._settings)
 
     def claim(self, data: str, teachers: Sequence[str]) -> None:
-        """Make the folder this training's, until a checkpoint is in it also where another one began.
+        """Write the settings of this training into the folder; one that has no checkpoint yet is replaced.
 
         Args:
-            data, teachers: fingerprints of the captions and of the teachers.
+            data: fingerprint of the captions.
+            teachers: fingerprints of the teachers.
 
         Raises:
-            GroundingError: as `check`; or the folder holds other things, or cannot be written.
+            GroundingError: as `check`; or the folder holds other files or cannot be written.
         """
         settings = self._settings | {"data": data, "teachers": list(teachers)}
         try:
@@ -77,6 +78,7 @@ class Output:
             file.write(json.dumps(settings, indent=2) + "\n")
 
     def _compare(self, settings: dict[str, Any]) -> None:
+        """Raise a `GroundingError` unless the training in the folder was begun with these settings."""
         begun, wanted = self._read(), json.loads(json.dumps(settings))
         changed = difference(wanted, {key: begun.get(key) for key in wanted})
         if changed:
