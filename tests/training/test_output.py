@@ -1,5 +1,7 @@
 """The folder of a training: when it goes on, what may change, and what it is not."""
 
+import pytest
+
 from grounding.training.logs import CsvLog
 from helpers.training import write_config
 
@@ -74,5 +76,31 @@ def test_an_output_with_other_things(train, tmp_path):
     status, _, lines = train(config, "epochs=1")
     assert status == 2
     assert "checkpoint.safetensors cannot be continued" in lines[-1]
-    (tmp_path / "run" / "config.json").write_text("{")
-    assert train(config, "epochs=1")[2][0].endswith("choose another output")
+
+
+def test_a_training_of_an_earlier_version(train, tmp_path):
+    """Its settings bear the names that keys had then."""
+    config = write_config(tmp_path)
+    assert train(config, "epochs=1")[0] == 0
+    settings = tmp_path / "run" / "config.json"
+    text = settings.read_text()
+    for new, old in (("inference_size_px", "shown_size_px"), ("augmentation", "views"), ("grayscale", "grey")):
+        assert f'"{new}"' in text
+        text = text.replace(f'"{new}"', f'"{old}"')
+    settings.write_text(text)
+    status, _, lines = train(config, "epochs=1")
+    assert (status, lines) == (0, [f"{tmp_path / 'run' / 'classifier'} is there already"])
+    status, _, lines = train(config, "epochs=1", "augmentation.grayscale=0.5")
+    assert status == 2
+    assert "config.augmentation.grayscale (0.5, was 0.0)" in lines[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": []}'])
+def test_settings_that_are_broken(train, tmp_path, content):
+    config = write_config(tmp_path)
+    assert train(config, "epochs=1")[0] == 0
+    settings = tmp_path / "run" / "config.json"
+    settings.write_text(content)
+    status, _, lines = train(config, "epochs=1")
+    assert (status, len(lines)) == (2, 1)
+    assert all(fact in lines[0] for fact in (str(settings), "broken", "another output"))
