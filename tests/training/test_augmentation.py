@@ -31,9 +31,9 @@ def centres(start, end, cells):
     return start + (end - start) * (np.arange(cells) + 0.5) / cells
 
 
-def equal(one, other):
-    return bool(torch.equal(one.pixels, other.pixels) and torch.equal(one.crop, other.crop)) and (
-        one.flipped == other.flipped
+def equal(first, second):
+    return bool(torch.equal(first.pixels, second.pixels) and torch.equal(first.crop, second.crop)) and (
+        first.flipped == second.flipped
     )
 
 
@@ -168,15 +168,15 @@ def test_threads_do_not_disturb_each_other():
 def test_an_option_changes_no_other(change):
     picture, config = noise(50, 70), AugmentationConfig()
     for seed in range(10):
-        one, other = (augment(picture, 16, c, seed) for c in (config, replace(config, **change)))
-        assert torch.equal(one.crop, other.crop)
-        assert one.flipped == other.flipped or "flip" in change
+        first, second = (augment(picture, 16, c, seed) for c in (config, replace(config, **change)))
+        assert torch.equal(first.crop, second.crop)
+        assert first.flipped == second.flipped or "flip" in change
         if "flip" in change:
-            turned = other.pixels.flip(2) if one.flipped != other.flipped else other.pixels
-            torch.testing.assert_close(one.pixels, turned, rtol=0, atol=2e-3)
+            turned = second.pixels.flip(2) if first.flipped != second.flipped else second.pixels
+            torch.testing.assert_close(first.pixels, turned, rtol=0, atol=2e-3)
     smaller = replace(config, min_crop_scale=0.9)
     views = [[augment(noise(9, 9, 90, 91), 4, c, seed) for c in (config, smaller)] for seed in range(10)]
-    assert all(torch.equal(one.pixels, other.pixels) for one, other in views)
+    assert all(torch.equal(first.pixels, second.pixels) for first, second in views)
 
 
 def test_the_picture_is_left_as_it_was():
@@ -212,9 +212,9 @@ def factors(view, picture):
 def test_colours_follow_their_definitions_and_their_range():
     picture = noise(12, 12, 100, 150)
     config = replace(WHOLE, color_jitter=0.4)
-    found = [factors(augment(picture, 12, config, seed), picture) for seed in range(200)]
-    assert max(misfit for _, misfit in found) < 2e-3  # the weights of grey add up to 0.9999
-    values = np.array([value for value, _ in found])
+    fits = [factors(augment(picture, 12, config, seed), picture) for seed in range(200)]
+    assert max(misfit for _, misfit in fits) < 2e-3  # the weights of grey add up to 0.9999
+    values = np.array([value for value, _ in fits])
     assert values.min() > 0.59
     assert values.max() < 1.41
     for each in values.T:

@@ -37,8 +37,8 @@ def test_a_teacher_is_trained_first_and_taught_from(train, tmp_path):
     assert np.load(tmp_path / "run" / "teacher_scores.npy", mmap_mode="r").shape == (24, 7, 12, 12)
     folder = tmp_path / "teacher" / "classifier"  # the same as a classifier
     assert train(config, f"teacher.classifiers=[{folder}]", *taught, f"output={tmp_path / 'second'}")[0] == 0
-    one, other = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("run", "second"))
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    run, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("run", "second"))
+    assert all(torch.equal(run[key], second[key]) for key in run)
 
 
 def test_bad_teachers(train, tmp_path):
@@ -62,8 +62,8 @@ def test_a_network_starts_from_what_is_trained_first(train, tmp_path):
     first.write_text(config.read_text().replace("/run", "/first"))
     status, _, lines = train(config, f"network.initial={first}", "learning_rate=1e-12", "epochs=1")
     assert (status, lines[1]) == (0, f"network.initial {first}:")
-    one, other = (load_file(tmp_path / name / "classifier" / "model.safetensors") for name in ("first", "run"))
-    assert torch.equal(one["head.weight"], other["head.weight"])
+    start, end = (load_file(tmp_path / name / "classifier" / "model.safetensors") for name in ("first", "run"))
+    assert torch.equal(start["head.weight"], end["head.weight"])
     assert train(config, f"network.initial={config}", f"output={tmp_path / 'third'}", "epochs=1")[0] == 2
 
 
@@ -81,8 +81,8 @@ def test_what_a_network_starts_from(train, tmp_path):
     assert train(config, *still, f"output={tmp_path / 'again'}", f"network.initial={taught}")[0] == 0
     images = torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        one, other = (load_classifier(folder).network(images) for folder in (taught, tmp_path / "again" / "classifier"))
-    assert torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1] > 0.98
+        start, end = (load_classifier(folder).network(images) for folder in (taught, tmp_path / "again" / "classifier"))
+    assert torch.corrcoef(torch.stack([start.flatten(), end.flatten()]))[0, 1] > 0.98
 
 
 def test_pictures_that_become_unreadable(train, tmp_path):
@@ -185,8 +185,8 @@ def test_two_processes_train_as_one(train, tmp_path):
     log = log_rows(tmp_path / "run")
     assert [row["step"] for row in log] == ["1", "2", "3"]
     assert float(log[2]["loss"]) < float(log[0]["loss"])
-    one, other = (load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1))
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    ranks = [load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1)]
+    assert all(torch.equal(ranks[0][key], ranks[1][key]) for key in ranks[0])
     assert train(config, still, "gradient_accumulation_steps=2", f"output={tmp_path / 'alone'}")[0] == 0
     assert [float(row["loss"]) for row in log_rows(tmp_path / "alone")] == pytest.approx(
         [float(row["loss"]) for row in log], rel=1e-3

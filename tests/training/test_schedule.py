@@ -27,13 +27,13 @@ def test_decay_is_for_matrices_and_the_head_has_its_own_peak():
     network = plain_network([(4, 2), (6, 2)], 5)
     network.freeze(["conv1"])
     config = TrainConfig(learning_rate=0.1, head_learning_rate=0.3, weight_decay=0.2)
-    found = {
+    options = {
         name: (group["weight_decay"], group["peak"])
         for group in parameter_groups(network, config)
         for name, parameter in network.named_parameters()
-        if any(parameter is one for one in group["params"])
+        if any(parameter is grouped for grouped in group["params"])
     }
-    assert found == {
+    assert options == {
         "features.conv2.weight": (0.2, 0.1),
         **{f"features.norm{n}.{kind}": (0.0, 0.1) for n in (1, 2) for kind in ("weight", "bias")},
         "head.weight": (0.2, 0.3),

@@ -171,8 +171,8 @@ def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
 
 # ---- small trainings that must reach a target
 #
-# Each threshold lies far from the values in brackets: the range over 5 seeds and 3 instruction sets (ATen's default and
-# AVX2 with oneDNN's AVX2, and AVX-512 with bfloat16), on 1 and 2 threads.
+# Each threshold lies far from the range in brackets: of 25 runs, with 5 seeds under each of ATen's default, AVX2 with
+# oneDNN's AVX2, oneDNN's AVX512_CORE, and AVX-512 with bfloat16 on 1 and on 2 threads.
 
 
 def learn_places(folder, seed):
@@ -238,5 +238,5 @@ def learn_shapes(folder, seed):
 
 def test_sixty_pictures_are_learnt(tmp_path):
     first, last = learn_shapes(tmp_path, seed=0)
-    assert first < 0.7  # [0.458, 0.541]
+    assert first < 0.7  # [0.458, 0.543]
     assert last > 0.82  # [0.881, 0.900]; 0.79 with the colours alone
