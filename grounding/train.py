@@ -65,7 +65,7 @@ def build_captions_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments[:1] == ["captions"]:
+    if arguments and arguments[0] == "captions":
         table = build_captions_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_table(table))
     options = build_parser().parse_args(arguments)
