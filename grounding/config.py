@@ -108,7 +108,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 
 def with_new_names(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that an earlier version wrote for a configuration dataclass, under the keys of today."""
+    """Rename the keys of values that an earlier version wrote for a configuration dataclass."""
     hints, new_names = typing.get_type_hints(cls), _new_names(cls)
     current = {new_names.get(key, key): value for key, value in values.items()}
     return {

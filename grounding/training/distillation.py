@@ -49,10 +49,7 @@ def write_teacher_scores(
     """
     for teacher in teachers:
         _check(teacher, tags)
-    blank = torch.zeros(1, 3, sizes_px[0], sizes_px[0])
-    grids = [_probabilities(teacher, blank).shape[2:] for teacher in teachers]
-    height, width = (max(sides) for sides in zip(*grids, strict=True))
-    shape = (len(pictures), len(tags), height, width)
+    shape = (len(pictures), len(tags), *_largest_map(teachers, sizes_px[0]))  # (N, T, h, w)
     partial = _partial(path, teachers, sizes_px)
     with _writing(partial, path):
         done = _begin(partial, shape)
@@ -64,6 +61,13 @@ def write_teacher_scores(
         progress(last, len(pictures))
     with _writing(partial, path):
         partial.replace(path)
+
+
+def _largest_map(teachers: Sequence[TagClassifier], size_px: int) -> tuple[int, ...]:
+    """(h, w) of the largest map that a teacher gives for a square of this side."""
+    blank = torch.zeros(1, 3, size_px, size_px)
+    maps = [_probabilities(teacher, blank).shape[2:] for teacher in teachers]
+    return tuple(max(sides) for sides in zip(*maps, strict=True))
 
 
 def _mean_scores(
@@ -85,7 +89,7 @@ def logits_of_bytes(scores: Tensor) -> Tensor:
 
 
 def _partial(path: Path, teachers: Sequence[TagClassifier], sizes_px: Sequence[int]) -> Path:
-    """Where unfinished scores lie: other teachers or sizes have another file."""
+    """The file of unfinished scores: one for each choice of teachers and sizes."""
     names = " ".join([*(teacher.fingerprint() for teacher in teachers), str(list(sizes_px))])
     return path.with_name(f"{path.name}.{hashlib.sha256(names.encode()).hexdigest()[:12]}.partial")
 

@@ -74,7 +74,7 @@ def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> Non
 
 
 def _plain(config: NetworkConfig, tags: int) -> TagNetwork:
-    """A plain network with He initialisation by fan-out."""
+    """Create a plain network with He initialisation by fan-out."""
     if config.weights or config.options:
         raise GroundingError("network.weights and network.options are for timm networks: a plain one takes 'initial'")
     network = plain_network(list(zip(config.channels, config.strides, strict=True)), tags, config.pooling)
@@ -85,7 +85,7 @@ def _plain(config: NetworkConfig, tags: int) -> TagNetwork:
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:
-    """`key=value` texts, values in YAML, as keyword arguments."""
+    """Parse `key=value` texts, values in YAML, into keyword arguments."""
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")

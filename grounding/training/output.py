@@ -85,7 +85,7 @@ class Output:
             raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
 
     def _read(self) -> dict[str, Any]:
-        """The settings that the training in the folder was begun with, under the keys of today."""
+        """Read the settings that the training in the folder was begun with, under the keys of today."""
         try:
             begun: dict[str, Any] = json.loads(self._settings_file.read_text(encoding="utf-8"))
             return begun | {"config": with_new_names(TrainConfig, begun["config"])}

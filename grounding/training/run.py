@@ -1,4 +1,4 @@
-"""A whole training: captions to tags, teachers, epochs, and the classifier in its folder."""
+"""A whole training: captions to tags, teachers, epochs, and the finished classifier in its folder."""
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -35,12 +35,12 @@ _FOR_STATISTICS: Final = 256  # pictures from which batch normalisation takes it
 
 
 def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Path] = ()) -> Path:
-    """Do what has not been done yet in `config.output`. What can be wrong is looked at before what takes long.
+    """Train a classifier, or finish what `config.output` holds of its training. Input is checked before slow work.
 
     Args:
         process: this one; each of several must call this.
-        say: told what a person should know, a line at a time.
-        students: the outputs of the trainings that need this one first.
+        say: called with lines for people.
+        students: the outputs of the trainings that this one is a part of.
 
     Returns:
         The folder of the trained classifier.
@@ -77,7 +77,7 @@ class _Training:
         say(self.data.summary)
 
     def run(self, begun: bool) -> None:
-        """All of it, or what is left where a checkpoint says that it has begun."""
+        """Do all steps; a training that has begun continues from its checkpoint."""
         config = self.config
         torch.manual_seed(config.seed)
         network = create_network(config.network, len(self.data.tags))
@@ -101,7 +101,7 @@ class _Training:
             self.classifier(trainer.learnt).save_pretrained(self.output.classifier)
 
     def classifier_named(self, name: str, role: str) -> TagClassifier:
-        """The classifier of this name; where that is a YAML file, what it trains, trained if need be."""
+        """Load a classifier by name; if it is a YAML file, train that one first unless it is finished."""
         source: str | Path = name
         if Path(name).suffix in (".yaml", ".yml"):
             self.say(f"{role} {name}:")
@@ -111,13 +111,13 @@ class _Training:
         return classifier
 
     def classifier(self, network: TagNetwork) -> TagClassifier:
-        """What is validated and saved: the network with batch normalisation folded, on the CPU."""
+        """Make the classifier that is validated and saved: batch normalisation folded, on the CPU."""
         preprocessing = Preprocessing(self.config.inference_size_px, network.mean, network.std)
         folded = network.folded().cpu()
         return TagClassifier(folded, self.data.tags, preprocessing, "trained", map_layer=self.config.map_layer)
 
     def read_pictures(self) -> Pictures:
-        """All pictures, in memory if the configuration says so."""
+        """Read all pictures into memory if the configuration says so."""
         images = self.data.images
         with tqdm(total=len(images), desc="reading", unit=" pictures", disable=not self.leads, leave=False) as bar:
             pictures = Pictures(images, self.config.data.cache_size_px, bar.update)
@@ -126,7 +126,7 @@ class _Training:
         return pictures
 
     def teacher_scores(self, teachers: Sequence[TagClassifier], pictures: Pictures) -> npt.NDArray[np.uint8] | None:
-        """(N, T, h, w) on disk, written where they are not yet; None without teachers."""
+        """Open the (N, T, h, w) scores on disk, and write them first if they are missing; None without teachers."""
         path = self.output.scores
         if not teachers:
             return None
@@ -149,7 +149,7 @@ class _Training:
             start_from(network, initial, self.data.tags, images)
 
     def run_epochs(self, trainer: Trainer) -> None:
-        """Every epoch that is left, each with a row of the log, perhaps a validation, and a checkpoint."""
+        """Run the epochs that are left; validate, log and save a checkpoint after each."""
         config, steps = self.config, trainer.steps_per_epoch
         step = config.batch_size * config.gradient_accumulation_steps * self.process.count  # pictures
         if self.log:
@@ -180,7 +180,7 @@ class _Training:
                     trainer.save(self.output.checkpoint)
 
     def validate(self, trainer: Trainer) -> dict[str, float]:
-        """Percentages by protocol; empty where this epoch is not validated, or not by this process."""
+        """Measure percentages by protocol; empty if this epoch or this process does not validate."""
         if not self.validation or (trainer.epoch % self.config.validation.every and trainer.epoch < self.config.epochs):
             return {}
         return self.validation.measure(self.classifier(trainer.learnt), str(self.process.device))
@@ -191,7 +191,7 @@ def _rounded(measured: Mapping[str, float]) -> dict[str, str]:
 
 
 def replaced_line(unreadable: Collection[int], pictures: Pictures) -> str:
-    """One line for people about pictures that could not be read."""
+    """Say in one line for people how many pictures could not be read, and why the first could not."""
     first = min(unreadable)
     try:
         pictures.images.read(first)

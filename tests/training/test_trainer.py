@@ -161,6 +161,19 @@ def test_frozen_parts_stay_and_need_something_to_learn(tmp_path):
     assert {"features.conv2.weight", "features.norm2.running_mean", "head.weight"} <= changed
 
 
+def test_gradients_are_clipped_together(tmp_path, monkeypatch):
+    trainer, norms = small_trainer(tmp_path, "max_grad_norm=0.01"), []
+    step = trainer.optimizer.step
+
+    def measured_step():
+        norms.append(math.sqrt(sum(float(each.grad.square().sum()) for each in trainer.network.parameters())))
+        step()
+
+    monkeypatch.setattr(trainer.optimizer, "step", measured_step)
+    trainer.run_epoch(no_progress)
+    assert norms == pytest.approx([0.01] * 2, rel=1e-3)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path):
     trainer = small_trainer(tmp_path)
     with torch.no_grad():
