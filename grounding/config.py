@@ -88,19 +88,37 @@ class LocalizerConfig:
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """A configuration dataclass from plain values.
 
+    A field whose metadata say what it was "formerly" called refuses that name and says its own.
+
     Raises:
-        GroundingError: an unknown key (with the nearest known one), or a value of another type.
+        GroundingError: an unknown key (with the nearest known one, or its new name), or a value of another type.
     """
-    hints = typing.get_type_hints(cls)
+    hints, new_names = typing.get_type_hints(cls), _new_names(cls)
     arguments = {}
     for key, value in values.items():
         name = f"{where}{key}"
+        if key in new_names:
+            raise GroundingError(f"configuration key '{name}' has a new name: write '{where}{new_names[key]}'")
         if key not in hints:
             near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
             advice = f"did you mean '{where}{near[0]}'?" if near else f"known keys: {', '.join(hints)}"
             raise GroundingError(f"unknown configuration key '{name}': {advice}")
         arguments[key] = _convert(value, hints[key], name)
     return cls(**arguments)
+
+
+def with_new_names(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the keys of values that an earlier version wrote for a configuration dataclass."""
+    hints, new_names = typing.get_type_hints(cls), _new_names(cls)
+    current = {new_names.get(key, key): value for key, value in values.items()}
+    return {
+        key: with_new_names(hints[key], value) if dataclasses.is_dataclass(hints.get(key)) else value
+        for key, value in current.items()
+    }
+
+
+def _new_names(cls: Any) -> dict[str, str]:
+    return {each.metadata["formerly"]: each.name for each in dataclasses.fields(cls) if "formerly" in each.metadata}
 
 
 def _convert(value: Any, kind: Any, name: str) -> Any:

@@ -91,7 +91,7 @@ class Chunker:
     @staticmethod
     @functools.cache
     def load() -> "Chunker":
-        """The embedded chunker, trained on the Flickr30k Entities train sentences by `scripts/train_text.py`.
+        """The embedded chunker, trained on the Flickr30k Entities train sentences by `tools/train_text.py`.
 
         Its file is gzip-compressed JSON, `{feature: {tag: weight}}`, which is NLTK's own form of the weights.
         """

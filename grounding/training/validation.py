@@ -1,4 +1,4 @@
-"""How well a classifier in training localizes: phrases of Flickr30k Entities, two protocols, beside trivial answers."""
+"""Validation while training: phrases of Flickr30k Entities, two protocols, beside the trivial baselines."""
 
 import io
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ _BASELINES: Final = ("centre point", "whole image")
 
 
 class Validation:
-    """The photographs and phrases that a classifier is measured on, with the default localizer.
+    """Photographs and phrases on which a classifier is measured with the default localizer.
 
     Attributes:
-        summary: for people: what is measured, and what trivial answers reach.
+        summary: a line for people: what is measured, and the values of the trivial baselines.
 
     Raises:
-        GroundingError: photographs or annotations are missing or do not belong together, or a photograph is unreadable.
+        GroundingError: photographs or annotations are missing, unreadable or do not belong together.
     """
 
     def __init__(self, config: ValidationConfig) -> None:
@@ -55,14 +55,14 @@ class Validation:
         """The percentage under each protocol, by name.
 
         Args:
-            limit: only the first so many photographs.
+            limit: use only the first so many photographs.
         """
         localizer = Localizer(classifier, device=device)
-        found: dict[Key, Prediction] = {}
+        predictions: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:
-            found |= map(prediction_from_json, predict(localizer.encode(self._read(image)), image))
-        return percentages(measure(images, found))
+            predictions |= map(prediction_from_json, predict(localizer.encode(self._read(image)), image))
+        return percentages(measure(images, predictions))
 
     def _read(self, image: EntityImage) -> RgbImage:
         return read_image(io.BytesIO(self._photographs.read(image.id)), f"{image.id}.jpg")

@@ -126,7 +126,7 @@ def test_networks_to_start_from_that_do_not_fit(first, message):
 
 def test_another_timm_network_to_start_from():
     network = create_network(NetworkConfig("timm:test_resnet"), 3)
-    with pytest.raises(GroundingError, match=r"network\.initial first has another trunk than the network"):
+    with pytest.raises(GroundingError, match=r"network\.initial first has another backbone than the network"):
         start_from(network, classifier(timm_network("test_efficientnet", 3)), TAGS, torch.rand(2, 3, 32, 32))
 
 

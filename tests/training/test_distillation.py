@@ -11,7 +11,7 @@ from torch import nn
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import plain_network, timm_network
-from grounding.training.dense import LOGIT_HIGH, LOGIT_LOW, logits_of_bytes, write_teacher_scores
+from grounding.training.distillation import LOGIT_HIGH, LOGIT_LOW, logits_of_bytes, write_teacher_scores
 
 TAGS = ("man", "hat", "dog")
 

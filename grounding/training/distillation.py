@@ -1,11 +1,10 @@
-"""What teachers say about every tag at every place of every picture, in a file of bytes."""
+"""Distillation: the scores of teachers for every tag at every place of every picture, in a file of bytes."""
 
 import contextlib
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,18 +14,11 @@ from torch.nn.functional import interpolate
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import TagClassifier, squash
 from grounding.tagging.network import TagNetwork
+from grounding.training.batches import Pictures
 from grounding.training.networks import check_tags
 
 LOGIT_LOW, LOGIT_HIGH = -12.0, 6.0  # what the bytes 0 and 255 stand for
 _AT_ONCE = 32
-
-
-class Pictures(Protocol):
-    """Pictures by number, each (3, H, W) uint8; a (N, 3, H, W) tensor is one."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -36,54 +28,70 @@ def write_teacher_scores(
     pictures: Pictures,
     sizes_px: Sequence[int],
     path: Path,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Write the mean of the teachers' tag probabilities at every place, as an (N, T, h, w) uint8 `.npy` file of logits.
 
-    Every teacher sees every picture whole, squashed to a square of each size, in bfloat16 and on its own device. Grids
-    are resized bilinearly to the finest of the first size. Memory holds 32 pictures at a time. The file appears when it
-    is whole. The same call after an interruption goes on where that one stopped, with what it left beside the file.
+    Every teacher sees the whole picture, resized to a square of each size, in bfloat16 and on its own device. The maps
+    are resized bilinearly to the largest map at the first size. Memory holds 32 pictures at a time. The file appears
+    when it is complete. The same call after an interruption continues from the unfinished file beside it.
 
     Args:
-        teachers: at least one, each a `TagNetwork`.
+        teachers: at least one, each with a `TagNetwork`.
         tags: those of the student.
         pictures: N of them, of any sizes.
-        sizes_px: at least one, of the squares.
-        path: of the file; it is replaced.
+        sizes_px: the sides of the squares, at least one.
+        path: the file; an earlier one is replaced.
         progress: called with the number of pictures that are done, and N.
 
     Raises:
-        GroundingError: a teacher with other tags, or that scores no places; a full disk, which leaves nothing behind.
+        GroundingError: a teacher has other tags or no score maps; or the disk is full, and nothing is left behind.
     """
     for teacher in teachers:
         _check(teacher, tags)
-    blank = torch.zeros(1, 3, sizes_px[0], sizes_px[0])
-    grids = [_probabilities(teacher, blank).shape[2:] for teacher in teachers]
-    height, width = (max(sides) for sides in zip(*grids, strict=True))
-    shape = (len(pictures), len(tags), height, width)
-    names = " ".join([*(teacher.fingerprint() for teacher in teachers), str(list(sizes_px))])
-    partial = path.with_name(f"{path.name}.{hashlib.sha256(names.encode()).hexdigest()[:12]}.partial")
+    shape = (len(pictures), len(tags), *_largest_map(teachers, sizes_px[0]))  # (N, T, h, w)
+    partial = _partial(path, teachers, sizes_px)
     with _writing(partial, path):
         done = _begin(partial, shape)
     for first in range(done, len(pictures), _AT_ONCE):
         last = min(first + _AT_ONCE, len(pictures))
-        originals = [pictures[index][None] for index in range(first, last)]
-        total = torch.zeros(last - first, *shape[1:])
-        for size_px in sizes_px:
-            images = torch.cat([squash(original, size_px) for original in originals])
-            for teacher in teachers:
-                total += interpolate(_probabilities(teacher, images), (height, width), mode="bilinear").cpu()
-        unit = ((total / len(teachers) / len(sizes_px)).logit(1e-7) - LOGIT_LOW) / (LOGIT_HIGH - LOGIT_LOW)
+        group = _mean_scores(teachers, [pictures[index][None] for index in range(first, last)], sizes_px, shape[1:])
         with _writing(partial, path), partial.open("ab") as file:
-            file.write(unit.clamp(0, 1).mul(255).round().byte().numpy().tobytes())
+            file.write(group.numpy().tobytes())
         progress(last, len(pictures))
     with _writing(partial, path):
         partial.replace(path)
 
 
+def _largest_map(teachers: Sequence[TagClassifier], size_px: int) -> tuple[int, ...]:
+    """(h, w) of the largest map that a teacher gives for a square of this side."""
+    blank = torch.zeros(1, 3, size_px, size_px)
+    maps = [_probabilities(teacher, blank).shape[2:] for teacher in teachers]
+    return tuple(max(sides) for sides in zip(*maps, strict=True))
+
+
+def _mean_scores(
+    teachers: Sequence[TagClassifier], pictures: Sequence[Tensor], sizes_px: Sequence[int], shape: tuple[int, ...]
+) -> Tensor:
+    """(1, 3, H, W) uint8 each -> (B, T, h, w) uint8: the logits of the mean probability over teachers and sizes."""
+    total = torch.zeros(len(pictures), *shape)  # (B, T, h, w)
+    for size_px in sizes_px:
+        images = torch.cat([squash(picture, size_px) for picture in pictures])  # (B, 3, S, S)
+        for teacher in teachers:
+            total += interpolate(_probabilities(teacher, images), shape[1:], mode="bilinear").cpu()
+    unit = ((total / len(teachers) / len(sizes_px)).logit(1e-7) - LOGIT_LOW) / (LOGIT_HIGH - LOGIT_LOW)
+    return unit.clamp(0, 1).mul(255).round().byte()
+
+
 def logits_of_bytes(scores: Tensor) -> Tensor:
     """uint8 scores, as `write_teacher_scores` writes them -> float32 logits of the same shape."""
     return scores.float().mul((LOGIT_HIGH - LOGIT_LOW) / 255).add(LOGIT_LOW)
+
+
+def _partial(path: Path, teachers: Sequence[TagClassifier], sizes_px: Sequence[int]) -> Path:
+    """The file of unfinished scores: one for each choice of teachers and sizes."""
+    names = " ".join([*(teacher.fingerprint() for teacher in teachers), str(list(sizes_px))])
+    return path.with_name(f"{path.name}.{hashlib.sha256(names.encode()).hexdigest()[:12]}.partial")
 
 
 def _check(teacher: TagClassifier, tags: Sequence[str]) -> None:
@@ -104,7 +112,7 @@ def _probabilities(teacher: TagClassifier, images: Tensor) -> Tensor:
 
 
 def _begin(partial: Path, shape: tuple[int, ...]) -> int:
-    """Make the partial file ready for more; returns how many pictures are in it."""
+    """Prepare the unfinished file for appending; returns how many pictures are in it."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
     header = buffer.getvalue()

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from grounding.training.config import ViewConfig
-from grounding.training.views import crop_scores, random_view
+from grounding.training.augmentation import augment, crop_scores
+from grounding.training.config import AugmentationConfig
 
-PLAIN = ViewConfig(smallest_crop=0.35, flip=0.5, jitter=0.0, grey=0.0)
-WHOLE = ViewConfig(smallest_crop=1.0, flip=0.0, jitter=0.0, grey=0.0)
+PLAIN = AugmentationConfig(min_crop_scale=0.35, flip=0.5, color_jitter=0.0, grayscale=0.0)
+WHOLE = AugmentationConfig(min_crop_scale=1.0, flip=0.0, color_jitter=0.0, grayscale=0.0)
 
 
 def ramps(height, width):
@@ -31,9 +31,9 @@ def centres(start, end, cells):
     return start + (end - start) * (np.arange(cells) + 0.5) / cells
 
 
-def equal(one, other):
-    return bool(torch.equal(one.pixels, other.pixels) and torch.equal(one.crop, other.crop)) and (
-        one.flipped == other.flipped
+def equal(first, second):
+    return bool(torch.equal(first.pixels, second.pixels) and torch.equal(first.crop, second.crop)) and (
+        first.flipped == second.flipped
     )
 
 
@@ -42,7 +42,7 @@ def test_a_view_shows_what_its_crop_says(height, width, size):
     picture = ramps(height, width)
     flips = set()
     for seed in range(12):
-        view = random_view(picture, size, PLAIN, seed)
+        view = augment(picture, size, PLAIN, seed)
         assert view.pixels.shape == (3, size, size)
         assert view.pixels.dtype == view.crop.dtype == torch.float32
         x0, y0, x1, y1 = view.crop.tolist()
@@ -62,18 +62,18 @@ def test_a_view_shows_what_its_crop_says(height, width, size):
 def test_the_whole_picture_unchanged():
     picture = noise(16, 16)
     for seed in range(5):
-        view = random_view(picture, 16, WHOLE, seed)
+        view = augment(picture, 16, WHOLE, seed)
         assert view.crop.tolist() == [0, 0, 1, 1]
         assert not view.flipped
         torch.testing.assert_close(view.pixels, picture / 255, rtol=0, atol=1e-7)
-        mirrored = random_view(picture, 16, replace(WHOLE, flip=1.0), seed)
+        mirrored = augment(picture, 16, replace(WHOLE, flip=1.0), seed)
         assert mirrored.flipped
         torch.testing.assert_close(mirrored.pixels, picture.flip(2) / 255, rtol=0, atol=1e-7)
 
 
 def test_smaller_pictures_are_averages_not_samples():
     """Of noise, whose standard deviation is 0.29, hardly anything is left where 64 pixels become one."""
-    assert random_view(noise(64, 64), 8, WHOLE, 0).pixels.std() < 0.07
+    assert augment(noise(64, 64), 8, WHOLE, 0).pixels.std() < 0.07
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_smaller_pictures_are_averages_not_samples():
 )
 def test_pictures_of_extreme_shapes(height, width, expected):
     for seed in range(20):
-        view = random_view(noise(height, width), 8, ViewConfig(), seed)
+        view = augment(noise(height, width), 8, AugmentationConfig(), seed)
         x0, y0, x1, y1 = view.crop.tolist()
         assert view.pixels.shape == (3, 8, 8)
         assert 0 <= x0 < x1 <= 1
@@ -113,8 +113,8 @@ def drawn(height, width, smallest, count):
 
 @pytest.mark.parametrize(("height", "width", "smallest"), [(224, 224, 0.35), (400, 300, 0.1), (150, 200, 0.6)])
 def test_crops_are_spread_over_areas_aspects_and_places(height, width, smallest):
-    config, picture = replace(PLAIN, smallest_crop=smallest, flip=0.3), noise(height, width)
-    views = [random_view(picture, 4, config, seed) for seed in range(600)]
+    config, picture = replace(PLAIN, min_crop_scale=smallest, flip=0.3), noise(height, width)
+    views = [augment(picture, 4, config, seed) for seed in range(600)]
     x0, y0, x1, y1 = torch.stack([view.crop for view in views]).double().numpy().T
     area, aspect = (x1 - x0) * (y1 - y0), np.log((x1 - x0) * width / ((y1 - y0) * height))
     parts = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]
@@ -136,7 +136,7 @@ def test_the_seed_alone_decides():
     views = []
     for state in (1, 2):
         torch.manual_seed(state)
-        views.append([random_view(picture, 32, ViewConfig(), seed) for seed in (0, 1, 2**64 - 1)])
+        views.append([augment(picture, 32, AugmentationConfig(), seed) for seed in (0, 1, 2**64 - 1)])
     assert all(map(equal, *views))
     first, second, third = views[0]
     assert not torch.equal(first.crop, second.crop)
@@ -145,42 +145,44 @@ def test_the_seed_alone_decides():
 
 def test_the_global_random_state_is_left_alone():
     before = torch.get_rng_state()
-    random_view(noise(50, 70), 32, ViewConfig(), 3)
+    augment(noise(50, 70), 32, AugmentationConfig(), 3)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_threads_do_not_disturb_each_other():
-    picture, config = noise(50, 70), ViewConfig()
-    expected = [random_view(picture, 32, config, seed) for seed in range(50)]
+    picture, config = noise(50, 70), AugmentationConfig()
+    expected = [augment(picture, 32, config, seed) for seed in range(50)]
     torch.manual_seed(0)
     alone = [torch.rand(3) for _ in range(200)]
     torch.manual_seed(0)
     with ThreadPoolExecutor(4) as threads:
-        views = [threads.submit(random_view, picture, 32, config, seed) for seed in range(50)]
+        views = [threads.submit(augment, picture, 32, config, seed) for seed in range(50)]
         beside = [torch.rand(3) for _ in range(200)]
     assert all(equal(view.result(), wanted) for view, wanted in zip(views, expected, strict=True))
     assert all(map(torch.equal, beside, alone))
 
 
-@pytest.mark.parametrize("change", [{"flip": 0.0}, {"jitter": 0.0}, {"grey": 0.0}, {"grey": 1.0}, {"flip": 1.0}])
+@pytest.mark.parametrize(
+    "change", [{"flip": 0.0}, {"color_jitter": 0.0}, {"grayscale": 0.0}, {"grayscale": 1.0}, {"flip": 1.0}]
+)
 def test_an_option_changes_no_other(change):
-    picture, config = noise(50, 70), ViewConfig()
+    picture, config = noise(50, 70), AugmentationConfig()
     for seed in range(10):
-        one, other = (random_view(picture, 16, c, seed) for c in (config, replace(config, **change)))
-        assert torch.equal(one.crop, other.crop)
-        assert one.flipped == other.flipped or "flip" in change
+        first, second = (augment(picture, 16, c, seed) for c in (config, replace(config, **change)))
+        assert torch.equal(first.crop, second.crop)
+        assert first.flipped == second.flipped or "flip" in change
         if "flip" in change:
-            turned = other.pixels.flip(2) if one.flipped != other.flipped else other.pixels
-            torch.testing.assert_close(one.pixels, turned, rtol=0, atol=2e-3)
-    smaller = replace(config, smallest_crop=0.9)
-    views = [[random_view(noise(9, 9, 90, 91), 4, c, seed) for c in (config, smaller)] for seed in range(10)]
-    assert all(torch.equal(one.pixels, other.pixels) for one, other in views)
+            turned = second.pixels.flip(2) if first.flipped != second.flipped else second.pixels
+            torch.testing.assert_close(first.pixels, turned, rtol=0, atol=2e-3)
+    smaller = replace(config, min_crop_scale=0.9)
+    views = [[augment(noise(9, 9, 90, 91), 4, c, seed) for c in (config, smaller)] for seed in range(10)]
+    assert all(torch.equal(first.pixels, second.pixels) for first, second in views)
 
 
 def test_the_picture_is_left_as_it_was():
     picture = noise(20, 20)
     before = picture.clone()
-    random_view(picture, 20, ViewConfig(smallest_crop=1.0, grey=1.0), 0)
+    augment(picture, 20, AugmentationConfig(min_crop_scale=1.0, grayscale=1.0), 0)
     assert torch.equal(picture, before)
 
 
@@ -209,10 +211,10 @@ def factors(view, picture):
 
 def test_colours_follow_their_definitions_and_their_range():
     picture = noise(12, 12, 100, 150)
-    config = replace(WHOLE, jitter=0.4)
-    found = [factors(random_view(picture, 12, config, seed), picture) for seed in range(200)]
-    assert max(misfit for _, misfit in found) < 2e-3  # the weights of grey add up to 0.9999
-    values = np.array([value for value, _ in found])
+    config = replace(WHOLE, color_jitter=0.4)
+    fits = [factors(augment(picture, 12, config, seed), picture) for seed in range(200)]
+    assert max(misfit for _, misfit in fits) < 2e-3  # the weights of grey add up to 0.9999
+    values = np.array([value for value, _ in fits])
     assert values.min() > 0.59
     assert values.max() < 1.41
     for each in values.T:
@@ -222,20 +224,20 @@ def test_colours_follow_their_definitions_and_their_range():
     assert np.abs(np.corrcoef(values.T) - np.eye(3)).max() < 0.2
 
 
-@pytest.mark.parametrize("jitter", [0.4, 1.0])
-def test_colours_stay_in_range(jitter):
+@pytest.mark.parametrize("strength", [0.4, 1.0])
+def test_colours_stay_in_range(strength):
     for seed in range(30):
-        pixels = random_view(noise(12, 12), 12, replace(WHOLE, jitter=jitter), seed).pixels
+        pixels = augment(noise(12, 12), 12, replace(WHOLE, color_jitter=strength), seed).pixels
         assert 0 <= pixels.min() <= pixels.max() <= 1
         assert pixels.isfinite().all()
 
 
 def test_grey_pictures():
     picture = noise(12, 12)
-    pixels = random_view(picture, 12, replace(WHOLE, grey=1.0), 0).pixels
+    pixels = augment(picture, 12, replace(WHOLE, grayscale=1.0), 0).pixels
     expected = np.tensordot(WEIGHTS, picture.numpy() / 255, 1)
     np.testing.assert_allclose(pixels.numpy(), np.tile(expected, (3, 1, 1)), atol=1e-5)
-    views = [random_view(picture, 12, replace(ViewConfig(), grey=0.2), seed) for seed in range(400)]
+    views = [augment(picture, 12, replace(AugmentationConfig(), grayscale=0.2), seed) for seed in range(400)]
     grey = [view for view in views if bool((view.pixels == view.pixels[:1]).all())]
     assert len(grey) / len(views) == pytest.approx(0.2, abs=0.06)
     assert {view.flipped for view in grey} == {True, False}
@@ -289,7 +291,7 @@ def test_scores_follow_the_picture(height, width):
     picture, cells, size = ramps(height, width), 24, 56
     scores = torch.nn.functional.adaptive_avg_pool2d(picture / 255, cells)[None]
     for seed in range(20):
-        view = random_view(picture, size, PLAIN, seed)
+        view = augment(picture, size, PLAIN, seed)
         cropped = crop_scores(scores, view.crop[None], torch.tensor([view.flipped]), 7)[0]
         seen = torch.nn.functional.adaptive_avg_pool2d(view.pixels, 7)
         torch.testing.assert_close(cropped, seen, rtol=0, atol=0.012)

@@ -138,9 +138,9 @@ def span_scores(chunker: Chunker, sentences: Sequence[Sentence]) -> tuple[float,
     """Precision, recall and F1 of exact spans over all sentences together."""
     right = given = expected = 0
     for caption, spans in sentences:
-        found = {(phrase.start, phrase.end) for phrase in chunker.phrases(caption)}
-        right += len(found & set(spans))
-        given += len(found)
+        predicted = {(phrase.start, phrase.end) for phrase in chunker.phrases(caption)}
+        right += len(predicted & set(spans))
+        given += len(predicted)
         expected += len(spans)
     return right / given, right / expected, 2 * right / (given + expected)
 
@@ -178,6 +178,7 @@ def train_vectors(captions: Sequence[str]) -> WordVectors:
 
 
 def _context(word: str) -> str:
+    """What a word counts as around another: its stem, or itself if it is a stop word."""
     return stem(word) if is_content_word(word) else word
 
 
