@@ -12,7 +12,7 @@ from grounding.errors import GroundingError
 if TYPE_CHECKING:
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
-    from grounding.evaluation.scoring import Selection
+    from grounding.evaluation.runs.scoring import Selection
 
 EPILOG = """\
 examples:
@@ -100,8 +100,8 @@ def _flickr30k(options: argparse.Namespace) -> int:
         raise GroundingError("nothing to score: expected --images, --predictions or --baselines-only (see --help)")
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
-    from grounding.evaluation.scoring import select
-    from grounding.evaluation.terminal import metrics_table
+    from grounding.evaluation.report.terminal import metrics_table
+    from grounding.evaluation.runs.scoring import select
 
     entities = Flickr30kEntities(options.annotations)
     photographs = Photographs(options.images) if options.images else None
@@ -132,11 +132,11 @@ def _score_given(
     """Predictions from a file, or none at all."""
     import hashlib
 
-    from grounding.evaluation.exchange import Loaded, read_predictions
-    from grounding.evaluation.metrics import measure
-    from grounding.evaluation.processes import world
-    from grounding.evaluation.run_folder import write_run
-    from grounding.evaluation.scoring import Run, score
+    from grounding.distributed import world
+    from grounding.evaluation.predictions.reading import Loaded, read_predictions
+    from grounding.evaluation.protocols.measure import measure
+    from grounding.evaluation.runs.folder import write_run
+    from grounding.evaluation.runs.scoring import Run, score
     from grounding.folders import EVALUATED, check_output, whole_folder
 
     if world()[0] > 0:
@@ -163,8 +163,8 @@ def _score_given(
 def _score_localizer(options: argparse.Namespace, selection: "Selection") -> dict[str, Any] | None:
     """The package's own predictions, photograph by photograph."""
     from grounding.config import LocalizerConfig, load
-    from grounding.evaluation.predictor import Job
-    from grounding.evaluation.runner import Order, score_localizer
+    from grounding.evaluation.predictions.predictor import Job
+    from grounding.evaluation.runs.runner import Order, score_localizer
 
     if options.output is None:
         raise GroundingError("no output was given: expected --output DIR, where the run can continue if interrupted")
@@ -190,10 +190,10 @@ def _compare(options: argparse.Namespace) -> int:
     import json
 
     from grounding.datasets.files import Photographs
-    from grounding.evaluation.comparison import compare
-    from grounding.evaluation.report import render_comparison
-    from grounding.evaluation.run_folder import read_run
-    from grounding.evaluation.terminal import difference_table
+    from grounding.evaluation.report.page import render_comparison
+    from grounding.evaluation.report.terminal import difference_table
+    from grounding.evaluation.runs.comparison import compare
+    from grounding.evaluation.runs.folder import read_run
     from grounding.folders import COMPARED, check_output, unused_folder, whole_folder
 
     names = "-vs-".join(path.resolve().name for path in (options.a, options.b))
@@ -218,7 +218,7 @@ def _convert(options: argparse.Namespace) -> int:
     import json
 
     from grounding.datasets.flickr30k import Flickr30kEntities
-    from grounding.evaluation.convert import convert
+    from grounding.evaluation.predictions.convert import convert
     from grounding.folders import whole_file
 
     if options.output.suffix != ".jsonl":

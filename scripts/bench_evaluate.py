@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from grounding.datasets.flickr30k import Flickr30kEntities
-from grounding.evaluation.metrics import counted
-from grounding.evaluation.prediction import Prediction, phrase_key
-from grounding.evaluation.records import prediction_to_json
+from grounding.evaluation.predictions.prediction import Prediction, phrase_key
+from grounding.evaluation.predictions.records import prediction_to_json
+from grounding.evaluation.protocols.measure import counted
 
 EARLY = 50
 

@@ -32,13 +32,13 @@ from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
 from grounding.errors import GroundingError
-from grounding.evaluation.baselines import baselines
-from grounding.evaluation.comparison import compare
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Protocol, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import Run, Selection, select
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.predictions.records import prediction_from_json
+from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.measure import image_of_phrase, measure
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, Protocol, Recall
+from grounding.evaluation.runs.comparison import compare
+from grounding.evaluation.runs.scoring import Run, Selection, select
 from grounding.pipeline import Localizer, Scene
 from grounding.tagging.network import TagNetwork
 

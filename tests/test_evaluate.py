@@ -17,11 +17,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from grounding.evaluate import main
-from grounding.evaluation.comparison import compare
-from grounding.evaluation.metrics import summarize
-from grounding.evaluation.parquet import read_parquet
-from grounding.evaluation.protocol import HEADLINE
-from grounding.evaluation.run_folder import read_run
+from grounding.evaluation.predictions.parquet import read_parquet
+from grounding.evaluation.protocols.measure import summarize
+from grounding.evaluation.protocols.protocol import HEADLINE
+from grounding.evaluation.runs.comparison import compare
+from grounding.evaluation.runs.folder import read_run
 from helpers.entities import write_entities
 
 FILES = ["metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"]
@@ -153,7 +153,7 @@ def test_only_the_baselines(whole, evaluate, arguments):
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments, monkeypatch):
-    from grounding.evaluation.predictor import Predictor
+    from grounding.evaluation.predictions.predictor import Predictor
 
     line, calls = Predictor.line, []
 
@@ -292,7 +292,7 @@ def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_p
 
 
 def test_other_photographs_are_not_mixed_into_a_run(entities, evaluate, tmp_path, monkeypatch):
-    from grounding.evaluation.predictor import Predictor
+    from grounding.evaluation.predictions.predictor import Predictor
 
     photographs, arguments = copied(entities, tmp_path)
     line = Predictor.line

@@ -8,8 +8,8 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
+from grounding.distributed import world
 from grounding.errors import GroundingError
-from grounding.evaluation.processes import world
 from grounding.training.trainer import Process
 
 _PATIENCE = timedelta(days=7)  # while rank 0 writes teacher scores the others wait

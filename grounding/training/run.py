@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from grounding.config import load
+from grounding.distributed import from_rank_0
 from grounding.errors import GroundingError
-from grounding.evaluation.processes import from_rank_0
 from grounding.tagging.classifier import Preprocessing, TagClassifier, squash
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier

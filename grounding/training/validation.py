@@ -10,13 +10,13 @@ import numpy as np
 from grounding.boxes import Values
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
-from grounding.evaluation.baselines import baselines
-from grounding.evaluation.metrics import measure
-from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import POINTING, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import select
+from grounding.evaluation.predictions.prediction import Key, Prediction
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.predictions.records import prediction_from_json
+from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import POINTING, Recall
+from grounding.evaluation.runs.scoring import select
 from grounding.images import RgbImage, read_image
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import TagClassifier

@@ -16,11 +16,11 @@ from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.errors import GroundingError
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import POINTING, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import select
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.predictions.records import prediction_from_json
+from grounding.evaluation.protocols.measure import image_of_phrase, measure
+from grounding.evaluation.protocols.protocol import POINTING, Recall
+from grounding.evaluation.runs.scoring import select
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier

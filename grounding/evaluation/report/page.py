@@ -1,0 +1,141 @@
+"""The pages for people: one self-contained HTML file of a run, or of two runs side by side."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from grounding.boxes import enclosing, iou
+from grounding.evaluation.predictions.prediction import Prediction
+from grounding.evaluation.protocols.measure import point_of
+from grounding.evaluation.report import charts, galleries, sections
+from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
+from grounding.evaluation.report.sections import FIRST, POINT, Measured
+from grounding.evaluation.runs.comparison import Changed
+from grounding.evaluation.runs.scoring import Run
+
+Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
+
+
+def render_report(run: Run, photograph: Photograph) -> str:
+    """The page of a run: HTML that loads nothing from anywhere.
+
+    Args:
+        photograph: where it gives None, or what cannot be read, boxes are drawn on a plain canvas.
+    """
+    album, metrics, measured = Album(photograph), run.metrics, None
+    if metrics["run"] is not None and any(image.boxed_phrases for image in run.images):
+        measured = Measured(run.images, run.predictions, run.columns, metrics["bootstrap"]["seed"])
+    shown = list(_galleries(measured, album)) if measured else []
+    return _page(
+        "report.html.jinja",
+        metrics=metrics,
+        headline=sections.headline(metrics),
+        tiles=list(sections.tiles(metrics)),
+        types=[sections.type_bars(metrics, protocol) for protocol in (POINT, FIRST)],
+        curves=sections.recall_curves(metrics),
+        sizes=sections.sizes(measured) if measured else None,
+        reliability=sections.reliability(measured) if measured else None,
+        statuses=sections.statuses(metrics, measured) if measured else [],
+        galleries=shown,
+        published=published(),
+        photographs=album.elements(),
+    )
+
+
+def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed], photograph: Photograph) -> str:
+    """The page of two runs side by side, as self-contained.
+
+    Args:
+        comparison, changed: of `comparison.compare`.
+        photograph: as in `render_report`.
+    """
+    album, differences = Album(photograph), comparison["differences"]
+    edges = [abs(entry[end]) for entry in differences.values() if entry["count"] for end in ("low", "high")]
+    shown = [
+        _changed_gallery([one for one in changed if (one.protocol, one.gained) == (name, gained)], name, gained, album)
+        for name in dict.fromkeys((FIRST.name, POINT.name, *(one.protocol for one in changed)))
+        for gained in (True, False)
+    ]
+    return _page(
+        "comparison.html.jinja",
+        comparison=comparison,
+        metrics=comparison["b"]["metrics"],
+        groups=sections.grouped(differences),
+        reach=max(edges, default=0) or 1,
+        galleries=shown,
+        photographs=album.elements(),
+    )
+
+
+@cache
+def published() -> dict[str, list[dict[str, Any]]]:
+    """Numbers that others report, by what their methods learnt from: the content of published.yaml."""
+    text = resources.files("grounding.evaluation.report").joinpath("published.yaml").read_text("utf-8")
+    content: dict[str, list[dict[str, Any]]] = yaml.safe_load(text)
+    return content
+
+
+def _page(template: str, **content: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("grounding.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(forest=charts.forest, swatch=charts.swatch)
+    environment.filters["yaml"] = _as_yaml
+    return environment.get_template(template).render(content)
+
+
+def _as_yaml(values: Any) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
+
+
+def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
+    overlap, statuses = measured.columns["best_iou_1_merged"], measured.statuses
+    best, typical, worst = galleries.best_typical_worst(overlap, measured.scores, statuses == "localized")
+    for title, text, order in (
+        ("Best", "The highest IoU of the first box with the merged box.", best),
+        ("Typical", "The IoU of the first box nearest to the median of all localized phrases.", typical),
+        ("Worst", "The lowest IoU of the first box, and of these the highest scores.", worst),
+    ):
+        yield Gallery(title, text, _cards(measured, order, album), len(order))
+    for status in sorted(set(statuses.tolist()) - {"localized"}):
+        order = np.flatnonzero(statuses == status).tolist()
+        text = "Phrases with this status, in the order of the split."
+        yield Gallery(f"Status: {status}", text, _cards(measured, order, album), len(order))
+
+
+def _cards(measured: Measured, order: Sequence[int], album: Album) -> list[Card]:
+    overlap, pointed = measured.columns["best_iou_1_merged"], measured.values(POINT)
+    cards = []
+    for row in galleries.choose(order, measured.phrases):
+        (image, phrase), prediction, score = measured.phrases[row], measured.predictions[row], measured.scores[row]
+        facts = [f"IoU {overlap[row]:.2f}" if len(prediction.boxes) else "no box"]
+        facts += [f"score {score:#.3g}"] if np.isfinite(score) else []
+        facts += [f"point {'on' if pointed[row] else 'off'} target"] if point_of(prediction) else ["no point"]
+        shown = galleries.answer("", prediction, facts, bool(overlap[row] >= FIRST.iou))
+        cards.append(Card(image, phrase, (shown,), album.place(image), galleries.map_uri(prediction.map)))
+    return cards
+
+
+def _changed_gallery(changed: Sequence[Changed], protocol: str, gained: bool, album: Album) -> Gallery:
+    cards = []
+    for row in galleries.choose(range(len(changed)), [(one.image, one.phrase) for one in changed]):
+        one = changed[row]
+        answers = (_side("a", one.a, one, not gained), _side("b", one.b, one, gained))
+        cards.append(Card(one.image, one.phrase, answers, album.place(one.image)))
+    text = "b hits and a misses." if gained else "a hits and b misses."
+    return Gallery(f"{'Gained' if gained else 'Lost'}: {protocol}", text, cards, len(changed))
+
+
+def _side(name: str, prediction: Prediction, one: Changed, hit: bool) -> Answer:
+    merged = enclosing(one.image.boxes[one.phrase.chain])
+    fact = f"IoU {float(iou(prediction.boxes[:1], merged)[0, 0]):.2f}" if len(prediction.boxes) else prediction.status
+    return galleries.answer(name, prediction, (fact,), hit)
