@@ -1,20 +1,41 @@
-"""The photographs of a run shared among processes: worker processes of our own, or the ranks of torchrun."""
+"""The processes that share one job: this one alone, worker processes of our own, or the ranks of torchrun."""
 
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
-from grounding.evaluation.predictions.predictor import Job, Predictor
+
+if TYPE_CHECKING:  # torch takes seconds to import, and an evaluation of ready predictions does without
+    import torch
 
 T = TypeVar("T")
+R = TypeVar("R")
+Work = Callable[[T], R]
+_PATIENCE: Final = timedelta(days=7)  # while rank 0 writes teacher scores the others wait
+
+
+def _cpu() -> "torch.device":
+    import torch
+
+    return torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One of the processes that share a job, and the device it uses."""
+
+    rank: int = 0
+    count: int = 1
+    device: "torch.device" = field(default_factory=_cpu)
 
 
 def world() -> tuple[int, int]:
@@ -35,20 +56,62 @@ def from_rank_0(value: T) -> T:
     return told[0]
 
 
-def lines_in_order(job: Job, images: Sequence[EntityImage], workers: int) -> Iterator[str]:
-    """`Predictor.line` of each image, in order; by this process, by `workers` others, or shared among torchrun's ranks.
+@contextlib.contextmanager
+def processes(device: str) -> Iterator[Process]:
+    """This process, connected with torchrun's others while the block lasts.
 
-    Under torchrun only rank 0 yields lines; the others work along.
+    Args:
+        device: as PyTorch names them; under torchrun `cuda` is another GPU in every process.
+
+    Raises:
+        GroundingError: the device cannot be used.
+    """
+    import torch
+    from torch import distributed
+
+    rank, count = world()
+    if count > 1 and device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place).cpu()
+    except (RuntimeError, AssertionError) as error:
+        raise GroundingError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+    if count == 1:
+        yield Process(device=place)
+        return
+    backend = "gloo"
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+        backend = "cpu:gloo,cuda:nccl"
+    distributed.init_process_group(backend, timeout=_PATIENCE)
+    try:
+        yield Process(rank, count, place)
+    finally:
+        distributed.destroy_process_group()
+
+
+def in_order(prepare: Callable[[], Work[T, R]], items: Sequence[T], workers: int = 1) -> Iterator[R]:
+    """The result of each item, in order; by this process, by `workers` others, or shared among torchrun's ranks.
+
+    Under torchrun only rank 0 yields results; the others work along.
+
+    Args:
+        prepare: called once in each process that works; returns what gives the result of an item. It is sent to other
+            processes, as items and results are, so all must be picklable.
+
+    Raises:
+        GroundingError: a worker process ended by itself.
     """
     if world()[1] > 1:
-        yield from _torchrun_lines(job, images)
+        yield from _shared_among_ranks(prepare(), items)
     elif workers > 1:
-        yield from _worker_lines(job, images, workers)
+        yield from _shared_among_workers(prepare, items, workers)
     else:
-        yield from map(Predictor(job).line, images)
+        yield from map(prepare(), items)
 
 
-_predictor: Predictor  # of a worker process
+_work: Work[Any, Any]  # of a worker process
 
 
 @contextlib.contextmanager
@@ -68,13 +131,13 @@ def _interrupts_waiting() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _start_worker(job: Job, threads: int) -> None:
+def _start_worker(prepare: Callable[[], Work[T, R]], threads: int) -> None:
     import torch
 
-    global _predictor
+    global _work
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    _predictor = Predictor(job)
+    _work = prepare()
 
 
 def _end_with_parent() -> None:
@@ -84,18 +147,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(image: EntityImage) -> str:
-    return _predictor.line(image)
+def _do(item: Any) -> Any:
+    return _work(item)
 
 
-def _worker_lines(job: Job, images: Sequence[EntityImage], workers: int) -> Iterator[str]:
+def _shared_among_workers(prepare: Callable[[], Work[T, R]], items: Sequence[T], workers: int) -> Iterator[R]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (job, threads))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare, threads))
     try:
         with _interrupts_waiting():
-            lines = pool.map(_work, images)
-        yield from lines
+            results = pool.map(_do, items)
+        yield from results
     except BrokenProcessPool as error:
         raise GroundingError(
             "a worker process ended without a word (out of memory?): run the same command again with fewer --workers"
@@ -104,15 +167,14 @@ def _worker_lines(job: Job, images: Sequence[EntityImage], workers: int) -> Iter
         pool.shutdown(cancel_futures=True)
 
 
-def _torchrun_lines(job: Job, images: Sequence[EntityImage]) -> Iterator[str]:
+def _shared_among_ranks(work: Work[T, R], items: Sequence[T]) -> Iterator[R]:
     from torch import distributed
 
     rank, size = world()
-    predictor = Predictor(job)
-    for first in range(0, len(images), size):
-        group = images[first : first + size]
-        line = predictor.line(group[rank]) if rank < len(group) else ""
-        gathered = [""] * size if rank == 0 else None
-        distributed.gather_object(line, gathered)
+    for first in range(0, len(items), size):
+        group = items[first : first + size]
+        result = work(group[rank]) if rank < len(group) else None
+        gathered: list[Any] | None = [None] * size if rank == 0 else None
+        distributed.gather_object(result, gathered)
         if gathered is not None:
             yield from gathered[: len(group)]

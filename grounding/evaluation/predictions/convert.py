@@ -4,13 +4,14 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from grounding.boxes import Values
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities, boxed_phrases
 from grounding.errors import GroundingError
+from grounding.evaluation.predictions.prediction import Key, Prediction, phrase_key
 from grounding.evaluation.predictions.reading import check_split, json_lines, parse_json
 from grounding.evaluation.predictions.records import (
     box_array,
@@ -18,12 +19,12 @@ from grounding.evaluation.predictions.records import (
     number_array,
     number_from_0,
     prediction_from_json,
-    prediction_to_json,
     short,
+    to_line,
 )
+from grounding.folders import whole_file
 
 Style = Literal["mdetr", "huggingface"]
-STYLES: Final[tuple[Style, ...]] = ("mdetr", "huggingface")
 
 
 class _Result(NamedTuple):
@@ -40,10 +41,35 @@ class _Detection(NamedTuple):
     box: list[float]
 
 
+def convert_file(
+    results: Path, style: Style, entities: Flickr30kEntities, split: str, output: Path, overwrite: bool
+) -> tuple[int, list[str]]:
+    """Write another tool's results in the documented format.
+
+    Returns:
+        How many predictions there are, and what a person should know about them.
+
+    Raises:
+        GroundingError: as `convert`; there is no result; or `output` is no .jsonl, is the results, or is taken.
+    """
+    if output.suffix != ".jsonl":
+        raise GroundingError(f"--output {output} ends in '{output.suffix}': expected .jsonl")
+    if output.is_dir() or output.resolve() == results.resolve():
+        raise GroundingError(f"{output} is a folder or the results themselves: choose another")
+    if output.exists() and not overwrite:
+        raise GroundingError(f"{output} exists: choose another or add --overwrite")
+    predictions, notes = convert(results, style, list(entities.read(split)), split, entities.ids_of_splits())
+    if not predictions:
+        raise GroundingError(f"{results} has no results: nothing to convert")
+    with whole_file(output) as file:
+        file.writelines(to_line(key, prediction) for key, prediction in predictions.items())
+    return len(predictions), notes
+
+
 def convert(
     path: Path, style: Style, images: Sequence[EntityImage], split: str, splits: Mapping[str, Collection[str]]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The documented JSON objects for another tool's results, and what a person should know about them.
+) -> tuple[dict[Key, Prediction], list[str]]:
+    """The predictions in another tool's results, and what a person should know about them.
 
     Args:
         path: a JSON list of objects, or JSON Lines.
@@ -54,13 +80,13 @@ def convert(
         GroundingError: anything wrong, named with its line (from 1), or its item of the list (from 0).
     """
     name = "image_id" if style == "mdetr" else "image"
-    found = []
+    objects = []
     for place, values in _objects(path):
         with _at(f"{path}, {place}"):
-            found.append((place, image_id(_value(values, name)), values))
-    check_split(path, "results", [(image, place) for place, image, _ in found], split, splits)
+            objects.append((place, image_id(_value(values, name)), values))
+    check_split(path, "results", [(image, place) for place, image, _ in objects], split, splits)
     by_id = {image.id: image for image in images}
-    results = [_Result(f"{path}, {place}", by_id[image], values) for place, image, values in found]
+    results = [_Result(f"{path}, {place}", by_id[image], values) for place, image, values in objects]
     predictions, notes = _from_mdetr(results) if style == "mdetr" else _from_huggingface(results, images)
     total = sum(len(image.boxed_phrases) for image in images)
     if len(predictions) < total:
@@ -111,18 +137,18 @@ def _sentence(image: EntityImage, value: Any, name: str) -> int:
     return sentence
 
 
-def _prediction(image: EntityImage, phrase: EntityPhrase, values: Mapping[str, Any]) -> dict[str, Any]:
-    key = {"image": image.id, "sentence": phrase.sentence, "phrase": phrase.index}
-    return prediction_to_json(*prediction_from_json({**key, **values}))
+def _prediction(image: EntityImage, phrase: EntityPhrase, values: Mapping[str, Any]) -> tuple[Key, Prediction]:
+    key = zip(("image", "sentence", "phrase"), phrase_key(image, phrase), strict=True)
+    return prediction_from_json({**dict(key), **values})
 
 
-def _from_mdetr(results: Sequence[_Result]) -> tuple[list[dict[str, Any]], list[str]]:
+def _from_mdetr(results: Sequence[_Result]) -> tuple[dict[Key, Prediction], list[str]]:
     """From `image_id`, `sentence_id`, and a list of boxes for each phrase of the sentence that has a box.
 
     As in MDETR's evaluation, of two results for a sentence the first counts.
     """
     done: set[tuple[str, int]] = set()
-    predictions: list[dict[str, Any]] = []
+    predictions: dict[Key, Prediction] = {}
     repeated = unexpected = 0
     for place, image, values in results:
         with _at(place):
@@ -131,7 +157,7 @@ def _from_mdetr(results: Sequence[_Result]) -> tuple[list[dict[str, Any]], list[
             repeated += (image.id, sentence) in done
             unexpected += not phrases and bool(_value(values, "boxes"))
             if phrases and (image.id, sentence) not in done:
-                predictions += _mdetr_sentence(image, phrases, values)
+                predictions |= _mdetr_sentence(image, phrases, values)
             done.add((image.id, sentence))
     notes = [
         (repeated, f"{repeated:,} results are for a sentence that had one before: ignored"),
@@ -142,7 +168,7 @@ def _from_mdetr(results: Sequence[_Result]) -> tuple[list[dict[str, Any]], list[
 
 def _mdetr_sentence(
     image: EntityImage, phrases: Sequence[EntityPhrase], values: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[Key, Prediction]]:
     columns = {"boxes": _value(values, "boxes")}
     if values.get("scores") is not None:
         columns["scores"] = values["scores"]
@@ -160,7 +186,7 @@ def _mdetr_sentence(
 
 def _from_huggingface(
     results: Sequence[_Result], images: Sequence[EntityImage]
-) -> tuple[list[dict[str, Any]], list[str]]:
+) -> tuple[dict[Key, Prediction], list[str]]:
     """From zero-shot detections, whose labels are the texts of phrases."""
     detections: defaultdict[tuple[str, int], list[_Detection]] = defaultdict(list)
     strangers: Counter[str] = Counter()
@@ -169,23 +195,22 @@ def _from_huggingface(
         with _at(place):
             given = values.get("sentence")
             sentences = range(len(image.captions)) if given is None else [_sentence(image, given, "sentence")]
-            found = _detections(image, values)
+            listed = _detections(image, values)
         texts = {_plain(phrase.text) for phrase in image.phrases if phrase.sentence in sentences}
-        strangers.update(detection.label for detection in found if _plain(detection.label) not in texts)
-        labels += len(found)
+        strangers.update(detection.label for detection in listed if _plain(detection.label) not in texts)
+        labels += len(listed)
         for sentence in sentences:
-            detections[image.id, sentence] += found
-    predictions = [
+            detections[image.id, sentence] += listed
+    predictions = dict(
         _prediction(image, phrase, _matching(phrase, detections[image.id, phrase.sentence]))
-        for image in images
-        for phrase in image.boxed_phrases
+        for image, phrase in boxed_phrases(images)
         if (image.id, phrase.sentence) in detections
-    ]
+    )
     notes = []
     if strangers:
         examples = ", ".join(f"'{label}' ({count:,} times)" for label, count in strangers.most_common(3))
         notes.append(f"{strangers.total():,} of {labels:,} labels are no phrase of their image: {examples}")
-    if empty := sum(not prediction["boxes"] for prediction in predictions):
+    if empty := sum(not len(prediction.boxes) for prediction in predictions.values()):
         notes.append(f"{empty:,} of {len(predictions):,} phrases are no label of any box: left without boxes")
     return predictions, notes
 
@@ -214,9 +239,9 @@ def _pipeline_columns(results: Sequence[Any]) -> tuple[list[Any], list[Any], lis
     """Labels, scores and boxes of what the pipeline gives."""
     try:
         return (
-            [found["label"] for found in results],
-            [found["score"] for found in results],
-            [[found["box"][edge] for edge in ("xmin", "ymin", "xmax", "ymax")] for found in results],
+            [detection["label"] for detection in results],
+            [detection["score"] for detection in results],
+            [[detection["box"][edge] for edge in ("xmin", "ymin", "xmax", "ymax")] for detection in results],
         )
     except (KeyError, TypeError) as error:
         raise GroundingError(
@@ -239,7 +264,7 @@ def _matching(phrase: EntityPhrase, detections: Sequence[_Detection]) -> dict[st
     """The detections labelled with the phrase's text; if there are none, those with a text that differs in form."""
     same = [detection for detection in detections if detection.label == phrase.text]
     alike = same or [detection for detection in detections if _plain(detection.label) == _plain(phrase.text)]
-    return {"boxes": [found.box for found in alike], "scores": [found.score for found in alike]}
+    return {"boxes": [each.box for each in alike], "scores": [each.score for each in alike]}
 
 
 def _plain(text: str) -> str:

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 
-from grounding.boxes import Values
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.errors import GroundingError
-from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_key
+from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_index, phrase_key
 from grounding.evaluation.predictions.records import KEYS, REQUIRED, prediction_from_json, prediction_to_json
-from grounding.evaluation.protocols.measure import counted
-from grounding.evaluation.protocols.protocol import MEASURED
+from grounding.folders import writing
 
 _ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
 _FIXED: Final = (
@@ -22,15 +21,15 @@ _FIXED: Final = (
 
 
 def write_parquet(
-    path: Path, images: Sequence[EntityImage], predictions: Mapping[Key, Prediction], columns: Mapping[str, Values]
+    path: Path, images: Sequence[EntityImage], predictions: Mapping[Key, Prediction], columns: pd.DataFrame
 ) -> None:
     """One row a phrase with a box: what was marked, what was predicted, and what was measured.
 
     Args:
-        columns: (P,) of each measured column, in the order of images and phrases; NaN becomes null.
+        columns: what was measured, a row a phrase of `phrase_index`; NaN becomes null.
 
     Raises:
-        GroundingError: the file cannot be written.
+        GroundingError: as `writing`.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -41,17 +40,16 @@ def write_parquet(
     types |= dict.fromkeys(("true_boxes", "boxes"), pa.list_(pa.list_(real)))
     types |= dict.fromkeys(("scores", "proposal_iou"), pa.list_(real))
     types |= {"types": pa.list_(text), "point_x": real, "point_y": real}
-    phrases = counted(images)
-    try:
-        with parquet.ParquetWriter(path, pa.schema(types | dict.fromkeys(columns, real)), compression="zstd") as file:
-            for first in range(0, len(phrases), _ROW_GROUP):
-                group = slice(first, first + _ROW_GROUP)
-                rows = [_row(image, phrase, predictions) for image, phrase in phrases[group]]
-                arrays = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in types.items()}
-                measured = {name: pa.array(values[group], real, from_pandas=True) for name, values in columns.items()}
-                file.write_table(pa.table(arrays | measured))
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be written: {error.strerror or error}") from error
+    phrases = boxed_phrases(images)
+    schema = pa.schema(types | dict.fromkeys(columns, real))
+    with writing(str(path)), parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        for first in range(0, len(phrases), _ROW_GROUP):
+            group = slice(first, first + _ROW_GROUP)
+            rows = [_row(image, phrase, predictions) for image, phrase in phrases[group]]
+            arrays = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in types.items()}
+            measured = columns.iloc[group].items()
+            arrays |= {name: pa.array(values.to_numpy(), real, from_pandas=True) for name, values in measured}
+            file.write_table(pa.table(arrays))
 
 
 def _row(image: EntityImage, phrase: EntityPhrase, predictions: Mapping[Key, Prediction]) -> dict[str, Any]:
@@ -66,8 +64,11 @@ def _row(image: EntityImage, phrase: EntityPhrase, predictions: Mapping[Key, Pre
     return row | {"chain": phrase.chain, "types": phrase.types, "true_boxes": image.boxes[phrase.chain].tolist()}
 
 
-def read_parquet(path: Path) -> tuple[list[EntityImage], dict[Key, Prediction], dict[str, Values]]:
+def read_parquet(path: Path, measured: Sequence[str]) -> tuple[list[EntityImage], dict[Key, Prediction], pd.DataFrame]:
     """What `write_parquet` was given, as far as it is in the file.
+
+    Args:
+        measured: the names of the measured columns.
 
     Returns:
         The images that have a phrase with a box, less the other phrases and captions ("" in their place) and the
@@ -76,13 +77,14 @@ def read_parquet(path: Path) -> tuple[list[EntityImage], dict[Key, Prediction], 
     Raises:
         GroundingError: the file cannot be read, or `write_parquet` did not make it.
     """
-    rows = _read(path, (*_FIXED, *MEASURED), (*_FIXED, *MEASURED))
+    rows = _read(path, (*_FIXED, *measured), (*_FIXED, *measured))
     pictures: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         pictures.setdefault(row["image"], []).append(row)
+    images = [_image(group) for group in pictures.values()]
     predictions = dict(prediction_from_json(values) for _, values in _predicted(rows))
-    columns = {name: np.array([row[name] for row in rows], np.float64) for name in MEASURED}
-    return [_image(group) for group in pictures.values()], predictions, columns
+    columns = {name: [row[name] for row in rows] for name in measured}
+    return images, predictions, pd.DataFrame(columns, phrase_index(images), dtype=np.float64)
 
 
 def _image(rows: Sequence[Mapping[str, Any]]) -> EntityImage:

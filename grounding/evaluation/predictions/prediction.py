@@ -1,16 +1,18 @@
 """What a method says about one phrase: the only thing an evaluation sees of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from grounding.boxes import Values
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 
 Key = tuple[str, int, int]  # image id, sentence from 0, phrase from 0 among all marked phrases of the sentence
-Map = npt.NDArray[np.float32 | np.uint8]  # (h, w), at least 0, spread over the whole picture; uint8 from files
+Map = npt.NDArray[np.float32 | np.uint8]  # (h, w), at least 0, spread over the whole picture; uint8 as stored
 
 
 def _no_boxes() -> Values:
@@ -47,3 +49,9 @@ MISSING: Final = Prediction(status="missing")  # stands for a phrase without a p
 def phrase_key(image: EntityImage, phrase: EntityPhrase) -> Key:
     """The key of a phrase's prediction."""
     return image.id, phrase.sentence, phrase.index
+
+
+def phrase_index(images: Iterable[EntityImage]) -> pd.MultiIndex:
+    """The keys of every phrase with a box, in the order of images and phrases: the index of every table."""
+    keys = [phrase_key(image, phrase) for image, phrase in boxed_phrases(images)]
+    return pd.MultiIndex.from_tuples(keys, names=("image", "sentence", "phrase"))

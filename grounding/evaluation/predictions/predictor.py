@@ -1,11 +1,11 @@
-"""A localizer's answer for one photograph, as a line of JSON in px of the original photograph."""
+"""A localizer's predictions for the phrases of a photograph, in px of the original photograph."""
 
 import hashlib
 import io
-import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -16,14 +16,15 @@ from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Key, Map, Prediction, phrase_key
-from grounding.evaluation.predictions.records import prediction_to_json
+from grounding.evaluation.predictions.records import as_stored
+from grounding.images import read_image
+from grounding.pipeline import Localizer, Scene
+from grounding.results import GroundedPhrase
+from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.sources import load_classifier
 
-if TYPE_CHECKING:
-    from grounding.pipeline import Scene
-    from grounding.results import GroundedPhrase
-
-_STORED_MAP_SIDE = 32  # cells; maps are smooth on this scale
-TOP_K = 10
+TOP_K: Final = 10
+_STORED_MAP_SIDE: Final = 32  # cells; maps are smooth on this scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,28 +37,45 @@ class Job:
     device: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of one photograph.
+
+    Attributes:
+        image: its id.
+        error: why it could not be read, and then nothing else is known; or None.
+        sha256: of its file.
+        size: (width, height) in px.
+        predictions: of every phrase with a box.
+    """
+
+    image: str
+    error: str | None = None
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+    predictions: Mapping[Key, Prediction] = field(default_factory=dict)
+
+
 class Predictor:
-    """A localizer and the photographs it looks at."""
+    """A localizer and the photographs it looks at.
 
-    def __init__(self, job: Job) -> None:
-        from grounding.pipeline import Localizer
+    Args:
+        classifier: the job's, where it is loaded already.
+    """
 
+    def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
         self.photographs = Photographs(job.photographs)
-        self.localizer: Localizer = Localizer.from_pretrained(job.classifier, job.config, job.device)
+        self.localizer = Localizer(classifier or load_classifier(job.classifier), job.config, job.device)
 
-    def line(self, image: EntityImage) -> str:
-        """JSON: the predictions for every phrase with a box; or, for a photograph that cannot be read, the error."""
-        from grounding.images import read_image
-
-        record: dict[str, Any] = {"image": image.id}
+    def __call__(self, image: EntityImage) -> Outcome:
+        """Look at one photograph."""
         try:
             content = self.photographs.read(image.id)
             scene = self.localizer.encode(read_image(io.BytesIO(content), f"{image.id}.jpg"))
         except GroundingError as error:
-            return json.dumps(record | {"error": str(error)})
+            return Outcome(image.id, str(error))
         height, width = scene.image.shape[:2]
-        record |= {"sha256": digest(content), "width": width, "height": height}
-        return json.dumps(record | {"predictions": predict(scene, image)})
+        return Outcome(image.id, None, digest(content), (width, height), predict(scene, image))
 
 
 def digest(content: bytes) -> str:
@@ -65,17 +83,20 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def predict(scene: "Scene", image: EntityImage) -> list[dict[str, Any]]:
-    """The prediction of every phrase with a box, as JSON values, in px of the original photograph."""
+def predict(scene: Scene, image: EntityImage) -> dict[Key, Prediction]:
+    """The prediction of every phrase with a box, in px of the original photograph, as a file would keep it."""
     phrases = image.boxed_phrases
     texts = list(dict.fromkeys(phrase.text for phrase in phrases))  # a text is found the same in every caption
     if not texts:
-        return []
-    found = dict(zip(texts, scene.ground(", ".join(texts), texts, TOP_K), strict=True))
+        return {}
+    grounded = dict(zip(texts, scene.ground(", ".join(texts), texts, TOP_K), strict=True))
     height, width = scene.image.shape[:2]
     scale = np.array([image.width / width, image.height / height] * 2)
     reached = _reached(scene.proposals * scale, image)
-    return [_record(phrase_key(image, phrase), found[phrase.text], scale, reached[phrase.chain]) for phrase in phrases]
+    return {
+        phrase_key(image, phrase): _prediction(grounded[phrase.text], scale, reached[phrase.chain])
+        for phrase in phrases
+    }
 
 
 def _reached(proposals: Boxes, image: EntityImage) -> dict[str, tuple[float, float]]:
@@ -87,17 +108,17 @@ def _reached(proposals: Boxes, image: EntityImage) -> dict[str, tuple[float, flo
     return reached
 
 
-def _record(key: Key, found: "GroundedPhrase", scale: Values, reached: tuple[float, float]) -> dict[str, Any]:
+def _prediction(phrase: GroundedPhrase, scale: Values, reached: tuple[float, float]) -> Prediction:
     prediction = Prediction(
-        boxes=np.array([region.box for region in found.regions]).reshape(-1, 4) * scale,
-        scores=np.array([region.score for region in found.regions]),
-        point=None if found.point is None else (found.point[0] * scale[0], found.point[1] * scale[1]),
-        map=_small(found.grid_map),
-        point_map=_small(found.point_map),
-        status=found.status,
+        boxes=np.array([region.box for region in phrase.regions]).reshape(-1, 4) * scale,
+        scores=np.array([region.score for region in phrase.regions]),
+        point=None if phrase.point is None else (phrase.point[0] * scale[0], phrase.point[1] * scale[1]),
+        map=_small(phrase.grid_map),
+        point_map=_small(phrase.point_map),
+        status=phrase.status,
         proposal_iou=reached,
     )
-    return prediction_to_json(key, prediction)
+    return as_stored(prediction)
 
 
 def _small(map_: Map) -> Map:

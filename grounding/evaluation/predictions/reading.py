@@ -130,7 +130,7 @@ def _check_shapes(
 def _frame_note(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]) -> str:
     """A doubt that the boxes are in px of the original photograph, or nothing."""
     sides = {image.id: np.array([image.width, image.height] * 2) for image in images}
-    placed = [(key[0], found.boxes) for key, found in predictions.items() if len(found.boxes)]
+    placed = [(key[0], prediction.boxes) for key, prediction in predictions.items() if len(prediction.boxes)]
     relative = sum(float(boxes.max()) <= 1 for _, boxes in placed)
     if 2 * relative > len(placed):
         return (
@@ -178,18 +178,18 @@ def phrase_name(key: Key) -> str:
 
 
 def check_split(
-    path: Path, what: str, found: Sequence[tuple[str, str]], split: str, splits: Mapping[str, Collection[str]]
+    path: Path, what: str, places: Sequence[tuple[str, str]], split: str, splits: Mapping[str, Collection[str]]
 ) -> None:
     """See that every image is in this split.
 
     Args:
-        found: each image id, and where it stands.
+        places: each image id, and where it stands.
 
     Raises:
         GroundingError: some are not; it says which split they are in.
     """
     sets = {name: frozenset(ids) for name, ids in splits.items()}
-    strays = [(image, place) for image, place in found if image not in sets[split]]
+    strays = [(image, place) for image, place in places if image not in sets[split]]
     if not strays:
         return
     homes = Counter(next((name for name, ids in sets.items() if image in ids), None) for image, _ in strays)
@@ -199,9 +199,9 @@ def check_split(
     elif len(homes) == 1:
         (home,) = homes
         advice = f"they are in '{home}': " + (
-            f"pass --split {home}" if len(strays) == len(found) else "expected the images of one split"
+            f"pass --split {home}" if len(strays) == len(places) else "expected the images of one split"
         )
     raise GroundingError(
-        f"{path}: {len(strays):,} of {len(found):,} {what} are for images that are not in split '{split}' "
+        f"{path}: {len(strays):,} of {len(places):,} {what} are for images that are not in split '{split}' "
         f"(first: {strays[0][0]}, {strays[0][1]}); {advice}"
     )

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import warnings
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,21 +19,51 @@ _FARTHEST_PX: Final = 1e6
 KEYS: Final = (*REQUIRED, "scores", "point", "map", "point_map", "status", "proposal_iou")
 
 
+def as_stored(prediction: Prediction) -> Prediction:
+    """What a file keeps of a prediction: edges and points with 2 decimals, scores with 6, maps of 8 bits."""
+    return Prediction(
+        boxes=_rounded(prediction.boxes, 2),
+        scores=None if prediction.scores is None else _rounded(prediction.scores, 6),
+        point=_rounded_pair(prediction.point, 2),
+        map=_levels(prediction.map),
+        point_map=_levels(prediction.point_map),
+        status=prediction.status,
+        proposal_iou=_rounded_pair(prediction.proposal_iou, 6),
+    )
+
+
+def _rounded(values: Values, decimals: int) -> Values:
+    """Rounded as text is, which `np.round` does not always do."""
+    return np.array([round(value, decimals) for value in values.ravel().tolist()]).reshape(values.shape)
+
+
+def _rounded_pair(pair: tuple[float, float] | None, decimals: int) -> tuple[float, float] | None:
+    return None if pair is None else (round(float(pair[0]), decimals), round(float(pair[1]), decimals))
+
+
+def _levels(map_: Map | None) -> Map | None:
+    """The map as uint8 whose maximum is 255, or all zero."""
+    if map_ is None:
+        return None
+    highest = float(map_.max(initial=0))
+    return np.rint(map_.astype(np.float64) * (255 / highest if highest > 0 else 0)).astype(np.uint8)
+
+
 def prediction_to_json(key: Key, prediction: Prediction) -> dict[str, Any]:
-    """The documented JSON object: edges and points with 2 decimals, scores with 6, maps as 8-bit PNG; no null."""
+    """The documented JSON object of what a file keeps of a prediction; no null."""
+    kept = as_stored(prediction)
     values: dict[str, Any] = dict(zip(("image", "sentence", "phrase"), key, strict=True))
-    values["boxes"] = [[round(edge, 2) for edge in box] for box in prediction.boxes.tolist()]
-    if prediction.scores is not None:
-        values["scores"] = [round(score, 6) for score in prediction.scores.tolist()]
-    if prediction.point is not None:
-        values["point"] = [round(float(place), 2) for place in prediction.point]
-    for name, map_ in (("map", prediction.map), ("point_map", prediction.point_map)):
-        if map_ is not None:
-            values[name] = _map_to_png(map_)
-    values["status"] = prediction.status
-    if prediction.proposal_iou is not None:
-        values["proposal_iou"] = [round(float(best), 6) for best in prediction.proposal_iou]
-    return values
+    values["boxes"] = kept.boxes.tolist()
+    values["scores"] = None if kept.scores is None else kept.scores.tolist()
+    values["point"] = kept.point and list(kept.point)
+    values |= {"map": _png(kept.map), "point_map": _png(kept.point_map), "status": kept.status}
+    values["proposal_iou"] = kept.proposal_iou and list(kept.proposal_iou)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def to_line(key: Key, prediction: Prediction) -> str:
+    """The documented JSON object as a line of a file."""
+    return json.dumps(prediction_to_json(key, prediction)) + "\n"
 
 
 def prediction_from_json(values: Mapping[str, Any]) -> tuple[Key, Prediction]:
@@ -166,10 +197,11 @@ def _map_from_png(text: str, name: str) -> Map:
     return array
 
 
-def _map_to_png(map_: Map) -> str:
-    """Base64 of a greyscale 8-bit PNG whose maximum is 255, or all zero."""
-    highest, buffer = float(map_.max(initial=0)), io.BytesIO()
-    levels = np.rint(map_.astype(np.float64) * (255 / highest if highest > 0 else 0)).astype(np.uint8)
+def _png(levels: Map | None) -> str | None:
+    """Base64 of a greyscale 8-bit PNG."""
+    if levels is None:
+        return None
+    buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode("ascii")
 

@@ -12,7 +12,7 @@ from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Key, Map, Prediction, phrase_key
 from grounding.evaluation.protocols.measure import measure
-from grounding.evaluation.protocols.protocol import TARGETS, TOLERANCE_PX, TOP, iou_column, mass_column
+from grounding.evaluation.protocols.protocol import TARGETS, TOLERANCE_PX, TOP, Columns, iou_column, mass_column
 
 BLIND_BOXES_FILE: Final = "blind_boxes.json"
 _POINTS: Final = ("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged")
@@ -25,7 +25,7 @@ _WHOLE: Final = np.array([[0.0, 0.0, 1.0, 1.0]])
 _UNIFORM: Final = np.ones((1, 1), np.float32)
 
 
-def baselines(images: Sequence[EntityImage]) -> dict[str, dict[str, Values]]:
+def baselines(images: Sequence[EntityImage]) -> dict[str, Columns]:
     """The measurements of five trivial answers, each the same for all phrases of a picture.
 
     - `centre point`: a point, the centre of the picture.
@@ -36,8 +36,7 @@ def baselines(images: Sequence[EntityImage]) -> dict[str, dict[str, Values]]:
       each side.
 
     Returns:
-        For each baseline, in this order, the columns of `metrics.measure`, (P,) float64: every phrase with a box, in
-        the order of images and phrases. Columns that the baseline does not answer are NaN throughout.
+        For each baseline, in this order, the columns of `measure`; those that it does not answer are NaN throughout.
 
     Raises:
         GroundingError: there is no phrase with a box.
@@ -48,7 +47,7 @@ def baselines(images: Sequence[EntityImage]) -> dict[str, dict[str, Values]]:
     fitted = _same_for_all(images, blind_boxes(), _gaussian())
     return {
         "centre point": _only(_POINTS, uniform),
-        "random point": _only((*_POINTS, *_MASSES), uniform | _random_point(images, uniform)),
+        "random point": _only((*_POINTS, *_MASSES), uniform.assign(**_random_point(images, uniform))),
         "whole image": _only((*_RECALLS, *_BOUNDS), uniform),
         "blind boxes": _only(_RECALLS, fitted),
         "centre Gaussian": _only((*_POINTS, *_MASSES), fitted),
@@ -58,7 +57,7 @@ def baselines(images: Sequence[EntityImage]) -> dict[str, dict[str, Values]]:
 def blind_boxes() -> Values:
     """(10, 4) float64 `x0 y0 x1 y1` in shares of the picture's width and height, best first.
 
-    Fitted on the train split of Flickr30k Entities by `scripts/fit_blind_boxes.py`.
+    Fitted on the train split of Flickr30k Entities by `tools/fit_blind_boxes.py`.
     """
     content = resources.files("grounding.evaluation.protocols").joinpath(BLIND_BOXES_FILE).read_text(encoding="utf-8")
     return np.array(json.loads(content)["boxes"], np.float64)
@@ -70,7 +69,7 @@ def _gaussian() -> Map:
     return np.outer(side, side).astype(np.float32)
 
 
-def _same_for_all(images: Sequence[EntityImage], boxes: Values, map_: Map) -> dict[str, Values]:
+def _same_for_all(images: Sequence[EntityImage], boxes: Values, map_: Map) -> Columns:
     """Every phrase gets these boxes (relative to the picture), the picture's centre and this map."""
     predictions: dict[Key, Prediction] = {}
     for image in images:
@@ -81,19 +80,18 @@ def _same_for_all(images: Sequence[EntityImage], boxes: Values, map_: Map) -> di
     return measure(images, predictions)
 
 
-def _only(answered: Collection[str], columns: dict[str, Values]) -> dict[str, Values]:
-    kept = {*answered, *_SHARES}
-    return {name: values if name in kept else np.full_like(values, np.nan) for name, values in columns.items()}
+def _only(answered: Collection[str], columns: Columns) -> Columns:
+    return columns.assign(**dict.fromkeys(columns.columns.difference([*answered, *_SHARES]), np.nan))
 
 
-def _random_point(images: Sequence[EntityImage], uniform: dict[str, Values]) -> dict[str, Values]:
+def _random_point(images: Sequence[EntityImage], uniform: Columns) -> dict[str, Values]:
     """The pointing columns of a random pixel: box edges are whole px, so a share of pixels inside is one of area."""
     near = []
     for image in images:
         chains = [phrase.chain for phrase in image.boxed_phrases]
         known = {chain: _near_share(image.boxes[chain], image.width, image.height) for chain in set(chains)}
         near += [known[chain] for chain in chains]
-    on_any, on_merged = (uniform[name] for name in _MASSES)
+    on_any, on_merged = (uniform[name].to_numpy() for name in _MASSES)
     on_chain = np.where(np.isnan(uniform["chain_point_on_merged"]), np.nan, on_merged)
     return dict(zip(_POINTS, (on_any, on_merged, np.array(near, np.float64), on_chain), strict=True))
 

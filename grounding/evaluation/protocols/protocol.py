@@ -1,122 +1,56 @@
 """The protocols, as named objects: which phrases count, and when a prediction is right.
 
-Each takes the measured columns of `metrics.measure` (one row a phrase with a box) and returns one value a phrase in
-[0, 1], NaN where the protocol does not count the phrase. The sources of each are in docs/protocols.md.
+Each takes the columns of `measure` (a row a phrase with a box) and returns one value a phrase in [0, 1], NaN where the
+protocol does not count the phrase. The sources of each are in docs/protocols.md.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 
 from grounding.boxes import Values
 
-Columns = Mapping[str, Values]
+Columns = pd.DataFrame  # float64, with the index (image, sentence, phrase)
 Target = Literal["any-box", "merged-box"]
 TARGETS: Final[tuple[Target, ...]] = ("any-box", "merged-box")
 TOP: Final = (1, 5, 10)
 TOLERANCE_PX: Final = 15.0
-_TARGET_TEXT: Final = {"any-box": "any box of its chain", "merged-box": "the box that encloses all boxes of its chain"}
+_MERGED: Final = "the box that encloses all boxes of its chain"
+_TARGET_TEXT: Final = {"any-box": "any box of its chain", "merged-box": _MERGED}
+_INSIDE_TEXT: Final = {"any-box": "the boxes of its chain", "merged-box": _MERGED}
 
 
 @dataclass(frozen=True, slots=True)
-class Recall:
-    """Phrases with a box of the top k at this IoU or more; k None takes every proposal: the upper bound."""
-
-    k: int | None
-    target: Target
-    iou: float = 0.5
-
-    @property
-    def name(self) -> str:
-        """Unique, the key in metrics.json."""
-        reach = "upper-bound" if self.k is None else f"recall@{self.k}"
-        return f"{reach}/{self.target}" + ("" if self.iou == 0.5 else f"/iou-{self.iou:g}")
-
-    @property
-    def description(self) -> str:
-        """One sentence for people."""
-        boxes = {None: "any proposal", 1: "the first box"}.get(self.k, f"one of the first {self.k} boxes")
-        return f"a phrase is hit when {boxes} has IoU >= {self.iou:g} with {_TARGET_TEXT[self.target]}"
-
-    def values(self, columns: Columns) -> Values:
-        """(P,) of 0, 1 and NaN."""
-        reached = columns[iou_column(self.k, self.target)]
-        return np.where(np.isnan(reached), np.nan, reached >= self.iou)
-
-
-@dataclass(frozen=True, slots=True)
-class MeanIou:
-    """The mean IoU of the first box, 0 where there is none."""
-
-    target: Target
-
-    @property
-    def name(self) -> str:
-        """Unique, the key in metrics.json."""
-        return f"mean-iou/{self.target}"
-
-    @property
-    def description(self) -> str:
-        """One sentence for people."""
-        return f"the mean IoU of the first box with {_TARGET_TEXT[self.target]}, 0 without a box"
-
-    def values(self, columns: Columns) -> Values:
-        """(P,) IoU, or NaN."""
-        return columns[iou_column(1, self.target)]
-
-
-@dataclass(frozen=True, slots=True)
-class Pointing:
-    """A pointing game: the map's maximum, or the point given, falls in the target.
+class Protocol:
+    """Which phrases count, and what the prediction for a phrase is worth.
 
     Attributes:
-        column: which measured column says so.
-        description: one sentence for people: when a point is right, and which phrases count.
-        filter_column: phrases whose value here is `smallest` or more (above it, if `strict`) count.
+        name: unique, the key in metrics.json.
+        description: one sentence for people.
+        column: the measured column that decides.
+        iou: the least value of the column that is a hit; None where the column itself is the value.
+        filter_column: phrases whose value here is `smallest` or more (above it, if `strict`) count; None for all.
     """
 
     name: str
-    column: str
     description: str
+    column: str
+    iou: float | None = None
     filter_column: str | None = None
     smallest: float = 0.05
     strict: bool = False
 
     def values(self, columns: Columns) -> Values:
-        """(P,) of 0, 1 (a probability for the random point) and NaN."""
-        hit = columns[self.column]
-        if self.filter_column is None:
-            return hit
-        share = columns[self.filter_column]
-        counted = share > self.smallest if self.strict else share >= self.smallest
-        return np.where(counted, hit, np.nan)
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionCorrectness:
-    """The share of the phrase map's mass inside the target."""
-
-    target: Target
-
-    @property
-    def name(self) -> str:
-        """Unique, the key in metrics.json."""
-        return f"attention-correctness/{self.target}"
-
-    @property
-    def description(self) -> str:
-        """One sentence for people."""
-        inside = "the boxes of its chain" if self.target == "any-box" else _TARGET_TEXT["merged-box"]
-        return f"the share of the phrase map's mass that lies inside {inside}, 0 for an empty map"
-
-    def values(self, columns: Columns) -> Values:
-        """(P,) share, or NaN."""
-        return columns[mass_column(self.target)]
-
-
-Protocol = Recall | MeanIou | Pointing | AttentionCorrectness
+        """(P,) from 0 to 1, NaN where the phrase does not count or nothing was measured."""
+        values = columns[self.column].to_numpy()
+        if self.iou is not None:
+            values = np.where(np.isnan(values), np.nan, values >= self.iou)
+        if self.filter_column is not None:
+            share = columns[self.filter_column].to_numpy()
+            values = np.where(share > self.smallest if self.strict else share >= self.smallest, values, np.nan)
+        return values
 
 
 def iou_column(k: int | None, target: Target) -> str:
@@ -129,50 +63,78 @@ def mass_column(target: Target) -> str:
     return f"mass_{target.removesuffix('-box')}"
 
 
-POINTING: Final = (
-    Pointing(
+def recall(k: int | None, target: Target, iou: float = 0.5) -> Protocol:
+    """Phrases with a box of the top k at this IoU or more; k None takes every proposal: the upper bound."""
+    reach = "upper-bound" if k is None else f"recall@{k}"
+    boxes = {None: "any proposal", 1: "the first box"}.get(k, f"one of the first {k} boxes")
+    return Protocol(
+        f"{reach}/{target}" + ("" if iou == 0.5 else f"/iou-{iou:g}"),
+        f"a phrase is hit when {boxes} has IoU >= {iou:g} with {_TARGET_TEXT[target]}",
+        iou_column(k, target),
+        iou,
+    )
+
+
+POINTING: Final = (  # the map's maximum, or the point given, falls in the target
+    Protocol(
         "pointing/phrase",
-        "point_on_any",
         "the point of a phrase lies in any box of its chain; no filter (InfoGround, AMC, SelfEQ)",
-    ),
-    Pointing(
-        "pointing/phrase-merged",
-        "point_on_merged",
-        "the point of a phrase lies in the box that encloses all boxes of its chain; no filter (merged files)",
-    ),
-    Pointing(
-        "pointing/phrase-5%",
         "point_on_any",
+    ),
+    Protocol(
+        "pointing/phrase-merged",
+        "the point of a phrase lies in the box that encloses all boxes of its chain; no filter (merged files)",
+        "point_on_merged",
+    ),
+    Protocol(
+        "pointing/phrase-5%",
         "the point of a phrase lies in any box of its chain; phrases whose enclosing box covers under 5% of the image "
         "are left out (Akbari et al., GbS)",
-        "merged_share",
+        "point_on_any",
+        filter_column="merged_share",
     ),
-    Pointing(
+    Protocol(
         "pointing/chain-5%",
-        "chain_point_on_merged",
         "the maximum of the mean map of a chain's mentions lies in its enclosing box; chains whose first box covers at "
         "most 5% of the image are left out (WWbL)",
-        "first_share",
+        "chain_point_on_merged",
+        filter_column="first_share",
         strict=True,
     ),
-    Pointing(
+    Protocol(
         "pointing/phrase-15px",
-        "point_near_any",
         f"the point of a phrase lies in, or less than {TOLERANCE_PX:g} px of the original photograph from, any box of "
         "its chain; no filter (the tolerance of EB and TorchRay on VOC and COCO)",
+        "point_near_any",
     ),
 )
-MEASURED: Final = (  # every column that `metrics.measure` gives
+_MEAN_IOU: Final = tuple(
+    Protocol(
+        f"mean-iou/{target}",
+        f"the mean IoU of the first box with {_TARGET_TEXT[target]}, 0 without a box",
+        iou_column(1, target),
+    )
+    for target in TARGETS
+)
+_ATTENTION_CORRECTNESS: Final = tuple(
+    Protocol(
+        f"attention-correctness/{target}",
+        f"the share of the phrase map's mass that lies inside {_INSIDE_TEXT[target]}, 0 for an empty map",
+        mass_column(target),
+    )
+    for target in TARGETS
+)
+MEASURED: Final = (  # every column that `measure` gives
     *(iou_column(k, target) for target in TARGETS for k in (*TOP, None)),
     *(mass_column(target) for target in TARGETS),
     *("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged", "merged_share", "first_share"),
 )
-HEADLINE: Final[tuple[Protocol, ...]] = (
+HEADLINE: Final = (
     *POINTING,
-    *(Recall(k, target) for target in TARGETS for k in (*TOP, None)),
-    *(MeanIou(target) for target in TARGETS),
-    *(AttentionCorrectness(target) for target in TARGETS),
+    *(recall(k, target) for target in TARGETS for k in (*TOP, None)),
+    *_MEAN_IOU,
+    *_ATTENTION_CORRECTNESS,
 )
-CURVE: Final[tuple[Protocol, ...]] = tuple(
-    Recall(k, target, tenths / 10) for target in TARGETS for k in (*TOP, None) for tenths in range(1, 10) if tenths != 5
+CURVE: Final = tuple(
+    recall(k, target, tenths / 10) for target in TARGETS for k in (*TOP, None) for tenths in range(1, 10) if tenths != 5
 )

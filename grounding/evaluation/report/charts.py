@@ -7,9 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup
 
-Summary = Mapping[
-    str, Any
-]  # "value", "low" and "high" in percent, and "count"; {"count": 0} where nothing was measured
+Summary = Mapping[str, Any]  # of `summary.interval`; {"count": 0} where nothing was measured
 Scale = Callable[[float], float]
 WIDTH: Final = 460
 _HEIGHT: Final = 300
@@ -79,17 +77,17 @@ def bars(series: Sequence[Series], groups: Sequence[tuple[str, int]], label: str
     for row, (name, count) in enumerate(groups):
         y = top + gap / 2 + row * pitch
         parts += [_text(left - 8, y + 11, name, "end", "strong"), _text(left - 8, y + 25, f"{count:,}", "end")]
-        for number, one in enumerate(series):
-            summary = one.points.get(name, {"count": 0})
+        for number, values in enumerate(series):
+            summary = values.points.get(name, {"count": 0})
             height = wide if number == 0 else thin - 1
             if summary["count"]:
-                title = f"{name}, {one.name}: {describe(summary)}"
+                title = f"{name}, {values.name}: {describe(summary)}"
                 low, high = across(summary["low"]), across(summary["high"])
                 parts.append(
                     Markup(
                         '<g class="s{}"><title>{}</title><rect class="bar" x="{}" y="{}" width="{}" height="{}"/>{}</g>'
                     ).format(
-                        one.style, title, left, _round(y), _round(across(summary["value"]) - left), height,
+                        values.style, title, left, _round(y), _round(across(summary["value"]) - left), height,
                         _whisker_across(low, high, y + height / 2, height * 0.35),
                     )
                 )  # fmt: skip
@@ -117,7 +115,7 @@ def lines(
         intervals: `band` or `whisker`.
         diagonal: also draw the line on which x is the share of hits.
     """
-    known = [place for one in series for place, _ in one.measured()] + [place for place, _ in places or []]
+    known = [place for values in series for place, _ in values.measured()] + [place for place, _ in places or []]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     margin = 0.04 * (high - low)
     across, up = linear(low - margin, high + margin, _LEFT, _RIGHT), linear(0, 100, _BOTTOM, _TOP)
@@ -128,8 +126,7 @@ def lines(
         parts += [_line("tick", x, _BOTTOM, x, _BOTTOM + 4), _text(x, _BOTTOM + 17, text, "middle")]
     if diagonal:
         parts.append(_line("diagonal", across(low), up(100 * low), across(high), up(100 * high)))
-    for one in series:
-        parts.append(_curve(one, across, up, intervals))
+    parts += [_curve(values, across, up, intervals) for values in series]
     return _svg(_HEIGHT, label, parts)
 
 
@@ -186,21 +183,21 @@ def swatch(style: int, kind: str, dashed: bool = False) -> Markup:
     )
 
 
-def _curve(one: Series, across: Scale, up: Scale, intervals: str) -> Markup:
-    points = [(across(place), summary) for place, summary in one.measured()]
+def _curve(series: Series, across: Scale, up: Scale, intervals: str) -> Markup:
+    points = [(across(place), summary) for place, summary in series.measured()]
     parts = []
     if intervals == "band" and len(points) > 1:
-        there = [f"{_round(x)},{_round(up(summary['high']))}" for x, summary in points]
-        back = [f"{_round(x)},{_round(up(summary['low']))}" for x, summary in reversed(points)]
-        parts.append(Markup('<polygon class="band" points="{}"/>').format(" ".join(there + back)))
+        upper = [f"{_round(x)},{_round(up(summary['high']))}" for x, summary in points]
+        lower = [f"{_round(x)},{_round(up(summary['low']))}" for x, summary in reversed(points)]
+        parts.append(Markup('<polygon class="band" points="{}"/>').format(" ".join(upper + lower)))
     if len(points) > 1:
         path = "M" + "L".join(f"{_round(x)} {_round(up(summary['value']))}" for x, summary in points)
-        parts.append(Markup('<path class="line{}" d="{}"/>').format(" dashed" if one.dashed else "", path))
-    for (place, summary), (x, _) in zip(one.measured(), points, strict=True):
-        title = Markup("<title>{}</title>").format(f"{one.name}, {place:.4g}: {describe(summary)}")
+        parts.append(Markup('<path class="line{}" d="{}"/>').format(" dashed" if series.dashed else "", path))
+    for (place, summary), (x, _) in zip(series.measured(), points, strict=True):
+        title = Markup("<title>{}</title>").format(f"{series.name}, {place:.4g}: {describe(summary)}")
         whisker = "" if intervals == "band" else _whisker_up(x, up(summary["low"]), up(summary["high"]))
-        parts.append(Markup("<g>{}{}{}</g>").format(title, whisker, _marker(one.style, x, up(summary["value"]))))
-    return Markup('<g class="s{}">{}</g>').format(one.style, Markup("").join(parts))
+        parts.append(Markup("<g>{}{}{}</g>").format(title, whisker, _marker(series.style, x, up(summary["value"]))))
+    return Markup('<g class="s{}">{}</g>').format(series.style, Markup("").join(parts))
 
 
 def _frame(up: Scale, y_ticks: Iterable[float], x_title: str, y_title: str) -> list[Markup]:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Map, Prediction
 from grounding.evaluation.protocols.measure import point_of
+from grounding.evaluation.runs.folder import Photograph
 from grounding.images import read_image
 
 CARDS: Final = 12
@@ -32,7 +33,7 @@ class Album:
         photograph: an image id -> the bytes of its file, or None where there is none.
     """
 
-    def __init__(self, photograph: Callable[[str], bytes | None]) -> None:
+    def __init__(self, photograph: Photograph) -> None:
         self._photograph = photograph
         self._uris: dict[str, str | None] = {}
 
@@ -136,14 +137,10 @@ class Gallery:
     total: int
 
 
-def first_box(prediction: Prediction) -> Box | None:
-    """The best box, or None."""
-    return tuple(prediction.boxes[0].tolist()) if len(prediction.boxes) else None
-
-
 def answer(name: str, prediction: Prediction, facts: Iterable[str], hit: bool | None = None) -> Answer:
     """A prediction as drawn on a card."""
-    return Answer(name, first_box(prediction), point_of(prediction), tuple(facts), hit)
+    box = tuple(prediction.boxes[0].tolist()) if len(prediction.boxes) else None
+    return Answer(name, box, point_of(prediction), tuple(facts), hit)
 
 
 def choose(order: Iterable[int], phrases: Sequence[tuple[EntityImage, EntityPhrase]], cards: int = CARDS) -> list[int]:

@@ -1,94 +1,92 @@
-"""Draw a random sample of the phrases that are missed (R@1, merged box, IoU 0.5), to be judged by eye.
+"""Sheets of missed phrases (R@1, merged box, IoU 0.5), drawn at random, to be judged by eye.
 
-    python scripts/misses.py --images ../shared/data/flickr-val-00000.tar \\
-        --annotations ../shared/data/flickr30k_entities_trainval.zip --output runs/misses
-
-Writes sheets of ten phrases and `misses.csv`. A phrase is drawn twice: the photograph with the true boxes (green; the
-one around them all white) and ours (red), and its map with our box and point.
+A phrase is drawn twice: the photograph with the true boxes (green; the one around them all white) and ours (red), and
+its map with our box and point.
 """
 
-import argparse
 import csv
 import io
 import random
-import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-import grounding
-from grounding.boxes import enclosing, iou
+from grounding.boxes import Values, enclosing, iou
 from grounding.datasets.files import Photographs
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.drawing import map_picture
-from grounding.errors import GroundingError
-from grounding.evaluation.runs.scoring import select
+from grounding.folders import check_output, whole_folder
+from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
 from grounding.results import GroundedPhrase
 
-_PICTURE_PX = (300, 225)  # of each of the two pictures of a phrase
-_TEXT_PX = 44
-_A_SHEET = 10
+_PICTURE_PX: Final = (300, 225)  # of each of the two pictures of a phrase
+_TEXT_PX: Final = 44
+_A_SHEET: Final = 10
+_TABLE, _SHEETS = "misses.csv", "sheet-*.png"
 
 
-def main() -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, nargs="+", required=True)
-    parser.add_argument("--annotations", type=Path, required=True)
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--classifier", default="embedded")
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, required=True)
-    options = parser.parse_args()
-    try:
-        draw_misses(options)
-    except (GroundingError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+def draw_misses(
+    localizer: Localizer,
+    images: Sequence[EntityImage],
+    photographs: Photographs,
+    folder: Path,
+    overwrite: bool,
+    count: int,
+    seed: int,
+) -> tuple[int, int]:
+    """Write the sheets, ten phrases each, and misses.csv.
 
+    Returns:
+        How many phrases are missed, and how many of them are drawn: `count` at most.
 
-def draw_misses(options: argparse.Namespace) -> None:
-    """Write the sheets and the table."""
-    localizer = Localizer.from_pretrained(options.classifier)
-    photographs = Photographs(options.images)
-    images = select(Flickr30kEntities(options.annotations), options.split, photographs, None).images
-    missed: list[tuple[EntityImage, EntityPhrase]] = []
-    for image in tqdm(images, unit=" photographs"):
-        texts = list(dict.fromkeys(phrase.text for phrase in image.boxed_phrases))
-        found = dict(zip(texts, _encode(localizer, photographs, image).ground(", ".join(texts), texts), strict=True))
-        missed += [(image, p) for p in image.boxed_phrases if _overlap(found[p.text], image, p) < 0.5]
-    sample = random.Random(options.seed).sample(missed, min(options.count, len(missed)))
-
-    rows: list[dict[str, object]] = []
-    tiles = []
+    Raises:
+        GroundingError: as `check_output`.
+    """
+    check_output(folder, overwrite, (_TABLE, _SHEETS))
+    missed = _missed(localizer, images, photographs)
+    sample = random.Random(seed).sample(missed, min(count, len(missed)))
+    rows, tiles = [], []
     for number, (image, phrase) in enumerate(tqdm(sample, unit=" phrases"), start=1):
         scene = _encode(localizer, photographs, image)
         answer = scene.ground(phrase.text, [phrase.text])[0]
         rows.append(_facts(number, scene, answer, image, phrase))
         tiles.append(_tile(rows[-1], scene, answer, image, phrase))
-    options.output.mkdir(parents=True, exist_ok=True)
-    for first in range(0, len(tiles), _A_SHEET):
-        _sheet(tiles[first : first + _A_SHEET]).save(options.output / f"sheet-{first // _A_SHEET + 1:02d}.png")
-    with (options.output / "misses.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["number"])
-        writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(missed)} phrases are missed; {len(sample)} of them are drawn in {options.output}")
+    with whole_folder(folder, overwrite, (_TABLE, _SHEETS)) as partial:
+        for first in range(0, len(tiles), _A_SHEET):
+            name = _SHEETS.replace("*", f"{first // _A_SHEET + 1:02d}")
+            _sheet(tiles[first : first + _A_SHEET]).save(partial / name)
+        with (partial / _TABLE).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else ["number"])
+            writer.writeheader()
+            writer.writerows(rows)
+    return len(missed), len(sample)
+
+
+def _missed(
+    localizer: Localizer, images: Sequence[EntityImage], photographs: Photographs
+) -> list[tuple[EntityImage, EntityPhrase]]:
+    missed: list[tuple[EntityImage, EntityPhrase]] = []
+    for image in tqdm(images, unit=" photographs"):
+        if texts := list(dict.fromkeys(phrase.text for phrase in image.boxed_phrases)):
+            grounding = _encode(localizer, photographs, image).ground(", ".join(texts), texts)
+            answers = dict(zip(texts, grounding, strict=True))
+            missed += [(image, p) for p in image.boxed_phrases if _overlap(answers[p.text], image, p) < 0.5]
+    return missed
 
 
 def _encode(localizer: Localizer, photographs: Photographs, image: EntityImage) -> Scene:
-    return localizer.encode(grounding.read_image(io.BytesIO(photographs.read(image.id))))
+    return localizer.encode(read_image(io.BytesIO(photographs.read(image.id)), f"{image.id}.jpg"))
 
 
-def _true_boxes(answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase) -> np.ndarray:
+def _true_boxes(answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase) -> Values:
     """In px of the photograph at hand."""
     height, width = answer.image_size
-    scaled: np.ndarray = image.boxes[phrase.chain] * np.array([width / image.width, height / image.height] * 2)
+    scaled: Values = image.boxes[phrase.chain] * np.array([width / image.width, height / image.height] * 2)
     return scaled
 
 
@@ -100,7 +98,8 @@ def _overlap(answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase) -
 
 def _facts(
     number: int, scene: Scene, answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """A row of misses.csv; areas are shares of the photograph."""
     probability = dict(scene.tags(len(scene.localizer.classifier.tags)))
     words = [f"{w.word} > {w.tag} {probability[w.tag]:.2f}" if w.tag else f"{w.word} > ?" for w in answer.words]
     x0, y0, x1, y1 = enclosing(_true_boxes(answer, image, phrase))[0]
@@ -121,8 +120,9 @@ def _facts(
 
 
 def _tile(
-    facts: dict[str, object], scene: Scene, answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase
+    facts: dict[str, Any], scene: Scene, answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase
 ) -> Image.Image:
+    """The two pictures of a phrase under two lines of text."""
     boxes = _true_boxes(answer, image, phrase)
     photograph = Image.fromarray(scene.image)
     pen = ImageDraw.Draw(photograph)
@@ -137,21 +137,17 @@ def _tile(
         picture.thumbnail(_PICTURE_PX)
         tile.paste(picture, (left, _TEXT_PX))
     pen, font = ImageDraw.Draw(tile), ImageFont.load_default(13)
-    texts = [str(value) for value in facts.values()]
-    pen.text((4, 4), f"{texts[0]}. {texts[2]} ({texts[3]})", "black", font)
-    inside = "in" if facts["point inside"] else "out"
-    pen.text((4, 23), f"{texts[4]}   IoU {texts[5]}, point {inside}, area {texts[7]} / {texts[8]}", "#404040", font)
+    pen.text((4, 4), "{number}. {phrase} ({type})".format(**facts), "black", font)
+    words, inside = facts["words > tags and their probability"], "in" if facts["point inside"] else "out"
+    areas = f"area {facts['true area']} / {facts['our area']}"
+    pen.text((4, 23), f"{words}   IoU {facts['iou']}, point {inside}, {areas}", "#404040", font)
     return tile
 
 
-def _sheet(tiles: list[Image.Image]) -> Image.Image:
+def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
     """Two columns."""
     width, height = tiles[0].size
     sheet = Image.new("RGB", (2 * width, (len(tiles) + 1) // 2 * height), "white")
     for place, tile in enumerate(tiles):
         sheet.paste(tile, (place % 2 * width, place // 2 * height))
     return sheet
-
-
-if __name__ == "__main__":
-    sys.exit(main())

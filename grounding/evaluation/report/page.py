@@ -1,8 +1,10 @@
 """The pages for people: one self-contained HTML file of a run, or of two runs side by side."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,47 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grounding.boxes import enclosing, iou
+from grounding.datasets.files import Photographs
 from grounding.evaluation.predictions.prediction import Prediction
 from grounding.evaluation.protocols.measure import point_of
 from grounding.evaluation.report import charts, galleries, sections
 from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
 from grounding.evaluation.report.sections import FIRST, POINT, Measured
-from grounding.evaluation.runs.comparison import Changed
+from grounding.evaluation.runs.comparison import Changed, compare
+from grounding.evaluation.runs.folder import Photograph, read_run
 from grounding.evaluation.runs.scoring import Run
+from grounding.folders import check_output, unused_folder, whole_folder
 
-Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
+_COMPARISON, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.html")
+
+
+def write_comparison(
+    a: Path, b: Path, photographs: Sequence[Path] | None, folder: Path | None, overwrite: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Compare two finished runs, and write the comparison as JSON and as a page.
+
+    Args:
+        a, b: their folders.
+        photographs: folders, zips or tars for the pictures; by default those of the runs, if they are still there.
+        folder: by default A-vs-B beside b.
+
+    Returns:
+        Where the page is, and what comparison.json says.
+
+    Raises:
+        GroundingError: as `check_output`, `read_run` and `compare`.
+    """
+    folder = folder or unused_folder(b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b)))
+    check_output(folder, overwrite, _COMPARED, (a, b))
+    runs = read_run(a), read_run(b)
+    recorded = [[Path(place) for place in run.metrics["dataset"]["photographs"]["paths"]] for run in runs]
+    places = photographs or next((paths for paths in recorded if paths and all(p.exists() for p in paths)), ())
+    summary, changed = compare(*runs)
+    with whole_folder(folder, overwrite, _COMPARED) as partial:
+        (partial / _COMPARISON).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        page = render_comparison(summary, changed, Photographs(places).get)
+        (partial / _COMPARISON_PAGE).write_text(page, encoding="utf-8")
+    return folder / _COMPARISON_PAGE, summary
 
 
 def render_report(run: Run, photograph: Photograph) -> str:
@@ -28,9 +62,8 @@ def render_report(run: Run, photograph: Photograph) -> str:
         photograph: where it gives None, or what cannot be read, boxes are drawn on a plain canvas.
     """
     album, metrics, measured = Album(photograph), run.metrics, None
-    if metrics["run"] is not None and any(image.boxed_phrases for image in run.images):
-        measured = Measured(run.images, run.predictions, run.columns, metrics["bootstrap"]["seed"])
-    shown = list(_galleries(measured, album)) if measured else []
+    if len(run.columns):
+        measured = Measured(run)
     return _page(
         "report.html.jinja",
         metrics=metrics,
@@ -41,7 +74,7 @@ def render_report(run: Run, photograph: Photograph) -> str:
         sizes=sections.sizes(measured) if measured else None,
         reliability=sections.reliability(measured) if measured else None,
         statuses=sections.statuses(metrics, measured) if measured else [],
-        galleries=shown,
+        galleries=list(_galleries(measured, album)) if measured else [],
         published=published(),
         photographs=album.elements(),
     )
@@ -57,8 +90,8 @@ def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed],
     album, differences = Album(photograph), comparison["differences"]
     edges = [abs(entry[end]) for entry in differences.values() if entry["count"] for end in ("low", "high")]
     shown = [
-        _changed_gallery([one for one in changed if (one.protocol, one.gained) == (name, gained)], name, gained, album)
-        for name in dict.fromkeys((FIRST.name, POINT.name, *(one.protocol for one in changed)))
+        _changed_gallery([c for c in changed if (c.protocol, c.gained) == (name, gained)], name, gained, album)
+        for name in dict.fromkeys((FIRST.name, POINT.name, *(change.protocol for change in changed)))
         for gained in (True, False)
     ]
     return _page(
@@ -98,7 +131,7 @@ def _as_yaml(values: Any) -> str:
 
 
 def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
-    overlap, statuses = measured.columns["best_iou_1_merged"], measured.statuses
+    overlap, statuses = measured.overlap, measured.statuses
     best, typical, worst = galleries.best_typical_worst(overlap, measured.scores, statuses == "localized")
     for title, text, order in (
         ("Best", "The highest IoU of the first box with the merged box.", best),
@@ -113,29 +146,29 @@ def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
 
 
 def _cards(measured: Measured, order: Sequence[int], album: Album) -> list[Card]:
-    overlap, pointed = measured.columns["best_iou_1_merged"], measured.values(POINT)
+    overlap, first_hits, pointed = measured.overlap, measured.values(FIRST), measured.values(POINT)
     cards = []
     for row in galleries.choose(order, measured.phrases):
         (image, phrase), prediction, score = measured.phrases[row], measured.predictions[row], measured.scores[row]
         facts = [f"IoU {overlap[row]:.2f}" if len(prediction.boxes) else "no box"]
         facts += [f"score {score:#.3g}"] if np.isfinite(score) else []
         facts += [f"point {'on' if pointed[row] else 'off'} target"] if point_of(prediction) else ["no point"]
-        shown = galleries.answer("", prediction, facts, bool(overlap[row] >= FIRST.iou))
+        shown = galleries.answer("", prediction, facts, first_hits[row] == 1)
         cards.append(Card(image, phrase, (shown,), album.place(image), galleries.map_uri(prediction.map)))
     return cards
 
 
 def _changed_gallery(changed: Sequence[Changed], protocol: str, gained: bool, album: Album) -> Gallery:
     cards = []
-    for row in galleries.choose(range(len(changed)), [(one.image, one.phrase) for one in changed]):
-        one = changed[row]
-        answers = (_side("a", one.a, one, not gained), _side("b", one.b, one, gained))
-        cards.append(Card(one.image, one.phrase, answers, album.place(one.image)))
+    for row in galleries.choose(range(len(changed)), [(change.image, change.phrase) for change in changed]):
+        change = changed[row]
+        answers = (_side("a", change.a, change, not gained), _side("b", change.b, change, gained))
+        cards.append(Card(change.image, change.phrase, answers, album.place(change.image)))
     text = "b hits and a misses." if gained else "a hits and b misses."
     return Gallery(f"{'Gained' if gained else 'Lost'}: {protocol}", text, cards, len(changed))
 
 
-def _side(name: str, prediction: Prediction, one: Changed, hit: bool) -> Answer:
-    merged = enclosing(one.image.boxes[one.phrase.chain])
+def _side(name: str, prediction: Prediction, change: Changed, hit: bool) -> Answer:
+    merged = enclosing(change.image.boxes[change.phrase.chain])
     fact = f"IoU {float(iou(prediction.boxes[:1], merged)[0, 0]):.2f}" if len(prediction.boxes) else prediction.status
     return galleries.answer(name, prediction, (fact,), hit)

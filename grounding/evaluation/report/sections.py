@@ -1,19 +1,21 @@
 """What the parts of a report say: tables and charts from metrics.json and from the measured rows."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from grounding.boxes import Values
-from grounding.datasets.flickr30k import EntityImage
-from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_key
-from grounding.evaluation.protocols.measure import counted, image_of_phrase, interval, resample, shares
-from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, TARGETS, TOP, Columns, Protocol, Recall, Target
+from grounding.datasets.flickr30k import boxed_phrases
+from grounding.evaluation.predictions.prediction import MISSING, Prediction
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, TARGETS, TOP, Protocol, Target, recall
+from grounding.evaluation.protocols.summary import Rows, image_of_phrase, interval, resample
 from grounding.evaluation.report import charts
 from grounding.evaluation.report.charts import Series, Summary
+from grounding.evaluation.runs.scoring import Run
 
-POINT, FIRST = POINTING[0], Recall(1, "merged-box")
+POINT, FIRST = POINTING[0], recall(1, "merged-box")
 AREA_EDGES: Final = (0, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1)  # shares of the image
 SCORE_GROUPS: Final = 10
 _TILES: Final = ("pointing/phrase", "pointing/phrase-5%", "recall@1/merged-box", "recall@10/merged-box")
@@ -25,49 +27,49 @@ _HEADINGS: Final = {  # how the names of its protocols begin and end
     "Mean IoU": (("mean-iou/",), ""),
 }
 _REACHES: Final = (*TOP, None)
+_REACH_TEXT: Final = "Recall at IoU 0.5 when the first k boxes count; all is the upper bound."
+_IOU_TEXT: Final = (
+    "The IoU with the target that makes a box a hit; recall@k counts the first k boxes, the upper bound every proposal."
+)
 _NOTHING: Final[Summary] = {"count": 0}
-Rows = np.ndarray[Any, np.dtype[Any]]  # (P,) bool, or indices
 
 
 class Measured:
     """The phrases with a box, their predictions and what was measured, one row each.
 
     Attributes:
-        phrases, predictions, columns: (P,) in the order of `metrics.counted`.
+        phrases, predictions, columns: (P,) in the order of `boxed_phrases`.
         statuses: (P,) of text.
         scores: (P,) of the first box, NaN where it has none.
+        overlap: (P,) the IoU of the first box with the merged box.
     """
 
-    def __init__(
-        self, images: Sequence[EntityImage], predictions: Mapping[Key, Prediction], columns: Columns, seed: int
-    ) -> None:
-        self.phrases, self.columns = counted(images), columns
-        self.predictions = [predictions.get(phrase_key(*pair), MISSING) for pair in self.phrases]
+    def __init__(self, run: Run) -> None:
+        self.phrases, self.columns = boxed_phrases(run.images), run.columns
+        self.predictions = [run.predictions.get(key, MISSING) for key in run.columns.index]
         self.statuses = np.array([prediction.status for prediction in self.predictions], object)
         self.scores = np.array([_first_score(prediction) for prediction in self.predictions], np.float64)
-        self.merged_share = shares(images)["merged_share"]
-        self._cluster = image_of_phrase(images)
-        self._weights = resample(len(images), seed)
+        self.overlap = run.columns[FIRST.column].to_numpy()
+        self._cluster = image_of_phrase(run.images)
+        self._weights = resample(len(run.images), run.metrics["bootstrap"]["seed"])
 
     def values(self, protocol: Protocol) -> Values:
         """(P,) of a protocol."""
         return protocol.values(self.columns)
 
     def summary(self, protocol: Protocol, rows: Rows) -> Summary:
-        """The number of some rows, with its interval."""
+        """The number of these rows, with its interval."""
         return interval(self.values(protocol)[rows], self._cluster[rows], self._weights)
 
 
 def _first_score(prediction: Prediction) -> float:
-    return float(prediction.scores[0]) if prediction.scores is not None and len(prediction.scores) else np.nan
+    return np.nan if prediction.scores is None or not len(prediction.scores) else float(prediction.scores[0])
 
 
 def grouped(names: Mapping[str, Any]) -> dict[str, list[Protocol]]:
     """The headline protocols among these names, by the heading they stand under."""
     groups = {
-        heading: [
-            one for one in HEADLINE if one.name in names and one.name.startswith(begins) and one.name.endswith(end)
-        ]
+        heading: [p for p in HEADLINE if p.name in names and p.name.startswith(begins) and p.name.endswith(end)]
         for heading, (begins, end) in _HEADINGS.items()
     }
     return {heading: protocols for heading, protocols in groups.items() if protocols}
@@ -129,44 +131,30 @@ def recall_curves(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         series.append(Series("blind boxes, k = 1", _by_iou(blind, 1, target), 4, dashed=True))
         places = [(tenths / 10, f"{tenths / 10:g}") for tenths in range(1, 10)]
         label = f"Recall against the IoU that makes a hit, {target}"
-        figures.append(
-            {
-                "title": f"Recall against IoU, {target}",
-                "text": "The IoU with the target that makes a box a hit; recall@k counts the first k boxes, the upper "
-                "bound every proposal.",
-                "chart": charts.lines(series, label, "IoU that makes a hit", "recall, %", places),
-                "series": series,
-            }
-        )
+        chart = charts.lines(series, label, "IoU that makes a hit", "recall, %", places)
+        figures.append({"title": f"Recall against IoU, {target}", "text": _IOU_TEXT, "chart": chart, "series": series})
     series = [
         Series("merged-box", _by_reach(run, "merged-box"), 0),
         Series("any-box", _by_reach(run, "any-box"), 1),
         Series("blind boxes, merged-box", _by_reach(blind, "merged-box"), 4, dashed=True),
     ]
     places = [(float(place), "all" if k is None else str(k)) for place, k in enumerate(_REACHES)]
-    figures.append(
-        {
-            "title": "Recall against k",
-            "text": "Recall at IoU 0.5 when the first k boxes count; all is the upper bound.",
-            "chart": charts.lines(
-                series, "Recall against k at IoU 0.5", "boxes that count", "recall, %", places, "whisker"
-            ),
-            "series": series,
-        }
-    )
-    return [figure for figure in figures if any(one.measured() for one in figure["series"])]
+    label = "Recall against k at IoU 0.5"
+    chart = charts.lines(series, label, "boxes that count", "recall, %", places, intervals="whisker")
+    figures.append({"title": "Recall against k", "text": _REACH_TEXT, "chart": chart, "series": series})
+    return [figure for figure in figures if any(series.measured() for series in figure["series"])]
 
 
 def _by_iou(summaries: Mapping[str, Any], k: int | None, target: Target) -> dict[float, Summary]:
-    names = {tenths / 10: Recall(k, target, tenths / 10).name for tenths in range(1, 10)}
+    names = {tenths / 10: recall(k, target, tenths / 10).name for tenths in range(1, 10)}
     return {threshold: summaries.get(name, _NOTHING) for threshold, name in names.items()}
 
 
 def _by_reach(summaries: Mapping[str, Any], target: Target) -> dict[float, Summary]:
-    return {float(place): summaries.get(Recall(k, target).name, _NOTHING) for place, k in enumerate(_REACHES)}
+    return {float(place): summaries.get(recall(k, target).name, _NOTHING) for place, k in enumerate(_REACHES)}
 
 
-def score_groups(scores: Values, groups: int = SCORE_GROUPS) -> list[np.ndarray[Any, np.dtype[np.intp]]]:
+def score_groups(scores: Values, groups: int = SCORE_GROUPS) -> list[npt.NDArray[np.intp]]:
     """The rows with a score, lowest first, in at most so many groups whose sizes differ by one at most."""
     order = np.argsort(scores, kind="stable")
     order = order[np.isfinite(scores[order])]
@@ -180,8 +168,7 @@ def reliability(measured: Measured) -> dict[str, Any] | None:
         return None
     means = [float(measured.scores[group].mean()) for group in groups]
     series = []
-    protocols: tuple[Protocol, ...] = (FIRST, POINT)
-    for style, protocol in enumerate(protocols):
+    for style, protocol in enumerate((FIRST, POINT)):
         numbers = [measured.summary(protocol, group) for group in groups]
         series.append(Series(protocol.name, dict(zip(means, numbers, strict=True)), style))
     scores = measured.scores[np.concatenate(groups)]
@@ -194,7 +181,7 @@ def reliability(measured: Measured) -> dict[str, Any] | None:
 def sizes(measured: Measured) -> dict[str, Any]:
     """Hits and misses by the share of the image that the merged box covers."""
     hits, last = measured.values(FIRST), len(AREA_EDGES) - 1
-    place = np.searchsorted(AREA_EDGES, measured.merged_share, side="right").clip(1, last) - 1
+    place = np.searchsorted(AREA_EDGES, measured.columns["merged_share"].to_numpy(), side="right").clip(1, last) - 1
     texts = [f"{100 * edge:g}" for edge in AREA_EDGES]
     bins = [
         (texts[number], int((hits[place == number] == 1).sum()), int((hits[place == number] == 0).sum()))

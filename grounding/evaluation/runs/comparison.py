@@ -6,14 +6,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.errors import GroundingError
-from grounding.evaluation.protocols.measure import SEED, bootstrap_interval, counted, image_of_phrase, resample
-from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_key
-from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, Recall
+from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_index, phrase_key
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, recall
+from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
 from grounding.evaluation.runs.scoring import Run
 
-_SIDES: Final = (Recall(1, "merged-box"), POINTING[0])
+_SIDES: Final = (recall(1, "merged-box"), POINTING[0])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +37,9 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
     Raises:
         GroundingError: no image in common, or the runs saw other annotations of one.
     """
-    images, rows_a, rows_b = _common(a, b)
-    columns_a = {name: values[rows_a] for name, values in a.columns.items()}
-    columns_b = {name: values[rows_b] for name, values in b.columns.items()}
+    images = _common(a, b)
+    rows = phrase_index(images)
+    columns_a, columns_b = (run.columns.loc[rows] for run in (a, b))
     cluster, weights = image_of_phrase(images), resample(len(images), SEED)
     differences = {}
     for protocol in HEADLINE:
@@ -61,31 +61,25 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
     summary = {
         "a": {"name": a.metrics["name"], "path": a.path, "metrics": a.metrics},
         "b": {"name": b.metrics["name"], "path": b.path, "metrics": b.metrics},
-        "phrases": len(cluster),
+        "phrases": len(rows),
         "differences": differences,
         "warnings": list(_warnings(a, b, len(images))),
     }
     return summary, list(_changed(images, a, b, columns_a, columns_b))
 
 
-def _common(a: Run, b: Run) -> tuple[list[EntityImage], list[int], list[int]]:
-    """The images of both, in a's order, and which rows of a's and b's columns are theirs."""
+def _common(a: Run, b: Run) -> list[EntityImage]:
+    """The images of both, in a's order."""
     others = {image.id: image for image in b.images}
     images = [image for image in a.images if image.id in others]
     if not images:
         raise GroundingError(f"{a.path} and {b.path} have no image in common: were they run on different splits?")
     for image in images:
         other = others[image.id]
-        mine, its = ({chain: boxes.tolist() for chain, boxes in one.boxes.items()} for one in (image, other))
+        mine, its = ({chain: boxes.tolist() for chain, boxes in side.boxes.items()} for side in (image, other))
         if (image.phrases, mine) != (other.phrases, its):
             raise GroundingError(f"{a.path} and {b.path} were scored with other annotations of image {image.id}")
-    rows = {}
-    for run in (a, b):
-        of_image: dict[str, list[int]] = {}
-        for row, (image, _) in enumerate(counted(run.images)):
-            of_image.setdefault(image.id, []).append(row)
-        rows[run.path] = [row for image in images for row in of_image.get(image.id, [])]
-    return images, rows[a.path], rows[b.path]
+    return images
 
 
 def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
@@ -105,8 +99,8 @@ def _changed(
 ) -> Iterator[Changed]:
     for protocol in _SIDES:
         change = protocol.values(columns_b) - protocol.values(columns_a)
-        for (image, phrase), value in zip(counted(images), change, strict=True):
+        for (image, phrase), value in zip(boxed_phrases(images), change, strict=True):
             if value in (1, -1):
                 key = phrase_key(image, phrase)
-                found = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
-                yield Changed(protocol.name, bool(value > 0), image, phrase, *found)
+                answers = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
+                yield Changed(protocol.name, bool(value > 0), image, phrase, *answers)

@@ -1,33 +1,59 @@
-"""The files of a run: metrics.json, predictions.jsonl, predictions.parquet and report.html."""
+"""The folder of a run: metrics.json, predictions.jsonl, predictions.parquet and report.html."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from grounding.datasets.files import Photographs
 from grounding.errors import GroundingError
-from grounding.evaluation.protocols.measure import counted
 from grounding.evaluation.predictions.parquet import read_parquet, write_parquet
-from grounding.evaluation.predictions.prediction import phrase_key
-from grounding.evaluation.predictions.records import prediction_to_json
-from grounding.evaluation.report.page import Photograph, render_report
+from grounding.evaluation.predictions.prediction import phrase_index
+from grounding.evaluation.predictions.records import to_line
+from grounding.evaluation.protocols.protocol import MEASURED
 from grounding.evaluation.runs.scoring import METRICS_VERSION, Run
-from grounding.resumable import difference
+from grounding.resumable import LINES_FILES, difference
 
-_KEYS = {"name", "dataset", "statuses", "run", "baselines", "settings", "versions"}
+Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
+_METRICS, _PREDICTIONS, _TABLE, REPORT = FILES = (
+    "metrics.json",
+    "predictions.jsonl",
+    "predictions.parquet",
+    "report.html",
+)
+REPLACEABLE: Final = (*FILES, *LINES_FILES)
+_KEYS: Final = {"name", "dataset", "statuses", "run", "baselines", "settings", "versions"}
 
 
-def write_run(folder: Path, run: Run, photograph: Photograph) -> None:
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run is written, and with which report.
+
+    Attributes:
+        folder: None to write nothing.
+        photographs: those of the run, if there are any at hand.
+        report: makes the text of report.html of a run and its photographs.
+        overwrite: replace what the folder holds.
+        inputs: files and folders that must not be replaced.
+    """
+
+    folder: Path | None
+    photographs: Photographs
+    report: Callable[[Run, Photograph], str]
+    overwrite: bool = False
+    inputs: Sequence[Path] = ()
+
+
+def write_run(folder: Path, run: Run, output: Output) -> None:
     """Write all files into an existing folder; for baselines only, just metrics.json and the report."""
-    (folder / "metrics.json").write_text(json.dumps(run.metrics, indent=2) + "\n", encoding="utf-8")
-    if run.columns:
-        with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
-            for image, phrase in counted(run.images):
-                key = phrase_key(image, phrase)
-                if key in run.predictions:
-                    file.write(json.dumps(prediction_to_json(key, run.predictions[key])) + "\n")
-        write_parquet(folder / "predictions.parquet", run.images, run.predictions, run.columns)
-    (folder / "report.html").write_text(render_report(run, photograph), encoding="utf-8")
+    (folder / _METRICS).write_text(json.dumps(run.metrics, indent=2) + "\n", encoding="utf-8")
+    if not run.columns.empty:
+        with (folder / _PREDICTIONS).open("w", encoding="utf-8") as file:
+            keys = (key for key in phrase_index(run.images) if key in run.predictions)
+            file.writelines(to_line(key, run.predictions[key]) for key in keys)
+        write_parquet(folder / _TABLE, run.images, run.predictions, run.columns)
+    (folder / REPORT).write_text(output.report(run, output.photographs.get), encoding="utf-8")
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -36,7 +62,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     Raises:
         GroundingError: there is none, or it is another program's or a later version's.
     """
-    path = folder / "metrics.json"
+    path = folder / _METRICS
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -64,7 +90,7 @@ def read_run(folder: Path) -> Run:
     metrics = read_metrics(folder)
     if metrics["run"] is None:
         raise GroundingError(f"{folder} has baselines only: expected a run with predictions")
-    return Run(metrics, *read_parquet(folder / "predictions.parquet"), str(folder))
+    return Run(metrics, *read_parquet(folder / _TABLE, MEASURED), str(folder))
 
 
 def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
@@ -73,7 +99,7 @@ def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict
     Raises:
         GroundingError: the folder holds another finished run, and `overwrite` is False.
     """
-    if overwrite or not (folder / "metrics.json").is_file():
+    if overwrite or not (folder / _METRICS).is_file():
         return None
     metrics = read_metrics(folder)
     changed = difference(json.loads(json.dumps(settings)), metrics["settings"])

@@ -10,6 +10,7 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.convert import convert
 from grounding.evaluation.predictions.reading import read_predictions
+from grounding.evaluation.predictions.records import prediction_to_json
 from helpers.paths import ROOT
 
 
@@ -38,9 +39,8 @@ def run(tmp_path):
         lines = json.dumps(records) if name.endswith(".json") else "\n".join(map(json.dumps, records))
         path.write_text(lines)
         predictions, notes = convert(path, style, IMAGES, "val", SPLITS)
-        found = {(one["image"], one["sentence"], one["phrase"]): one for one in predictions}
-        assert len(found) == len(predictions)
-        return found, [note.replace(str(path), "theirs") for note in notes]
+        written = {key: prediction_to_json(key, prediction) for key, prediction in predictions.items()}
+        return written, [note.replace(str(path), "theirs") for note in notes]
 
     return call
 

@@ -5,19 +5,19 @@ import json
 import math
 import re
 import zipfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from importlib import resources
 
 import numpy as np
 import pytest
 
-from grounding.boxes import iou
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities
 from grounding.errors import GroundingError
 from grounding.evaluation.protocols.baselines import BLIND_BOXES_FILE, baselines, blind_boxes
-from grounding.evaluation.protocols.measure import measure, summarize
+from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import HEADLINE
-from helpers.paths import SHARED, load_script
+from grounding.evaluation.protocols.summary import summarize
+from helpers.paths import SHARED
 
 ANNOTATIONS = SHARED / "data" / "flickr30k_entities_trainval.zip"
 POINTS = {"point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged"}
@@ -108,7 +108,7 @@ def test_the_whole_image_by_hand(found):
 
 
 def test_the_random_point_and_its_uniform_map(found):
-    columns = found["random point"]
+    columns = found["random point"].reset_index()
     for row, (width, height, boxes) in enumerate(ROWS):
         on, near = 0, 0
         for x, y in itertools.product(range(width), range(height)):
@@ -131,7 +131,7 @@ def test_the_random_point_and_its_uniform_map(found):
 
 def test_the_tolerance_at_the_edges_of_a_larger_picture():
     boxes = {"1": [(0, 0, 1, 1)], "2": [(99, 50, 100, 80)], "3": [(40, 30, 60, 50), (50, 40, 70, 60), (90, 0, 91, 2)]}
-    columns = baselines([entity_image("large", 100, 80, boxes, ["1", "2", "3"])])["random point"]
+    columns = baselines([entity_image("large", 100, 80, boxes, ["1", "2", "3"])])["random point"].reset_index()
     for chain, group in boxes.items():
         near = sum(
             any(
@@ -145,7 +145,7 @@ def test_the_tolerance_at_the_edges_of_a_larger_picture():
 
 
 def test_the_blind_boxes_by_a_loop(found):
-    columns = found["blind boxes"]
+    columns = found["blind boxes"].reset_index()
     scaled = [
         [(x0 * width, y0 * height, x1 * width, y1 * height) for x0, y0, x1, y1 in blind_boxes()]
         for width, height, _ in ROWS
@@ -170,7 +170,7 @@ def test_the_gaussian_against_the_normal_distribution(found):
     def mass(box, width, height):
         return within(box[0], box[2], width) * within(box[1], box[3], height)
 
-    columns = found["centre Gaussian"]
+    columns = found["centre Gaussian"].reset_index()
     both = mass((20, 10, 30, 25), 60, 40)  # of the overlapping boxes
     union = sum(mass(box, 60, 40) for box in OVERLAPPING) - both
     assert columns["mass_any"][0] == pytest.approx(union, abs=2e-4)
@@ -206,63 +206,6 @@ def plain_iou(one, other):
     both = max(across, 0) * max(down, 0)
     sizes = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other)]
     return both / (sum(sizes) - both)
-
-
-@pytest.fixture(scope="module")
-def fitting():
-    return load_script("fit_blind_boxes", "tools")
-
-
-def test_the_greedy_choice_against_a_plain_one(fitting):
-    random = np.random.default_rng(0)
-    corners = np.sort(random.integers(0, 17, (300, 2, 2)), axis=1) / 16  # (N, low and high, x and y)
-    boxes = np.concatenate([corners[:, 0], corners[:, 1] + 1 / 16], 1).clip(0, 1)
-    boxes = boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)]
-    phrases = random.integers(1, 4, len(boxes)).astype(float)
-    steps = [(a / 4, b / 4) for a, b in itertools.combinations(range(5), 2)]
-    windows = np.array([(x0, y0, x1, y1) for x0, x1 in steps for y0, y1 in steps])
-    hits, left, expected, recall = iou(windows, boxes) >= 0.5, phrases.copy(), [], []
-    for _ in range(5):
-        expected.append(windows[best := int((hits @ left).argmax())].tolist())
-        left[hits[best]] = 0
-        recall.append(100 * (1 - left.sum() / phrases.sum()))
-    chosen, reached = fitting.fit(boxes, phrases, grid=4, count=5)
-    assert chosen == expected
-    assert reached == pytest.approx(recall)
-
-
-def test_what_the_fit_wants(fitting):
-    boxes, phrases = fitting.wanted_boxes(IMAGES)
-    counts = Counter(chain for chain in WIDE_PHRASES if chain != "0")
-    assert phrases.tolist() == [*counts.values(), 2]
-    np.testing.assert_allclose(boxes[0], [10 / 60, 5 / 40, 50 / 60, 30 / 40])
-    np.testing.assert_allclose(boxes[-1], [0, 0, 1, 71 / 77])
-
-
-def test_the_command_that_fits(fitting, tmp_path, monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr("sys.argv", ["fit_blind_boxes.py", *map(str, arguments)])
-        return fitting.main()
-
-    assert call("--annotations", tmp_path / "none.zip") == 2
-    assert re.fullmatch(r"error: .*none\.zip does not exist.*\n", capsys.readouterr().err)
-    xml = "<annotation><size><width>60</width><height>40</height></size><object><name>1</name><bndbox><xmin>1</xmin>"
-    xml += "<ymin>1</ymin><xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"
-    with zipfile.ZipFile(tmp_path / "entities.zip", "w") as archive:
-        for name, text in {
-            "Annotations/5.xml": xml,
-            "Sentences/5.txt": "[/EN#1/other It] and [/EN#1/other it]\n",
-            "train.txt": "5\n",
-            "UNRELATED_CAPTIONS": "",
-        }.items():
-            archive.writestr(name, text)
-    output = tmp_path / "boxes.json"
-    assert call("--annotations", tmp_path / "entities.zip", "--grid", 2, "--output", output) == 0
-    assert "100.00%" in capsys.readouterr().out
-    made = json.loads(output.read_text())
-    assert made["boxes"][0] == [0, 0, 0.5, 0.5]  # IoU of exactly 1/2 is enough
-    assert made["recipe"]["phrases"] == 2
-    assert made["train_recall"] == [100.0] * 10
 
 
 def test_the_file_in_the_package():

@@ -3,13 +3,15 @@
 from math import nan
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from grounding.boxes import enclosing
-from grounding.datasets.flickr30k import TYPES, Flickr30kEntities
-from grounding.evaluation.predictions.prediction import Prediction
-from grounding.evaluation.protocols import measure as metrics
-from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, POINTING, Recall
+from grounding.datasets.flickr30k import TYPES, Flickr30kEntities, boxed_phrases
+from grounding.evaluation.predictions.prediction import Prediction, phrase_index
+from grounding.evaluation.protocols.measure import mean_map_point, measure, point_of
+from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, POINTING, recall
+from grounding.evaluation.protocols.summary import resample, summarize, type_members
 from helpers.entities import write_entities
 
 
@@ -190,21 +192,20 @@ def by_hand(entry, size):
 
 @pytest.fixture(scope="module")
 def columns(images):
-    return metrics.measure(images, SAID)
+    return measure(images, SAID)
 
 
 @pytest.fixture(scope="module")
 def summary(images, columns):
-    return metrics.summarize(images, columns)
+    return summarize(images, columns)
 
 
 def test_the_phrases_counted_are_those_with_a_box(images):
-    counted = metrics.counted(images)
-    keys = [(image.id, phrase.sentence, phrase.index) for image, phrase in counted]
+    keys = list(phrase_index(images))
     said = list(SAID)
     assert keys == [*said[:3], ("1001", 1, 2), *said[3:]]
-    assert [" ".join(phrase.types) for _, phrase in counted] == [row[0] for row in WORTH]
-    assert {kind: int(member.sum()) for kind, member in metrics.type_members(images).items()} == dict(
+    assert [" ".join(phrase.types) for _, phrase in boxed_phrases(images)] == [row[0] for row in WORTH]
+    assert {kind: int(member.sum()) for kind, member in type_members(images).items()} == dict(
         zip(ORDER[1:], SIZES[1:], strict=True)
     )
 
@@ -249,7 +250,7 @@ def test_curve_numbers_are_those_worked_out_by_hand(summary):
 def perfect(images, target):
     """For every phrase its first box, or the enclosing one, the centre of its first pixel, and a map lit there."""
     said = {}
-    for image, phrase in metrics.counted(images):
+    for image, phrase in boxed_phrases(images):
         group = image.boxes[phrase.chain]
         x, y = group[0, :2].astype(int).tolist()
         cells = np.zeros((image.height, image.width))
@@ -262,7 +263,7 @@ def perfect(images, target):
 @pytest.mark.parametrize("target", ["any-box", "merged-box"])
 def test_perfect_predictions_score_100(images, target):
     other = {"any-box": "merged-box", "merged-box": "any-box"}[target]
-    summary = metrics.summarize(images, metrics.measure(images, perfect(images, target)))
+    summary = summarize(images, measure(images, perfect(images, target)))
     for protocol in HEADLINE:
         if protocol.name.startswith(("recall", "upper", "mean")) and protocol.name.endswith(other):
             assert summary[protocol.name]["value"] < 100, "the two targets must differ in this data set"
@@ -275,9 +276,9 @@ def test_perfect_predictions_score_100(images, target):
 @pytest.mark.parametrize("said", ["nothing found", "nothing said but once"])
 def test_empty_predictions_score_0(images, said):
     empty = says(cells=np.zeros((2, 3)))
-    keys = [(image.id, phrase.sentence, phrase.index) for image, phrase in metrics.counted(images)]
+    keys = list(phrase_index(images))
     predictions = dict.fromkeys(keys if said == "nothing found" else keys[:1], empty)
-    summary = metrics.summarize(images, metrics.measure(images, predictions))
+    summary = summarize(images, measure(images, predictions))
     for name in (protocol.name for protocol in (*HEADLINE, *CURVE)):
         assert [summary[name][key] for key in ("value", "low", "high")] == [0.0, 0.0, 0.0], name
         assert summary[name]["count"] == {"pointing/phrase-5%": 19, "pointing/chain-5%": 11}.get(name, 20)
@@ -285,7 +286,7 @@ def test_empty_predictions_score_0(images, said):
 
 @pytest.mark.parametrize("said", [{}, dict.fromkeys(SAID, says([(0, 0, 10, 10)], point=(5, 5)))], ids=["none", "boxes"])
 def test_without_any_map_the_protocols_of_maps_are_not_measured(images, said):
-    summary = metrics.summarize(images, metrics.measure(images, said))
+    summary = summarize(images, measure(images, said))
     for protocol in HEADLINE:
         entry = dict(summary[protocol.name])
         types = entry.pop("types")
@@ -299,25 +300,20 @@ def test_without_any_map_the_protocols_of_maps_are_not_measured(images, said):
 
 def test_a_prediction_of_an_unmarked_or_boxless_phrase_changes_nothing(images, summary):
     extra = {key: says([(0, 0, 200, 100)], (10, 10), [[1]]) for key in [("1001", 0, 2), ("1001", 4, 0), ("9", 0, 0)]}
-    assert metrics.summarize(images, metrics.measure(images, SAID | extra)) == summary
+    assert summarize(images, measure(images, SAID | extra)) == summary
 
 
 def test_one_prediction_for_all_phrases_is_measured_anew_for_each(images):
     """Equal objects, equal chain ids (5 in two images): what is remembered of one must not stand for another."""
     keys, answer = list(SAID), ([(0, 0, 40, 50)], (15, 30), [[1, 2], [3, 4]])
     shared, own = dict.fromkeys(keys, says(*answer)), {key: says(*answer) for key in keys}
-    for (name, values), other in zip(
-        metrics.measure(images, shared).items(), metrics.measure(images, own).values(), strict=True
-    ):
-        np.testing.assert_array_equal(values, other, err_msg=name)
+    pd.testing.assert_frame_equal(measure(images, shared), measure(images, own), check_exact=True)
 
 
 def test_images_may_be_measured_one_by_one_and_in_any_order(images, columns):
-    backwards = metrics.measure(images[::-1], SAID)
-    assert set(backwards) == set(columns)
-    ends = np.cumsum([len(image.boxed_phrases) for image in images])[:-1]
-    for name, values in columns.items():
-        np.testing.assert_array_equal(np.concatenate(np.split(values, ends)[::-1]), backwards[name], err_msg=name)
+    backwards = measure(images[::-1], SAID)
+    assert list(backwards.index) != list(columns.index)
+    pd.testing.assert_frame_equal(backwards.loc[columns.index], columns, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +327,7 @@ def test_images_may_be_measured_one_by_one_and_in_any_order(images, columns):
     ],
 )
 def test_the_point_is_the_one_given_else_the_centre_of_the_first_box(prediction, point):
-    assert metrics.point_of(prediction) == point
+    assert point_of(prediction) == point
 
 
 @pytest.mark.parametrize(
@@ -348,7 +344,7 @@ def test_the_point_is_the_one_given_else_the_centre_of_the_first_box(prediction,
     ],
 )
 def test_the_point_of_a_chain(mentions, point):
-    assert metrics.mean_map_point(mentions, 60, 20) == point
+    assert mean_map_point(mentions, 60, 20) == point
 
 
 @pytest.mark.parametrize("name", ["pointing/phrase-5%", "mean-iou/any-box", "attention-correctness/merged-box"])
@@ -359,7 +355,7 @@ def test_the_interval_of_a_protocol_is_over_images(images, columns, summary, nam
         values = np.where([kind in types.split() for types, *_ in WORTH], values, np.nan)
     by_image = np.split(values, np.cumsum([len(image.boxed_phrases) for image in images])[:-1])
     means = []
-    for draws in metrics.resample(5, 0).astype(int):
+    for draws in resample(5, 0).astype(int):
         sample = np.concatenate([by_image[image] for image in range(5) for _ in range(draws[image])])
         if not np.isnan(sample).all():
             means.append(100 * np.nanmean(sample))
@@ -370,7 +366,7 @@ def test_the_interval_of_a_protocol_is_over_images(images, columns, summary, nam
 def test_names_are_unique_and_descriptions_say_the_rule():
     protocols = (*HEADLINE, *CURVE)
     assert len({protocol.name for protocol in protocols}) == len(protocols) == 81
-    assert Recall(5, "any-box").description == (
+    assert recall(5, "any-box").description == (
         "a phrase is hit when one of the first 5 boxes has IoU >= 0.5 with any box of its chain"
     )
     for protocol in protocols:

@@ -9,7 +9,8 @@ from grounding import boxes as box_tools
 from grounding.boxes import disjoint_parts, enclosing, iou
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.evaluation.predictions.prediction import Prediction
-from grounding.evaluation.protocols import measure as metrics
+from grounding.evaluation.protocols import summary
+from grounding.evaluation.protocols.measure import distance, map_mass, measure
 
 edges = st.integers(0, 9)
 corners = st.tuples(edges, edges, edges, edges).map(
@@ -62,14 +63,14 @@ def test_map_mass_counts_the_squares_of_a_grid_that_cells_and_pixels_share(boxes
         inside[y0 * rows : y1 * rows, x0 * columns : x1 * columns] = True
     expected = fine[inside].sum() / fine.sum() if cells.any() else 0.0
     parts = disjoint_parts(np.array(boxes, np.float64))
-    assert metrics.map_mass(cells, parts, width, height) == pytest.approx(expected, abs=1e-6)
+    assert map_mass(cells, parts, width, height) == pytest.approx(expected, abs=1e-6)
 
 
 @settings(deadline=None)
 @given(solid_boxes, st.integers(-20, 60), st.integers(-20, 60))
 def test_distance_is_the_smallest_to_any_place_of_a_box(boxes, x_quarters, y_quarters):
     x, y = x_quarters / 4, y_quarters / 4
-    found = metrics.distance((x, y), np.array(boxes, np.float64))
+    found = distance((x, y), np.array(boxes, np.float64))
     inside = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes)
     assert (found == 0) == inside
     places = [  # quarter px hold the nearest place of a box to a point on quarter px
@@ -84,39 +85,39 @@ def test_distance_is_the_smallest_to_any_place_of_a_box(boxes, x_quarters, y_qua
     [((20, 30), 0), ((39.99, 59.99), 0), ((5, 40), 15), ((30, 15), 15), ((11, 18), 15), ((49, 72), 15), ((50, 45), 10)],
 )
 def test_distance_by_hand(point, expected):
-    assert metrics.distance(point, np.array([[20.0, 30, 40, 60]])) == expected
+    assert distance(point, np.array([[20.0, 30, 40, 60]])) == expected
 
 
 @pytest.mark.parametrize("point", [(40, 45), (30, 60), (40, 60)])
 def test_an_upper_edge_is_outside_but_near(point):
-    assert 0 < metrics.distance(point, np.array([[20.0, 30, 40, 60]])) < 1e-9
+    assert 0 < distance(point, np.array([[20.0, 30, 40, 60]])) < 1e-9
 
 
 def test_bootstrap_interval_equals_a_loop_that_repeats_images():
     generator = np.random.default_rng(5)
     cluster = np.repeat(np.arange(7), [3, 0, 1, 5, 2, 2, 9])
     values = generator.random(len(cluster))
-    weights = metrics.resample(7, 3)
-    assert weights.shape == (metrics.RESAMPLES, 7) == (2000, 7)
+    weights = summary.resample(7, 3)
+    assert weights.shape == (summary.RESAMPLES, 7) == (2000, 7)
     means = []
     for draws in weights:
         sample = [values[cluster == image] for image in range(7) for _ in range(int(draws[image]))]
         if sum(map(len, sample)):
             means.append(100 * np.concatenate(sample).mean())
     expected = np.percentile(means, [2.5, 97.5])
-    np.testing.assert_allclose(metrics.bootstrap_interval(values, cluster, weights), expected)
+    np.testing.assert_allclose(summary.bootstrap_interval(values, cluster, weights), expected)
     all_together = (100 * values.mean(), *expected)
     assert all_together[1] < all_together[0] < all_together[2]
 
 
 def test_resampling_draws_as_many_images_with_replacement_and_is_seeded():
-    weights = metrics.resample(30, 0)
+    weights = summary.resample(30, 0)
     assert (weights.sum(1) == 30).all()
     assert (weights >= 0).all()
     assert weights.mean(0) == pytest.approx(1, abs=0.1)
     assert weights.var() == pytest.approx(1 - 1 / 30, abs=0.05)  # of binomial draws
-    np.testing.assert_array_equal(weights, metrics.resample(30, 0))
-    assert (weights != metrics.resample(30, 1)).any()
+    np.testing.assert_array_equal(weights, summary.resample(30, 0))
+    assert (weights != summary.resample(30, 1)).any()
 
 
 def test_equal_values_within_an_image_widen_the_interval():
@@ -128,7 +129,7 @@ def test_equal_values_within_an_image_widen_the_interval():
     ]
     hit = Prediction(boxes=np.array([[0.0, 0, 10, 10]]))
     said = {(image.id, 0, i): hit for image in images if int(image.id) % 2 for i in range(25)}
-    entry = metrics.summarize(images, metrics.measure(images, said))["recall@1/any-box"]
+    entry = summary.summarize(images, measure(images, said))["recall@1/any-box"]
     assert (entry["value"], entry["count"]) == (50.0, 2500)
     over_images, over_phrases = 2 * 1.96 * 50 / 10, 2 * 1.96 * 50 / 50
     assert entry["high"] - entry["low"] == pytest.approx(over_images, rel=0.1)

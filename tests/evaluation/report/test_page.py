@@ -8,67 +8,25 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from grounding.boxes import enclosing, iou
-from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.evaluation.predictions.prediction import Prediction
-from grounding.evaluation.protocols.measure import counted, measure
-from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Recall
-from grounding.evaluation.report import charts, galleries, sections
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
+from grounding.evaluation.report import galleries, sections
 from grounding.evaluation.report.page import published, render_comparison, render_report
 from grounding.evaluation.runs.comparison import compare
 from grounding.evaluation.runs.scoring import Run, Selection, score
+from helpers.html import Page
 
-EMPTY = {"area", "br", "hr", "img", "input", "link", "meta"}
-SVG = ("path", "rect", "use", "image", "polygon")
 COVERAGE = "val: 247 of 1,000 images present"
 HOSTILE = "A <b>man</b> & \"his\" 'cat' 猫 עברית <script>alert(1)</script> runs"
-
-
-class Page(HTMLParser):
-    """Tags with attributes, text without style, rows of tables, and whether every tag is closed in order."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.words, self.rows, self.open = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert not self.open
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-        if tag not in EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        assert tag in SVG, f"<{tag}/> does not close itself in HTML"
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-            if "td" in self.open or "th" in self.open:
-                self.rows[-1][-1] += data + " "
-
-    def all(self, tag, kind=None):
-        return [found for name, found in self.tags if name == tag and (kind is None or found.get("class") == kind)]
-
-    def row(self, first):
-        [row] = [row for row in self.rows if row and row[0].split() and row[0].split()[0] == first and len(row) > 6]
-        return [" ".join(cell.split()) for cell in row[1:]]
 
 
 def entity_image(number, chains, caption=None):
@@ -102,7 +60,7 @@ def images():
 def predict(images, seed=0, scores=True, maps=True):
     rng = np.random.default_rng(seed)
     found = {}
-    for image, phrase in counted(images):
+    for image, phrase in boxed_phrases(images):
         true = enclosing(image.boxes[phrase.chain])[0]
         boxes = np.stack([true + rng.normal(0, 12, 4), [0, 0, 200, 100]]).clip(0, (200, 100, 200, 100))
         boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
@@ -117,10 +75,10 @@ def predict(images, seed=0, scores=True, maps=True):
 
 
 def make_run(images, predictions, name="a run", baselines_only=False, missing=753, **dataset):
-    columns = {} if baselines_only else measure(images, predictions)
-    selection = Selection("val", 1000, images, tuple(map(str, range(missing))))
+    columns = pd.DataFrame() if baselines_only else measure(images, predictions)
+    selection = Selection("val", 1000, images, missing=tuple(map(str, range(missing))))
     settings = {"maps": {"stride": None, "gamma": 0.35}, "classifier": "<i>embedded</i>"}
-    metrics = json.loads(json.dumps(score(selection, name, settings, predictions, None if baselines_only else columns)))
+    metrics = json.loads(json.dumps(score(selection, name, settings, predictions, columns)))
     metrics["dataset"] |= {"coverage": "247 of 1,000 images present", **dataset}
     return Run(metrics, images, predictions, columns)
 
@@ -164,7 +122,7 @@ def test_every_headline_number_is_the_one_of_metrics_json_with_its_protocol_and_
 
 
 def test_the_numbers_by_type_are_those_of_metrics_json(run, page):
-    for protocol in (POINTING[0], Recall(1, "merged-box")):
+    for protocol in (POINTING[0], recall(1, "merged-box")):
         measured = [s for s in (run.metrics["run"], *run.metrics["baselines"].values()) if s[protocol.name]["count"]]
         for kind in ("people", "clothing", "animals", "scene"):
             expected = [shown(summary[protocol.name]["types"][kind]) for summary in measured]
@@ -313,7 +271,7 @@ def rows_of_gallery(html, title):
 
 def test_the_galleries_show_the_best_the_typical_and_the_worst(run, html):
     known = []
-    for row, (image, phrase) in enumerate(counted(run.images)):
+    for row, (image, phrase) in enumerate(boxed_phrases(run.images)):
         found = run.predictions[image.id, 0, phrase.index]
         if found.status == "localized":
             overlap = iou(found.boxes[:1], enclosing(image.boxes[phrase.chain]))[0, 0]
@@ -363,10 +321,10 @@ def test_score_groups_are_the_tenths_of_the_sorted_scores(count):
 
 
 def test_each_point_of_the_reliability_plot_is_the_share_of_hits_in_its_group(run):
-    measured = sections.Measured(run.images, run.predictions, run.columns, 0)
+    measured = sections.Measured(run)
     found = sections.reliability(measured)
     scored = []
-    for image, phrase in counted(run.images):
+    for image, phrase in boxed_phrases(run.images):
         prediction = run.predictions[image.id, 0, phrase.index]
         hit = iou(prediction.boxes[:1], enclosing(image.boxes[phrase.chain]))[0, 0] >= 0.5
         x, y = (prediction.boxes[0, :2] + prediction.boxes[0, 2:]) / 2
@@ -385,10 +343,10 @@ def test_each_point_of_the_reliability_plot_is_the_share_of_hits_in_its_group(ru
 
 
 def test_sizes_count_every_phrase_in_the_bin_of_its_merged_box(run):
-    bins = sections.sizes(sections.Measured(run.images, run.predictions, run.columns, 0))["bins"]
+    bins = sections.sizes(sections.Measured(run))["bins"]
     edges = [0, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 100]
     expected = [[f"{edge:g}", 0, 0] for edge in edges[:-1]]
-    for image, phrase in counted(run.images):
+    for image, phrase in boxed_phrases(run.images):
         [(x0, y0, x1, y1)] = merged = enclosing(image.boxes[phrase.chain])
         share = 100 * (x1 - x0) * (y1 - y0) / (200 * 100)
         place = max(number for number, edge in enumerate(edges[:-1]) if share >= edge)
@@ -400,7 +358,7 @@ def test_sizes_count_every_phrase_in_the_bin_of_its_merged_box(run):
 def test_a_whole_image_falls_in_the_last_bin():
     images = [entity_image(1, [("scene", [[0, 0, 200, 100]])])]
     run = make_run(images, predict(images))
-    assert sum(sections.sizes(sections.Measured(images, run.predictions, run.columns, 0))["bins"][-1][1:]) == 1
+    assert sum(sections.sizes(sections.Measured(run))["bins"][-1][1:]) == 1
 
 
 def test_statuses_add_up(run, page):
@@ -411,7 +369,7 @@ def test_statuses_add_up(run, page):
         assert [cell.strip() for cell in row[1:3]] == [f"{count:,}", f"{100 * count / 120:.1f}%"]
         hits = [
             iou(found.boxes[:1], enclosing(image.boxes[phrase.chain]))[0, 0] >= 0.5
-            for image, phrase in counted(run.images)
+            for image, phrase in boxed_phrases(run.images)
             if (found := run.predictions[image.id, 0, phrase.index]).status == name
         ]
         assert row[4].startswith(f"{100 * np.mean(hits):.1f} ")
@@ -461,53 +419,6 @@ def test_a_map_is_most_opaque_where_it_is_highest():
     assert max(decoded(galleries.map_uri(np.random.default_rng(0).random((96, 60), np.float32))).shape) == 48
     assert galleries.map_uri(np.zeros((2, 2), np.float32)) is None
     assert galleries.map_uri(None) is None
-
-
-def summary(value, low, high, count=9):
-    return {"value": value, "low": low, "high": high, "count": count}
-
-
-def test_bars_are_as_long_as_their_numbers():
-    series = [
-        charts.Series("run", {"all": summary(100, 100, 100), "people": summary(25, 20, 50)}, 0),
-        charts.Series("<floor>", {"all": summary(50, 40, 60), "people": {"count": 0}}, 1),
-    ]
-    drawn = Page(charts.bars(series, [("all", 9), ("people", 1234)], "bars"))
-    widths = [float(bar["width"]) for bar in drawn.all("rect", "bar")]
-    assert widths == pytest.approx([306, 153, 76.5], abs=0.02)
-    assert "1,234" in drawn.text
-    assert "<floor>: 50.0 [40.0, 60.0]" in drawn.text
-    starts = [re.match(r"M(\S+) \S+H(\S+?)M", whisker["d"]) for whisker in drawn.all("path", "whisker")]
-    assert [float(edge) - 104 for edge in starts[2].groups()] == pytest.approx([0.2 * 306, 0.5 * 306], abs=0.02)
-
-
-def test_lines_go_through_their_numbers():
-    line = charts.Series("k = 1", {0.0: summary(0, 0, 10), 1.0: {"count": 0}, 2.0: summary(100, 90, 100)}, 0)
-    drawn = Page(charts.lines([line], "label", "x", "y", [(0, "none"), (2, "two")], intervals="band"))
-    [path] = drawn.all("path", "line")
-    x0, y0, x1, y1 = map(float, re.findall(r"[\d.]+", path["d"]))
-    assert (y0, y1) == (256, 12)
-    assert x0 < x1
-    [band] = drawn.all("polygon", "band")
-    assert [float(pair.split(",")[1]) for pair in band["points"].split()] == pytest.approx([231.6, 12, 36.4, 256])
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (3, 3, [3]), (0.13, 0.42, [0.2, 0.3, 0.4]), (0, 820, [0, 200, 400, 600, 800])],
-)
-def test_ticks_are_round_numbers_inside(low, high, expected):
-    assert charts.ticks(low, high) == pytest.approx(expected)
-
-
-def test_stacked_bars_are_as_high_as_their_counts():
-    drawn = Page(charts.stacked([("0", 30, 10), ("1", 0, 0), ("2", 0, 20)], "4", "label", "x", "y"))
-    hits, misses = ([float(bar["height"]) for bar in drawn.all("rect", kind)] for kind in ("hits", "misses"))
-    unit = hits[0] / 30
-    assert misses == pytest.approx([10 * unit, 20 * unit], abs=0.02)
-    assert hits[1] == 0
-    assert "75%" in drawn.text
-    assert "0%" in drawn.text.split()
 
 
 def test_published_numbers_have_a_source_and_say_how_their_protocol_differs(page, run):
