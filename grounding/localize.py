@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grounding.pipeline import Localizer
     from grounding.results import Grounding
 
+WRITTEN = ("overlay.png", "map-*.png", "result.json")  # * stands for the number and the words of a phrase
 EPILOG = """\
 examples:
   python -m grounding.localize --caption "a man in a red hat"
@@ -85,9 +86,10 @@ def _localize_one(options: argparse.Namespace) -> int:
     from grounding.folders import check_output, unused_folder
     from grounding.images import read_image, sample_scene
     from grounding.results import to_json
+    from grounding.resumable import LINES_FILES
 
     if options.output:
-        check_output(options.output, options.overwrite)
+        check_output(options.output, options.overwrite, (*WRITTEN, *LINES_FILES))
     if options.image is None:
         path, image = None, sample_scene()
     elif options.image == "-":
@@ -120,8 +122,9 @@ def _write(result: "Grounding", path: str | None, folder: Path, overwrite: bool)
     from grounding.drawing import map_picture, overlay, phrase_colour
     from grounding.folders import whole_folder
     from grounding.results import to_json
+    from grounding.resumable import LINES_FILES
 
-    with whole_folder(folder, overwrite) as partial:
+    with whole_folder(folder, overwrite, (*WRITTEN, *LINES_FILES)) as partial:
         overlay(result).save(partial / "overlay.png")
         for index, found in enumerate(result):
             name = "".join(c if c.isalnum() else "-" for c in found.phrase.text.lower())[:40].strip("-")
@@ -198,7 +201,7 @@ def _localize_manifest(options: argparse.Namespace) -> int:
             "device": options.device,
             "config": dataclasses.asdict(localizer.config),
         }
-        lines = resumable_lines(options.output, settings, options.overwrite)
+        lines = resumable_lines(options.output, settings, options.overwrite, WRITTEN)
     with lines as file:
         write, done = (file.write, file.done) if file else (_print_line, [])
         failed = sum("error" in json.loads(line) for line in done)

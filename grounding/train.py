@@ -88,7 +88,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from grounding.training.processes import processes
+    from grounding.distributed import processes
     from grounding.training.run import train
 
     with processes(config.device) as process:

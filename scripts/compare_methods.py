@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -32,13 +33,13 @@ from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
 from grounding.errors import GroundingError
-from grounding.evaluation.baselines import baselines
-from grounding.evaluation.comparison import compare
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Protocol, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import Run, Selection, select
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, Protocol, recall
+from grounding.evaluation.protocols.summary import image_of_phrase
+from grounding.evaluation.runs.comparison import compare
+from grounding.evaluation.runs.scoring import Run, Selection, select
 from grounding.pipeline import Localizer, Scene
 from grounding.tagging.network import TagNetwork
 
@@ -51,7 +52,7 @@ METHODS = {
     "Grad-CAM, mean score": "of the score the walk starts from, as if the pooling were the mean",
     "gradient x activation": "of that score, at that layer; channels summed, clamped at 0",
 }
-SHOWN: tuple[Protocol, ...] = (POINTING[0], POINTING[2], Recall(1, "merged-box"), Recall(5, "merged-box"))
+SHOWN: tuple[Protocol, ...] = (POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box"))
 POINT_SMOOTHINGS, SPREAD_GAMMAS = (1 / 24, 1 / 16, 1 / 12), (0.2, 0.25, 0.3)
 _BOXES = "best_iou_"  # the columns that the power of the area decides; the point follows from the smoothing alone
 
@@ -199,13 +200,8 @@ def measure_all(images: Sequence[EntityImage], photographs: Photographs, localiz
         every_map = functools.cache(functools.partial(word_maps, scene))
         for method, of_settings in rows.items():
             for config, parts in of_settings.items():
-                found = predict(OtherScene(scene, config, method, every_map), image)
-                parts.append(measure([image], dict(map(prediction_from_json, found))))
-    return {method: {config: _joined(parts) for config, parts in kept.items()} for method, kept in rows.items()}
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+                parts.append(measure([image], predict(OtherScene(scene, config, method, every_map), image)))
+    return {method: {config: pd.concat(parts) for config, parts in kept.items()} for method, kept in rows.items()}
 
 
 def own_settings(of_settings: Mapping[LocalizerConfig, Columns], tuned: Any) -> tuple[LocalizerConfig, Columns]:
@@ -216,10 +212,8 @@ def own_settings(of_settings: Mapping[LocalizerConfig, Columns], tuned: Any) -> 
         return max(tried, key=lambda config: float(np.nanmean(protocol.values(of_settings[config])[tuned])))
 
     pointing, boxes = best(SHOWN[0]), best(SHOWN[2])
-    columns = {
-        name: of_settings[boxes if name.startswith(_BOXES) else pointing][name] for name in of_settings[pointing]
-    }
-    return replace(pointing, regions=boxes.regions), columns
+    of_boxes = of_settings[boxes].filter(like=_BOXES)
+    return replace(pointing, regions=boxes.regions), of_settings[pointing].assign(**of_boxes)
 
 
 def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
@@ -228,7 +222,7 @@ def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
     odd = image_of_phrase(images) % 2 == 1
     default = {method: of_settings[localizer.config] for method, of_settings in measured.items()}
     own = {method: own_settings(of_settings, ~odd) for method, of_settings in measured.items()}
-    held_out = {method: {name: values[odd] for name, values in columns.items()} for method, (_, columns) in own.items()}
+    held_out = {method: columns[odd] for method, (_, columns) in own.items()}
     maps, regions = localizer.config.maps, localizer.config.regions
     lines = [
         "# Attention methods on one classifier",

@@ -444,7 +444,7 @@ def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_pat
     from grounding.folders import whole_folder
 
     folder = tmp_path / "out"
-    with whole_folder(folder) as partial:
+    with whole_folder(folder, False, ("result.json",)) as partial:
         (partial / "result.json").write_text("old")
     rename, calls = Path.rename, []
 
@@ -455,7 +455,7 @@ def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_pat
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), whole_folder(folder, overwrite=True) as partial:
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder, True, ("result.json",)) as partial:
         (partial / "result.json").write_text("new")
     assert (folder / "result.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]

@@ -151,11 +151,11 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/tagging/embedded/config.json",
         "grounding/text/chunker.json.gz",
         "grounding/text/vectors.npz",
-        "grounding/evaluation/blind_boxes.json",
-        "grounding/evaluation/published.yaml",
-        "grounding/evaluation/templates/report.html.jinja",
+        "grounding/evaluation/protocols/blind_boxes.json",
+        "grounding/evaluation/report/published.yaml",
+        "grounding/evaluation/report/templates/report.html.jinja",
         "grounding/py.typed",
     ):
         assert wanted in names
-    assert not any(name.startswith(("tests/", "scripts/")) for name in names)
+    assert not any(name.startswith(("tests/", "scripts/", "tools/")) for name in names)
     assert wheel.stat().st_size < 20_000_000

@@ -11,8 +11,8 @@ import torch
 from tqdm import tqdm
 
 from grounding.config import load
+from grounding.distributed import Process, from_rank_0
 from grounding.errors import GroundingError
-from grounding.evaluation.processes import from_rank_0
 from grounding.tagging.classifier import Preprocessing, TagClassifier, squash
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier
@@ -23,7 +23,7 @@ from grounding.training.distillation import write_teacher_scores
 from grounding.training.logs import open_log
 from grounding.training.networks import check_tags, create_network, start_from
 from grounding.training.output import Output
-from grounding.training.trainer import LOSSES, Process, Trainer
+from grounding.training.trainer import LOSSES, Trainer
 from grounding.training.validation import PROTOCOLS, Validation
 
 Say = Callable[[str], None]

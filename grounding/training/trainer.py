@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from grounding.distributed import Process
 from grounding.errors import GroundingError
 from grounding.tagging.network import TagNetwork
 from grounding.training.augmentation import crop_scores
@@ -24,15 +25,6 @@ from grounding.training.losses import caption_contrast_loss, tag_loss
 from grounding.training.schedule import parameter_groups, set_learning_rates
 
 LOSSES = ("words", "teacher", "contrast", "head_penalty")
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One of the processes that train together, and the device it uses."""
-
-    rank: int = 0
-    count: int = 1
-    device: torch.device = torch.device("cpu")  # noqa: RUF009, it never changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +65,7 @@ class Trainer:
         pictures: Pictures,
         targets: Tensor,
         scores: npt.NDArray[np.uint8] | None,
-        process: Process = Process(),
+        process: Process = Process(),  # noqa: B008, it never changes
     ) -> None:
         self.config, self.pictures, self.targets, self.scores = config, pictures, targets, scores
         self.process, self.network = process, network.to(process.device)

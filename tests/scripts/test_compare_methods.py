@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,11 +17,11 @@ from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.errors import GroundingError
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import POINTING, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import select
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import POINTING, recall
+from grounding.evaluation.protocols.summary import image_of_phrase
+from grounding.evaluation.runs.scoring import select
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
@@ -232,7 +233,7 @@ def test_own_settings_are_chosen_on_their_half_and_each_by_its_protocol(script):
         "merged_share": ([1, 1, 1, 1],) * 3,
     }
     columns = {
-        config: {name: np.array(values[place], float) for name, values in rows.items()}
+        config: pd.DataFrame({name: values[place] for name, values in rows.items()}, dtype=float)
         for place, config in enumerate(settings)
     }
     chosen, found = script.own_settings(columns, np.array([True, True, False, False]))
@@ -253,8 +254,9 @@ def test_the_page_reports_settings_on_the_half_that_they_were_not_chosen_on(scri
     selection = select(Flickr30kEntities(write_entities(tmp_path / "entities")), "val", None, None)
     even = image_of_phrase(selection.images) % 2 == 0
     settings = script.settings_of(localizer.config)
-    blank = dict.fromkeys(measure(selection.images, {}), np.ones(len(even)))
-    columns = [blank | {"point_on_any": values.astype(float)} for values in (even, ~even, np.zeros(len(even)))]
+    measured = measure(selection.images, {})
+    blank = measured.assign(**dict.fromkeys(measured, 1.0))
+    columns = [blank.assign(point_on_any=values.astype(float)) for values in (even, ~even, np.zeros(len(even)))]
     measured = {
         method: {localizer.config: columns[1], **dict(zip(settings[-3:], columns, strict=True))}
         for method in script.METHODS
@@ -276,7 +278,7 @@ def evaluated(localizer, images, photographs):
     found = {}
     for image in images:
         scene = localizer.encode(grounding.read_image(io.BytesIO(photographs.read(image.id))))
-        found |= map(prediction_from_json, predict(scene, image))
+        found |= predict(scene, image)
     return measure(images, found)
 
 
@@ -288,9 +290,7 @@ def test_our_columns_are_the_evaluators_under_every_setting(script, localizer, t
     assert list(columns) == script.settings_of(localizer.config)
     for config, found in columns.items():
         expected = evaluated(Localizer(localizer.classifier, config), images, photographs)
-        assert found.keys() == expected.keys()
-        for name, values in expected.items():
-            np.testing.assert_array_equal(found[name], values)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert len({tuple(found["best_iou_1_merged"]) for found in columns.values()}) > 1
 
 
@@ -306,7 +306,7 @@ def test_a_run_has_the_numbers_of_the_evaluator(script, localizer, tmp_path, mon
     photographs = Photographs([folder / "photographs"])
     images = select(Flickr30kEntities(folder), "val", photographs, 2).images
     columns = evaluated(Localizer.from_pretrained(tmp_path / "small"), images, photographs)
-    shown = [POINTING[0], POINTING[2], Recall(1, "merged-box"), Recall(5, "merged-box")]
+    shown = [POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box")]
     assert table(text, 0)[script.OURS] == [f"{100 * np.nanmean(one.values(columns)):.1f}" for one in shown]
 
 
