@@ -1,7 +1,6 @@
 """Configuration: frozen dataclasses, read from YAML and `key=value` overrides; an unknown key is an error."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,13 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 T = TypeVar("T")
+
+METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
+STRIDE = 16  # where a map is read when neither the classifier nor the configuration says
+TOP_K = 5  # regions a phrase
 
 
 def require(name: str, value: float, low: float, high: float) -> None:
@@ -26,7 +29,7 @@ def require(name: str, value: float, low: float, high: float) -> None:
 class MapConfig:
     """From tags to a phrase map. Widths are shares of the picture's side.
 
-    `stride` None reads the map at the layer that the classifier recommends, or else at stride 16.
+    `stride` None reads the map at the layer that the classifier recommends, or else at stride `STRIDE`.
     """
 
     stride: int | None = None
@@ -37,7 +40,7 @@ class MapConfig:
     centre_prior: float = 0.4
 
     def __post_init__(self) -> None:
-        require("maps.stride", 16 if self.stride is None else self.stride, 1, 1024)
+        require("maps.stride", STRIDE if self.stride is None else self.stride, 1, 1024)
         require("maps.resolution", self.resolution, 8, 1024)
         require("maps.point_smoothing", self.point_smoothing, 0, 1)
         require("maps.box_smoothing", self.box_smoothing, 0, 1)
@@ -96,8 +99,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     for key, value in values.items():
         name = f"{where}{key}"
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
-            advice = f"did you mean '{where}{near[0]}'?" if near else f"known keys: {', '.join(hints)}"
+            advice = did_you_mean(str(key), hints, f"known keys: {', '.join(hints)}", where)
             raise GroundingError(f"unknown configuration key '{name}': {advice}")
         arguments[key] = _convert(value, hints[key], name)
     return cls(**arguments)

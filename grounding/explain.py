@@ -5,7 +5,6 @@ The paper visualises the evidence for a decision in this way: arXiv 1608.00507, 
 
 from __future__ import annotations
 
-import difflib
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from grounding.attention.layers import find_layer, layers
 from grounding.attention.places import grid
 from grounding.attention.rules import RESHAPES
 from grounding.attention.tape import Tape, record
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 from grounding.images import RgbImage, check_image
 from grounding.painting import signed_picture, tiled
 
@@ -204,9 +203,7 @@ def _chosen(outputs: Sequence[int | str], names: list[str]) -> list[int]:
 def _index(output: int | str, names: list[str]) -> int:
     if isinstance(output, str):
         if output not in names:
-            near = difflib.get_close_matches(output, names, n=3)
-            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "see names"
-            raise GroundingError(f"no output is named '{output}': {advice}")
+            raise GroundingError(f"no output is named '{output}': {did_you_mean(output, names, 'see names', most=3)}")
         return names.index(output)
     if not 0 <= output < len(names):
         raise GroundingError(f"output is {output}: expected a position from 0 to {len(names) - 1}")

@@ -1,18 +1,25 @@
 """Many pictures, one caption each: rows in, JSON lines out, resumable."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tqdm import tqdm
+
+from grounding.config import METHOD
 from grounding.errors import GroundingError
-
-if TYPE_CHECKING:
-    from grounding.pipeline import Localizer, Scene
+from grounding.images import read_image
+from grounding.pipeline import Localizer, Scene
+from grounding.result_folder import FILES
+from grounding.results import SCHEMA_VERSION, to_json
+from grounding.resumable import resumable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +29,22 @@ class Row:
     image: str
     caption: str
     phrases: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a manifest is to be done.
+
+    Attributes:
+        start: the folder that relative picture paths start from.
+        output: the folder for results.jsonl, or None.
+        overwrite: replace what `output` holds.
+    """
+
+    start: Path
+    top_k: int
+    output: Path | None = None
+    overwrite: bool = False
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -89,15 +112,47 @@ def _row(path: Path, number: int, values: Any) -> Row:
     return Row(image, caption, None if phrases is None else tuple(phrases))
 
 
-def ground_rows(localizer: "Localizer", rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
+def ground_manifest(
+    localizer: Localizer, rows: list[Row], order: Order, options: Mapping[str, str], show: Callable[[str], None]
+) -> int:
+    """Write or print a JSON line a row, going on where an interrupted run with the same settings stopped.
+
+    Args:
+        options: the names of the localizer's device and method, as they were given.
+        show: takes each line where there is no output.
+
+    Returns:
+        How many rows failed.
+
+    Raises:
+        GroundingError: the output is in the way, or is another run's.
+    """
+    settings = {
+        "manifest": fingerprint(rows),
+        "folder": str(order.start.resolve()),
+        "classifier": localizer.classifier.fingerprint(),
+        "top_k": order.top_k,
+        "config": dataclasses.asdict(localizer.config),
+        **{key: value for key, value in options.items() if (key, value) != ("method", METHOD)},
+    }
+    output = order.output
+    lines = nullcontext() if output is None else resumable_lines(output, settings, order.overwrite, FILES)
+    with lines as file:
+        done = file.done if file else []
+        failed = sum("error" in json.loads(line) for line in done)
+        results = ground_rows(localizer, rows[len(done) :], order.start, order.top_k)
+        for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
+            failed += "error" in result
+            (file.write if file else show)(to_json(result))
+    return failed
+
+
+def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
     """One result a row, in order; a row that cannot be done has an `error` and no phrases.
 
     Args:
         folder: relative picture paths start here.
     """
-    from grounding.images import read_image
-    from grounding.results import SCHEMA_VERSION
-
     encoded: str | None = None
     scene: Scene | None = None
     for row in rows:

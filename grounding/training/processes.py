@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 from torch import distributed
 
-from grounding.errors import GroundingError
+from grounding.devices import usable_device
 from grounding.evaluation.processes import world
 from grounding.training.trainer import Process
 
@@ -28,11 +28,7 @@ def processes(device: str) -> Iterator[Process]:
     rank, count = world()
     if count > 1 and device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise GroundingError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+    place = usable_device(device)
     if count == 1:
         yield Process(device=place)
         return
