@@ -19,6 +19,11 @@ STRIDE = 16  # where a map is read when neither the classifier nor the configura
 TOP_K = 5  # regions a phrase
 
 
+def method_setting(method: str) -> dict[str, str]:
+    """What the settings of a run say of its method: nothing of the default one, as runs before there were others."""
+    return {} if method == METHOD else {"method": method}
+
+
 def require(name: str, value: float, low: float, high: float) -> None:
     """Raise a `GroundingError` unless a number lies in [low, high]."""
     if not low <= value <= high:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grounding.commands import Parser, add_localizer_options, exit_status
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, check_at_least_one
 
 if TYPE_CHECKING:
     from grounding.datasets.files import Photographs
@@ -94,8 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _flickr30k(options: argparse.Namespace) -> int:
     for name, value in (("--limit", options.limit), ("--workers", options.workers)):
-        if value is not None and value < 1:
-            raise GroundingError(f"{name} is {value}: expected at least 1")
+        check_at_least_one(name, 1 if value is None else value)
     if not (options.images or options.predictions or options.baselines_only):
         raise GroundingError("nothing to score: expected --images, --predictions or --baselines-only (see --help)")
     from grounding.datasets.files import Photographs
@@ -178,7 +177,7 @@ def _score_localizer(options: argparse.Namespace, selection: "Selection") -> dic
         options.overwrite,
         _inputs(options),
     )
-    job = Job(tuple(options.images), options.classifier, config, options.device)
+    job = Job(tuple(options.images), options.classifier, config, options.device, options.method)
     return score_localizer(job, selection, order, _note)
 
 

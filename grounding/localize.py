@@ -105,9 +105,9 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     from grounding.manifest import Order, ground_manifest, read_manifest
 
     rows = read_manifest(options.manifest)
-    order = Order(options.manifest.parent, options.top_k, options.output, options.overwrite)
-    names = {"device": options.device, "method": options.method}
-    failed = ground_manifest(_load(options), rows, order, names, partial(print, flush=True))
+    where = (options.manifest.parent, options.top_k, options.output, options.overwrite)
+    order = Order(*where, options.device, options.method)
+    failed = ground_manifest(_load(options), rows, order, partial(print, flush=True))
     if failed:
         print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
     return 1 if failed else 0

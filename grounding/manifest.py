@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from grounding.config import METHOD
+from grounding.config import METHOD, method_setting
 from grounding.errors import GroundingError
 from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
@@ -39,12 +39,15 @@ class Order:
         start: the folder that relative picture paths start from.
         output: the folder for results.jsonl, or None.
         overwrite: replace what `output` holds.
+        device, method: the names that the localizer was made with.
     """
 
     start: Path
     top_k: int
     output: Path | None = None
     overwrite: bool = False
+    device: str = "cpu"
+    method: str = METHOD
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -112,13 +115,10 @@ def _row(path: Path, number: int, values: Any) -> Row:
     return Row(image, caption, None if phrases is None else tuple(phrases))
 
 
-def ground_manifest(
-    localizer: Localizer, rows: list[Row], order: Order, options: Mapping[str, str], show: Callable[[str], None]
-) -> int:
+def ground_manifest(localizer: Localizer, rows: list[Row], order: Order, show: Callable[[str], None]) -> int:
     """Write or print a JSON line a row, going on where an interrupted run with the same settings stopped.
 
     Args:
-        options: the names of the localizer's device and method, as they were given.
         show: takes each line where there is no output.
 
     Returns:
@@ -133,7 +133,8 @@ def ground_manifest(
         "classifier": localizer.classifier.fingerprint(),
         "top_k": order.top_k,
         "config": dataclasses.asdict(localizer.config),
-        **{key: value for key, value in options.items() if (key, value) != ("method", METHOD)},
+        "device": order.device,
+        **method_setting(order.method),
     }
     output = order.output
     lines = nullcontext() if output is None else resumable_lines(output, settings, order.overwrite, FILES)

@@ -65,7 +65,8 @@ def sweep(options: argparse.Namespace) -> None:
         combinations.append(())
     classifier = grounding.Localizer.from_pretrained(options.classifier).classifier
     if options.image_size:
-        classifier.preprocessing = replace(classifier.preprocessing, image_size_px=options.image_size)
+        preprocessing = replace(classifier.preprocessing, image_size_px=options.image_size)
+        classifier = replace(classifier, preprocessing=preprocessing)
     localizers = [Localizer(classifier, load(LocalizerConfig, None, overrides)) for overrides in combinations]
 
     photographs = Photographs(options.images)

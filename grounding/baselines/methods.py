@@ -80,7 +80,7 @@ def cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = N
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_hook(lambda linear, inputs, output: heads.append((linear, inputs[0], output)))
-    name, features, scores = _read(model, images, layer)
+    name, features, scores = read_layer(model, images, layer)
     weights = checked_weights(signals, scores)
     pooled = features.mean((2, 3))
     if not heads or not torch.equal(heads[-1][2], scores) or not close(heads[-1][1], pooled):
@@ -103,7 +103,7 @@ def grad_cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | Non
         GroundingError: also where the scores do not depend on the layer.
     """
     model, images = prepare(model, images)
-    name, features, scores = _read(model, images.requires_grad_(), layer)
+    name, features, scores = read_layer(model, images.requires_grad_(), layer)
     weights = checked_weights(signals, scores)
     alphas = gradients(scores, weights, features, f"layer '{name}'").mean((3, 4))  # (K, N, C)
     return torch.einsum("knc,nchw->nkhw", alphas, features.detach().to(weights.dtype)).clamp(min=0)
@@ -156,7 +156,7 @@ def rise(
     return total / (keep * masks)
 
 
-def _read(model: nn.Module, images: Tensor, layer: str | None) -> tuple[str, Tensor, Tensor]:
+def read_layer(model: nn.Module, images: Tensor, layer: str | None) -> tuple[str, Tensor, Tensor]:
     """The layer's name and its output (N, C, h, w), and the scores. Leaves a hook in the model."""
     name = _last_map(model, images) if layer is None else layer
     modules = {name: module for name, module in model.named_modules() if name}

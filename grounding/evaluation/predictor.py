@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from grounding.boxes import Boxes, Values, enclosing, iou
-from grounding.config import LocalizerConfig
+from grounding.config import METHOD, LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
@@ -34,6 +34,7 @@ class Job:
     classifier: str
     config: LocalizerConfig
     device: str
+    method: str = METHOD
 
 
 class Predictor:
@@ -43,7 +44,7 @@ class Predictor:
         from grounding.pipeline import Localizer
 
         self.photographs = Photographs(job.photographs)
-        self.localizer: Localizer = Localizer.from_pretrained(job.classifier, job.config, job.device)
+        self.localizer: Localizer = Localizer.from_pretrained(job.classifier, job.config, job.device, job.method)
 
     def line(self, image: EntityImage) -> str:
         """JSON: the predictions for every phrase with a box; or, for a photograph that cannot be read, the error."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grounding.config import method_setting
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, fingerprint
 from grounding.errors import GroundingError
@@ -70,6 +71,7 @@ def score_localizer(job: Job, selection: Selection, order: Order, note: Callable
         "config": dataclasses.asdict(job.config),
         "classifier": {"source": job.classifier, "fingerprint": classifier.fingerprint()},
         "device": job.device,
+        **method_setting(job.method),
         "top_k": TOP_K,
         "versions": versions(),
         "annotations": fingerprint(selection.images),

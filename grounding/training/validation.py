@@ -37,6 +37,7 @@ class Validation:
     """
 
     def __init__(self, config: ValidationConfig) -> None:
+        self._method = config.method
         self._photographs = Photographs([Path(path) for path in config.images])
         entities = Flickr30kEntities(Path(config.annotations))
         selection = select(entities, config.split, self._photographs, config.limit)
@@ -57,7 +58,7 @@ class Validation:
         Args:
             limit: only the first so many photographs.
         """
-        localizer = Localizer(classifier, device=device)
+        localizer = Localizer(classifier, device=device, method=self._method)
         found: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:
