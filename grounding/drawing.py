@@ -1,4 +1,4 @@
-"""Pictures of results. Pure: a result in, a picture out."""
+"""Pictures of results: a result in, a picture out, nothing else changed."""
 
 import colorsys
 
@@ -30,9 +30,9 @@ def overlay(result: Grounding) -> Image.Image:
     line = max(2, size // 6)
     taken: list[tuple[float, float, float, float]] = []
     boxes = {
-        index: [edge * scale for edge in found.best.box]
-        for index, found in enumerate(result)
-        if found.best is not None and found.status == "localized"
+        index: [edge * scale for edge in grounded.best.box]
+        for index, grounded in enumerate(result)
+        if grounded.best is not None and grounded.status == "localized"
     }
     order = sorted(boxes, key=lambda i: -(boxes[i][2] - boxes[i][0]) * (boxes[i][3] - boxes[i][1]))
     for index in order:
@@ -75,19 +75,19 @@ def _label(
     pen.text((left + size * 0.3, top + size * 0.1), text, fill=ink, font=font)
 
 
-def map_picture(image: RgbImage, found: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
-    """The picture, greyed and darkened where the phrase map is low, with the best box and the point."""
+def map_picture(image: RgbImage, grounded: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
+    """The picture, grey and dark where the phrase map is low, with the best box and the point."""
     canvas, scale = canvas_of(image)
     grey = np.asarray(canvas.convert("L"), np.float32)[:, :, None] / 255
-    grid = Image.fromarray(found.grid_map).resize(canvas.size, Image.Resampling.BICUBIC)
+    grid = Image.fromarray(grounded.grid_map).resize(canvas.size, Image.Resampling.BICUBIC)
     heat = np.asarray(grid, np.float32).clip(0)
     heat = heat / heat.max() if heat.max() > 0 else heat
     picture = glow(grey, heat, heat_colours(heat))
     pen = ImageDraw.Draw(picture)
-    if found.best is not None and found.status == "localized":
-        box = [edge * scale for edge in found.best.box]
+    if grounded.best is not None and grounded.status == "localized":
+        box = [edge * scale for edge in grounded.best.box]
         pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=3)
-    if found.point is not None:
-        x, y = found.point[0] * scale, found.point[1] * scale
+    if grounded.point is not None:
+        x, y = grounded.point[0] * scale, grounded.point[1] * scale
         pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=colour, outline="white", width=2)
     return picture

@@ -1,4 +1,4 @@
-"""A tag classifier: a network, the tag of each of its outputs, and how a picture is prepared for it."""
+"""A tag classifier: a network, the tag of each of its outputs, and the preprocessing of its pictures."""
 
 import copy
 import hashlib
@@ -30,7 +30,7 @@ _DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A picture is squashed to a square and normalised: (value / 255 - mean) / std for each of R, G, B."""
+    """Resizes a picture to a square, whatever its shape, and normalises it: (value / 255 - mean) / std for R, G, B."""
 
     image_size_px: int
     mean: Rgb = (0.0, 0.0, 0.0)
@@ -39,7 +39,7 @@ class Preprocessing:
     def __call__(self, image: RgbImage) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
         pixels = torch.tensor(image).permute(2, 0, 1)[None]  # a copy: PyTorch warns of arrays that cannot be written
-        return self.normalise(squash(pixels, self.image_size_px))
+        return self.normalise(resize_to_square(pixels, self.image_size_px))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(..., 3, H, W) RGB in [0, 1] -> the same less the mean, over the standard deviation."""
@@ -47,7 +47,7 @@ class Preprocessing:
         return (pixels - mean) / std
 
 
-def squash(images: Tensor, size_px: int) -> Tensor:
+def resize_to_square(images: Tensor, size_px: int) -> Tensor:
     """(N, 3, H, W) uint8 -> (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
     return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
 
@@ -211,9 +211,17 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"classifier configuration {path} is a {given}: expected {_PLAIN} or {_TIMM}NAME of {SCHEMA_VERSION}"
         )
     config = {**_DEFAULTS, **config}
+    if wrong := _wrong_keys(config, plain):
+        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
+    return config
+
+
+def _wrong_keys(config: dict[str, Any], plain: bool) -> list[str]:
+    """The keys of a `config.json` whose values do not fit; `plain` says that the network is no timm one."""
     pairs = config["layers"] if isinstance(config.get("layers"), list) else [None]
+    layers = all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and bool(pairs)
     sound = {
-        "layers": timm or (all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and pairs),
+        "layers": layers or not plain,
         "options": plain or isinstance(config.get("options"), dict),
         "pooling": config["pooling"] in POOLINGS,
         "image_size_px": _natural(config["image_size_px"]),
@@ -222,10 +230,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         "map_layer": config["map_layer"] is None or type(config["map_layer"]) is int,
         "tags": isinstance(config["tags"], list) and all(isinstance(tag, str) for tag in config["tags"]),
     }
-    wrong = [key for key, good in sound.items() if not good]
-    if wrong:
-        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
-    return config
+    return [key for key, good in sound.items() if not good]
 
 
 def _architecture(network: TagNetwork) -> dict[str, Any]:
@@ -237,6 +242,7 @@ def _architecture(network: TagNetwork) -> dict[str, Any]:
 
 
 def _network(config: dict[str, Any]) -> TagNetwork:
+    """The network of a `config.json`, with random weights."""
     architecture, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
     if architecture == _PLAIN:
         network = plain_network(config["layers"], tags, pooling, normalised=False)

@@ -1,4 +1,4 @@
-"""A timm network without its classifier, as a trunk whose output is a map of features."""
+"""A timm network without its classifier, as a backbone whose output is a map of features."""
 
 import textwrap
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class TimmFeatures(nn.Module):
             the state dict of the whole model: its classifier, as timm names it in `pretrained_cfg`, is left out.
 
     Attributes:
-        trunk: timm's model.
+        trunk: timm's model; saved weights have this name.
         channels: of the features.
         mean, std: with which timm normalises RGB in [0, 1] for this model.
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from grounding.errors import GroundingError
-from grounding.tagging.classifier import TagClassifier, squash
+from grounding.tagging.classifier import TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.training.networks import check_tags
 
@@ -70,7 +70,7 @@ def write_teacher_scores(
         originals = [pictures[index][None] for index in range(first, last)]
         total = torch.zeros(last - first, *shape[1:])
         for size_px in sizes_px:
-            images = torch.cat([squash(original, size_px) for original in originals])
+            images = torch.cat([resize_to_square(original, size_px) for original in originals])
             for teacher in teachers:
                 total += interpolate(_probabilities(teacher, images), (height, width), mode="bilinear").cpu()
         unit = ((total / len(teachers) / len(sizes_px)).logit(1e-7) - LOGIT_LOW) / (LOGIT_HIGH - LOGIT_LOW)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from grounding.config import load
 from grounding.errors import GroundingError
 from grounding.evaluation.processes import from_rank_0
-from grounding.tagging.classifier import Preprocessing, TagClassifier, squash
+from grounding.tagging.classifier import Preprocessing, TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier
 from grounding.training.batches import Pictures
@@ -87,7 +87,7 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
             network.head.bias.copy_(torch.logit(data.shares, eps=1e-4))
         if initial:
             first = range(min(_FOR_STATISTICS, len(pictures)))
-            images = torch.cat([squash(pictures[index][None], config.image_size_px) for index in first])
+            images = torch.cat([resize_to_square(pictures[index][None], config.image_size_px) for index in first])
             start_from(network, initial, data.tags, images)
     trainer = Trainer(config, network, pictures, data.targets, scores, process)
     if begun:
