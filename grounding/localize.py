@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grounding.commands import Parser, add_localizer_options, exit_status
-from grounding.config import TOP_K, LocalizerConfig, load
+from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
 
 if TYPE_CHECKING:
@@ -102,12 +102,13 @@ def _picture(path: str | None) -> "RgbImage":
 def _localize_manifest(options: argparse.Namespace) -> int:
     if options.image or options.caption or options.phrases:
         raise GroundingError("--manifest names the pictures, captions and phrases itself: leave out the other options")
-    from grounding.manifest import Order, ground_manifest, read_manifest
+    from grounding.manifest import ground_manifest, read_manifest
 
     rows = read_manifest(options.manifest)
-    where = (options.manifest.parent, options.top_k, options.output, options.overwrite)
-    order = Order(*where, options.device, options.method)
-    failed = ground_manifest(_load(options), rows, order, partial(print, flush=True))
+    where = (rows, options.manifest.parent, options.top_k)
+    names = {"device": options.device, **method_setting(options.method)}
+    show = partial(print, flush=True)
+    failed = ground_manifest(_load(options), *where, names, options.output, options.overwrite, show)
     if failed:
         print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
     return 1 if failed else 0

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from grounding.config import METHOD, method_setting
 from grounding.errors import GroundingError
 from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
@@ -29,25 +28,6 @@ class Row:
     image: str
     caption: str
     phrases: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How a manifest is to be done.
-
-    Attributes:
-        start: the folder that relative picture paths start from.
-        output: the folder for results.jsonl, or None.
-        overwrite: replace what `output` holds.
-        device, method: the names that the localizer was made with.
-    """
-
-    start: Path
-    top_k: int
-    output: Path | None = None
-    overwrite: bool = False
-    device: str = "cpu"
-    method: str = METHOD
 
 
 def read_manifest(path: Path) -> list[Row]:
@@ -115,33 +95,39 @@ def _row(path: Path, number: int, values: Any) -> Row:
     return Row(image, caption, None if phrases is None else tuple(phrases))
 
 
-def ground_manifest(localizer: Localizer, rows: list[Row], order: Order, show: Callable[[str], None]) -> int:
-    """Write or print a JSON line a row, going on where an interrupted run with the same settings stopped.
+def ground_manifest(
+    localizer: Localizer,
+    rows: list[Row],
+    folder: Path,
+    top_k: int,
+    names: Mapping[str, str],
+    output: Path | None,
+    overwrite: bool,
+    show: Callable[[str], None],
+) -> int:
+    """Do every row, going on where an interrupted run with the same settings stopped.
 
     Args:
-        show: takes each line where there is no output.
+        folder: relative picture paths start here.
+        names: of the localizer's device and method, for the settings.
+        output: the folder for results.jsonl; without one, `show` is given each line.
 
     Returns:
         How many rows failed.
-
-    Raises:
-        GroundingError: the output is in the way, or is another run's.
     """
     settings = {
         "manifest": fingerprint(rows),
-        "folder": str(order.start.resolve()),
+        "folder": str(folder.resolve()),
         "classifier": localizer.classifier.fingerprint(),
-        "top_k": order.top_k,
+        "top_k": top_k,
         "config": dataclasses.asdict(localizer.config),
-        "device": order.device,
-        **method_setting(order.method),
+        **names,
     }
-    output = order.output
-    lines = nullcontext() if output is None else resumable_lines(output, settings, order.overwrite, FILES)
+    lines = nullcontext() if output is None else resumable_lines(output, settings, overwrite, FILES)
     with lines as file:
         done = file.done if file else []
         failed = sum("error" in json.loads(line) for line in done)
-        results = ground_rows(localizer, rows[len(done) :], order.start, order.top_k)
+        results = ground_rows(localizer, rows[len(done) :], folder, top_k)
         for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
             failed += "error" in result
             (file.write if file else show)(to_json(result))

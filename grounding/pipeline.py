@@ -20,7 +20,7 @@ from grounding.methods import Encoding, Method, encode, find_method
 from grounding.regions.maps import centre_prior, normalize, peak, phrase_map, smooth, upsample
 from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import rank_boxes, score_boxes
+from grounding.regions.scoring import best_boxes, in_turns, score_boxes
 from grounding.results import GroundedPhrase, Grounding, Region, Status
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
@@ -203,9 +203,11 @@ class Scene:
 
     def _regions(self, scores: npt.NDArray[np.float32], top_k: int) -> tuple[Region, ...]:
         """The best proposals by the (turns, N) scores of a phrase; shown with the scores of the first turn."""
-        best = rank_boxes(scores, self.proposals, top_k, self.localizer.config.regions.nms_iou)
+        proposals, nms_iou = self.proposals, self.localizer.config.regions.nms_iou
+        rankings = [best_boxes(row, proposals, len(proposals), nms_iou) for row in scores]
+        best = in_turns(rankings, proposals, top_k, nms_iou)
         shown = np.minimum.accumulate(scores[0, best])  # no region's is above that of the one before it
-        boxes = np.column_stack([self.proposals[best], shown])  # (at most top_k, 5)
+        boxes = np.column_stack([proposals[best], shown])  # (at most top_k, 5)
         return tuple(Region(*row) for row in boxes.tolist())
 
     def _closeness(self) -> float | None:

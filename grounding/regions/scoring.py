@@ -106,19 +106,6 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     return best
 
 
-def rank_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
-    """The best boxes of several rankings, taken in turns.
-
-    Args:
-        scores: (turns, N) float32, one row a ranking.
-        boxes, top_k, nms_iou: as `best_boxes`.
-
-    Returns:
-        (at most top_k,) indices into `boxes`.
-    """
-    return in_turns([best_boxes(row, boxes, len(boxes), nms_iou) for row in scores], boxes, top_k, nms_iou)
-
-
 def in_turns(turns: Sequence[npt.NDArray[np.intp]], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
     """The best of every ranking, then the second of every ranking and so on, less those that repeat an earlier box.
 
