@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,8 +168,7 @@ def test_save_and_load(folder):
 
 
 def test_saving_again_replaces_ours_and_nothing_else(folder):
-    first = load_classifier(folder)
-    first.tags = ("a", "b", "c")
+    first = replace(load_classifier(folder), tags=("a", "b", "c"))
     first.save_pretrained(folder)
     assert load_classifier(folder).tags == ("a", "b", "c")
     (folder / "notes.txt").write_text("mine")
