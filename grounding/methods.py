@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grounding import attention, baselines
+from grounding.attention import Tape, record
 from grounding.attention.layers import find_layer, indexed_layer, same_signal
-from grounding.attention.tape import Tape, record
 from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
 from grounding.config import METHOD, STRIDE, MapConfig

@@ -15,13 +15,14 @@ from grounding.boxes import Boxes
 from grounding.config import METHOD, TOP_K, LocalizerConfig
 from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
+from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
 from grounding.methods import Encoding, Method, encode, find_method
 from grounding.regions.maps import centre_prior, normalize, peak, phrase_map, smooth, upsample
 from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns, score_boxes
-from grounding.results import GroundedPhrase, Grounding, Region, Status
+from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
 from grounding.text.people import BODY_PARTS, names_people

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from grounding.drawing import map_picture, overlay, phrase_colour
+from grounding.drawing import map_picture, phrase_colour
 from grounding.folders import unused_folder, whole_folder
 from grounding.results import Grounding, to_json
 
@@ -26,7 +26,7 @@ def write_result(result: Grounding, path: str | None, folder: Path, overwrite: b
             written.
     """
     with whole_folder(folder, overwrite, FILES) as partial:
-        overlay(result).save(partial / "overlay.png")
+        result.overlay().save(partial / "overlay.png")
         for index, grounded in enumerate(result):
             name = "".join(c if c.isalnum() else "-" for c in grounded.phrase.text.lower())[:40].strip("-")
             picture = map_picture(result.image, grounded, phrase_colour(index))

@@ -1,19 +1,17 @@
-"""What a caption's phrases were found to be: frozen records, and their JSON form."""
+"""What became of a caption: the record of its phrases, as a picture, a table or JSON."""
 
 import dataclasses
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from grounding import drawing
+from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
-from grounding.text.phrases import Phrase
-from grounding.text.vocabulary import Match
 
 if TYPE_CHECKING:  # imported where it is used: it takes as long as everything else together
     from pandas import DataFrame
@@ -21,68 +19,6 @@ if TYPE_CHECKING:  # imported where it is used: it takes as long as everything e
 SCHEMA_VERSION = 1
 _FACTS, _BOX = ("phrase", "start", "end", "head", "status", "words", "rank"), ("x0", "y0", "x1", "y1", "score")
 _TYPES = dict.fromkeys(("start", "end", "rank"), "Int64") | dict.fromkeys(_BOX, "float64")
-Status = Literal["localized", "out-of-vocabulary", "empty-map", "no-proposals"]
-
-
-@dataclass(frozen=True, slots=True)
-class Region:
-    """A scored box in pixels of the upright picture, half-open edges."""
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    score: float
-
-    @property
-    def box(self) -> tuple[float, float, float, float]:
-        """`x0 y0 x1 y1`."""
-        return self.x0, self.y0, self.x1, self.y1
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class GroundedPhrase:
-    """One phrase and where it is.
-
-    Attributes:
-        phrase: its text, span and head.
-        status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
-            guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
-        words: each content word, the tag it stands for, and why.
-        point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.
-        regions: best first.
-        grid_map: (h, w) float32 phrase map over the whole picture at working resolution, sums to 1 or all zero.
-        point_map: (h, w) float32, the phrase map smoothed more widely and multiplied with a centre prior
-            (`maps.point_smoothing`, `maps.centre_prior`), sums to 1 or all zero.
-        image_size: (H, W) of the picture.
-    """
-
-    phrase: Phrase
-    status: Status
-    words: tuple[Match, ...]
-    point: tuple[float, float] | None
-    regions: tuple[Region, ...]
-    grid_map: npt.NDArray[np.float32] = field(repr=False)
-    point_map: npt.NDArray[np.float32] = field(repr=False)
-    image_size: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "grid_map", read_only(self.grid_map))
-        object.__setattr__(self, "point_map", read_only(self.point_map))
-
-    @property
-    def best(self) -> Region | None:
-        """The best region, or None."""
-        return self.regions[0] if self.regions else None
-
-    @property
-    def phrase_map(self) -> npt.NDArray[np.float32]:
-        """(H, W) float32 at image resolution, at least 0, sums to 1 or all zero. Computed when asked for."""
-        height, width = self.image_size
-        resized = Image.fromarray(self.grid_map).resize((width, height), Image.Resampling.BILINEAR)
-        values = np.asarray(resized, np.float32)
-        total = float(values.sum(dtype=np.float64))
-        return values / total if total > 0 else values
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -126,9 +62,7 @@ class Grounding:
 
     def overlay(self) -> Image.Image:
         """The picture with each localized phrase's best box and label, one colour a phrase."""
-        from grounding.drawing import overlay
-
-        return overlay(self)
+        return drawing.overlay(self.image, self.phrases)
 
     def to_dict(self, path: str | None = None) -> dict[str, Any]:
         """Plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection."""

@@ -25,8 +25,8 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEnt
 from grounding.drawing import map_picture
 from grounding.errors import GroundingError
 from grounding.evaluation.scoring import select
+from grounding.grounded import GroundedPhrase
 from grounding.pipeline import Localizer, Scene
-from grounding.results import GroundedPhrase
 
 _PICTURE_PX = (300, 225)  # of each of the two pictures of a phrase
 _TEXT_PX = 44

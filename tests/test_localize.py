@@ -225,6 +225,15 @@ def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, l
     assert err.count("\n") == lines, err
 
 
+def test_a_method_makes_other_maps_of_the_same_phrases(run):
+    by_default, named, cam = (
+        json.loads(run("--phrases", "a man", "--json", *method)[1])["phrases"][0]
+        for method in ((), ("--method", "contrastive_mwp"), ("--method", "cam"))
+    )
+    assert by_default == named != cam
+    assert by_default["words"] == cam["words"]
+
+
 def test_text_of_any_kind(run):
     for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 2500):
         status, out, err = run("--caption", caption, "--json")
@@ -239,6 +248,7 @@ def test_text_of_any_kind(run):
         (["--caption", "  "], "caption is empty"),
         (["--caption", "a man", "--image", "none.jpg"], "none.jpg cannot be read"),
         (["--caption", "a man", "--top-k", "0"], "--top-k is 0"),
+        (["--caption", "a man", "--method", "grad-cam"], "did you mean 'grad_cam'"),
         (["--caption", "a man", "--top-k", "1.5"], "invalid int value"),
         (["--caption", "a man", "--device", "meta"], "device 'meta' cannot be used"),
         (["--caption", "a man", "--output", "x" * 300], "name too long"),

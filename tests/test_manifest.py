@@ -68,6 +68,9 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
         file.write('{"cut sho')
     status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")
     assert (status, "another, interrupted run, with another top_k (3, was 5)" in err) == (2, True)
+    status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--method", "mwp")
+    assert (status, "another, interrupted run, with another method (mwp" in err) == (2, True)
+    assert "method" not in json.loads((tmp_path / "out.partial" / "settings.json").read_text())  # as in older runs
     status, _, err = run("--manifest", "m.jsonl", "--output", "out")
     assert (status, "1 of 5 rows failed" in err) == (1, True)  # the one that failed before the interruption counts
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]

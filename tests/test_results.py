@@ -8,7 +8,8 @@ import pytest
 from PIL import ImageColor
 
 from grounding.drawing import map_picture, phrase_colour
-from grounding.results import GroundedPhrase, Grounding, Region, to_json
+from grounding.grounded import GroundedPhrase, Region
+from grounding.results import Grounding, to_json
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
 

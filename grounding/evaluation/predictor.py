@@ -19,8 +19,8 @@ from grounding.evaluation.prediction import Key, Map, Prediction, phrase_key
 from grounding.evaluation.records import prediction_to_json
 
 if TYPE_CHECKING:
+    from grounding.grounded import GroundedPhrase
     from grounding.pipeline import Scene
-    from grounding.results import GroundedPhrase
 
 _STORED_MAP_SIDE = 32  # cells; maps are smooth on this scale
 TOP_K = 10
