@@ -1,7 +1,6 @@
 """Configuration: frozen dataclasses, read from YAML and `key=value` overrides; an unknown key is an error."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,17 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 T = TypeVar("T")
+
+METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
+TOP_K = 5  # regions a phrase
+
+
+def method_setting(method: str) -> dict[str, str]:
+    """What the settings of a run say of its method: nothing of the default one, as runs before there were others."""
+    return {} if method == METHOD else {"method": method}
 
 
 def require(name: str, value: float, low: float, high: float) -> None:
@@ -37,7 +44,8 @@ class MapConfig:
     centre_prior: float = 0.4
 
     def __post_init__(self) -> None:
-        require("maps.stride", 16 if self.stride is None else self.stride, 1, 1024)
+        if self.stride is not None:
+            require("maps.stride", self.stride, 1, 1024)
         require("maps.resolution", self.resolution, 8, 1024)
         require("maps.point_smoothing", self.point_smoothing, 0, 1)
         require("maps.box_smoothing", self.box_smoothing, 0, 1)
@@ -100,8 +108,7 @@ def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         if key in new_names:
             raise GroundingError(f"configuration key '{name}' has a new name: write '{where}{new_names[key]}'")
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
-            advice = f"did you mean '{where}{near[0]}'?" if near else f"known keys: {', '.join(hints)}"
+            advice = did_you_mean(str(key), hints, f"known keys: {', '.join(hints)}", where)
             raise GroundingError(f"unknown configuration key '{name}': {advice}")
         arguments[key] = _convert(value, hints[key], name)
     return cls(**arguments)

@@ -69,14 +69,12 @@ def processes(device: str) -> Iterator[Process]:
     import torch
     from torch import distributed
 
+    from grounding.devices import usable_device
+
     rank, count = world()
     if count > 1 and device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
-    try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).cpu()
-    except (RuntimeError, AssertionError) as error:
-        raise GroundingError(f"device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
+    place = usable_device(device)
     if count == 1:
         yield Process(device=place)
         return

@@ -42,7 +42,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
         from grounding.evaluation.runs.localizer import LocalizerRun
 
         config = load(LocalizerConfig, options.config, options.set)
-        job = Job(photographs.paths, options.classifier, config, options.device)
+        job = Job(photographs.paths, options.classifier, config, options.device, options.method)
         run = LocalizerRun(job, selection, output, _note, options.name, options.workers, options.strict)
         metrics = run.score()
     if metrics is None:  # a rank above 0 of torchrun
@@ -82,7 +82,8 @@ def _sweep(options: argparse.Namespace) -> None:
     settings = combinations(options.grid, options.config, options.set, with_defaults=options.halves)
     images, photographs = present(options.annotations, options.split, options.images)
     images = images[:: options.every]
-    predictions = sweep(options.classifier, options.device, settings, images, photographs, options.image_size)
+    where = options.classifier, options.device, options.method
+    predictions = sweep(*where, settings, images, photographs, options.image_size)
     for line in table(options.split, images, predictions, options.halves):
         print(line)
 
@@ -94,7 +95,7 @@ def _misses(options: argparse.Namespace) -> None:
     from grounding.pipeline import Localizer
 
     config = load(LocalizerConfig, options.config, options.set)
-    localizer = Localizer.from_pretrained(options.classifier, config, options.device)
+    localizer = Localizer.from_pretrained(options.classifier, config, options.device, options.method)
     images, photographs = present(options.annotations, options.split, options.images)
     how = options.output, options.overwrite, options.count, options.seed
     missed, drawn = draw_misses(localizer, images, photographs, *how)

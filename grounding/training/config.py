@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from grounding.config import require
+from grounding.config import METHOD, require
 from grounding.errors import GroundingError
 
 Pooling = Literal["log-sum-exp", "average", "top-k", "attention"]
@@ -124,7 +124,8 @@ class AugmentationConfig:
 class ValidationConfig:
     """Localization of Flickr30k Entities phrases, measured every so many epochs on at most `limit` photographs.
 
-    `images` are a folder, a zip or uncompressed tars of photographs, `annotations` the Entities folder or zip.
+    `images` are a folder, a zip or uncompressed tars of photographs, `annotations` the Entities folder or zip;
+    `method` makes the word maps.
     """
 
     images: tuple[str, ...] = ()
@@ -132,6 +133,7 @@ class ValidationConfig:
     split: str = "val"
     limit: int = 100
     every: int = 1
+    method: str = METHOD
 
     def __post_init__(self) -> None:
         require("validation.limit", self.limit, 1, _HUGE)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from grounding.errors import GroundingError
-from grounding.tagging.classifier import TagClassifier, squash
+from grounding.tagging.classifier import TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.training.batches import Pictures
 from grounding.training.networks import check_tags
@@ -76,7 +76,7 @@ def _mean_scores(
     """(1, 3, H, W) uint8 each -> (B, T, h, w) uint8: the logits of the mean probability over teachers and sizes."""
     total = torch.zeros(len(pictures), *shape)  # (B, T, h, w)
     for size_px in sizes_px:
-        images = torch.cat([squash(picture, size_px) for picture in pictures])  # (B, 3, S, S)
+        images = torch.cat([resize_to_square(picture, size_px) for picture in pictures])  # (B, 3, S, S)
         for teacher in teachers:
             total += interpolate(_probabilities(teacher, images), shape[1:], mode="bilinear").cpu()
     unit = ((total / len(teachers) / len(sizes_px)).logit(1e-7) - LOGIT_LOW) / (LOGIT_HIGH - LOGIT_LOW)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from grounding.config import load
 from grounding.distributed import Process, from_rank_0
 from grounding.errors import GroundingError
-from grounding.tagging.classifier import Preprocessing, TagClassifier, squash
+from grounding.tagging.classifier import Preprocessing, TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier
 from grounding.training.batches import Pictures
@@ -145,7 +145,7 @@ class _Training:
             network.head.bias.copy_(torch.logit(self.data.shares, eps=1e-4))
         if initial:
             first = range(min(_FOR_STATISTICS, len(pictures)))
-            images = torch.cat([squash(pictures[index][None], self.config.image_size_px) for index in first])
+            images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
             start_from(network, initial, self.data.tags, images)
 
     def run_epochs(self, trainer: Trainer) -> None:

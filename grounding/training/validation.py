@@ -34,6 +34,8 @@ class Validation:
     """
 
     def __init__(self, config: ValidationConfig) -> None:
+        self._method = config.method
+        self._method = config.method
         self._photographs = Photographs([Path(path) for path in config.images])
         entities = Flickr30kEntities(Path(config.annotations))
         selection = select(entities, config.split, self._photographs, config.limit)
@@ -54,7 +56,7 @@ class Validation:
         Args:
             limit: use only the first so many photographs.
         """
-        localizer = Localizer(classifier, device=device)
+        localizer = Localizer(classifier, device=device, method=self._method)
         predictions: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:

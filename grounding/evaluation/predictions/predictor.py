@@ -11,15 +11,15 @@ import numpy as np
 from PIL import Image
 
 from grounding.boxes import Boxes, Values, enclosing, iou
-from grounding.config import LocalizerConfig
+from grounding.config import METHOD, LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Key, Map, Prediction, phrase_key
 from grounding.evaluation.predictions.records import as_stored
+from grounding.grounded import GroundedPhrase
 from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
-from grounding.results import GroundedPhrase
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
 
@@ -35,6 +35,7 @@ class Job:
     classifier: str
     config: LocalizerConfig
     device: str
+    method: str = METHOD
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +66,8 @@ class Predictor:
 
     def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
         self.photographs = Photographs(job.photographs)
-        self.localizer = Localizer(classifier or load_classifier(job.classifier), job.config, job.device)
+        classifier = classifier or load_classifier(job.classifier)
+        self.localizer = Localizer(classifier, job.config, job.device, job.method)
 
     def __call__(self, image: EntityImage) -> Outcome:
         """Look at one photograph."""

@@ -20,9 +20,9 @@ from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.drawing import map_picture
 from grounding.folders import check_output, whole_folder
+from grounding.grounded import GroundedPhrase
 from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
-from grounding.results import GroundedPhrase
 
 _PICTURE_PX: Final = (300, 225)  # of each of the two pictures of a phrase
 _TEXT_PX: Final = 44

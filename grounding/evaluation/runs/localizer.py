@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grounding.config import method_setting
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, fingerprint
 from grounding.distributed import from_rank_0, in_order, world
@@ -83,6 +84,7 @@ class LocalizerRun:
             "config": dataclasses.asdict(self.job.config),
             "classifier": {"source": self.job.classifier, "fingerprint": classifier.fingerprint()},
             "device": self.job.device,
+            **method_setting(self.job.method),
             "top_k": TOP_K,
             "versions": versions(),
             "annotations": fingerprint(self.selection.images),

@@ -51,6 +51,7 @@ def combinations(
 def sweep(
     source: str,
     device: str,
+    method: str,
     settings: Mapping[Overrides, LocalizerConfig],
     images: Sequence[EntityImage],
     photographs: Photographs,
@@ -60,12 +61,14 @@ def sweep(
 
     Args:
         source: of the classifier.
+        method: that makes the word maps.
         image_size_px: show the network pictures of this side instead of its own.
     """
     classifier = load_classifier(source)
     if image_size_px:
-        classifier.preprocessing = replace(classifier.preprocessing, image_size_px=image_size_px)
-    localizers = {overrides: Localizer(classifier, config, device) for overrides, config in settings.items()}
+        preprocessing = replace(classifier.preprocessing, image_size_px=image_size_px)
+        classifier = replace(classifier, preprocessing=preprocessing)
+    localizers = {overrides: Localizer(classifier, config, device, method) for overrides, config in settings.items()}
     predictions: dict[Overrides, dict[Key, Prediction]] = {overrides: {} for overrides in settings}
     for image in tqdm(images, unit=" photographs"):
         picture = read_image(io.BytesIO(photographs.read(image.id)))
