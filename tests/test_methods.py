@@ -152,6 +152,7 @@ def test_the_network_is_left_as_it_was(name, classifier, encoding, signals):
 
 def test_a_layer_inside_no_module_is_refused(classifier, encoding):
     """The layer is found by what it holds; here what the modules give is not it."""
+    torch.manual_seed(1)  # not the weights of the classifier
     other = replace(classifier, network=plain_network([(8, 2)] * 3 + [(8, 1)], len(TAGS), normalised=False).eval())
     with pytest.raises(GroundingError, match=r"maps\.stride"):
         layer_name(encoding, explained_model(other, "logits"), MapConfig())
