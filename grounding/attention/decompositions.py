@@ -1,12 +1,13 @@
 """Fused operations written out in plain ones, so that the tape holds operations that have rules.
 
-Each function takes the arguments of its ATen operation and computes the same, but for rounding. Random numbers and
-dropout have no place here: the dropout of attention is 0 in evaluation mode.
+Each function takes the arguments of its ATen operation by the names of its schema and computes the same, but for
+rounding. Random numbers and dropout have no place here: the dropout of attention is 0 in evaluation mode.
 """
 
 import functools
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,6 +18,14 @@ from torch.nn import functional
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
+
+
+def by_name(operation: OpOverload, *args: Any, **kwargs: Any) -> SimpleNamespace:
+    """The arguments of a call under the names of the operation's schema, defaults included."""
+    schema = operation._schema.arguments
+    defaults = {argument.name: argument.default_value for argument in schema}
+    given = zip((argument.name for argument in schema), args, strict=False)
+    return SimpleNamespace(**{**defaults, **dict(given), **kwargs})
 
 
 def attention_scores(
@@ -38,170 +47,73 @@ def attention_scores(
     return scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
 
 
-def dot_product_attention(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, causal: bool, scale: float | None
-) -> tuple[Tensor, Tensor]:
-    """softmax(q k^T * scale + mask) v, and the logarithm of the sum of exponentials of each row.
+def dot_product_attention(operation: OpOverload, *args: Any, **kwargs: Any) -> tuple[Tensor | int, ...]:
+    """softmax(q k^T * scale + mask) v by any backend, and the logarithm of the sum of exponentials of each row.
 
-    With fewer heads of keys and values than of queries, each serves several.
+    With fewer heads of keys and values than of queries, each serves several. What only training reads is left empty.
 
     Raises:
         GroundingError: attention with dropout.
     """
-    if dropout:
-        raise GroundingError(f"attention has dropout {dropout:g}: call model.eval() first")
+    call = by_name(operation, *args, **kwargs)
+    if call.dropout_p:
+        raise GroundingError(f"attention has dropout {call.dropout_p:g}: call model.eval() first")
+    query, key, value = call.query, call.key, call.value
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (each.repeat_interleave(repeats, 1) for each in (key, value))
-    scores = attention_scores(query, key, mask, causal, scale)
-    return scores.softmax(-1) @ value, scores.logsumexp(-1)
+    mask = vars(call).get("attn_mask", vars(call).get("attn_bias"))
+    scores = attention_scores(query, key, mask, call.is_causal, call.scale)  # (N, H, L, S)
+    lengths = {"max_q": query.shape[2], "max_k": key.shape[2]}
+    unread = (lengths.get(result.name, query.new_empty(0)) for result in operation._schema.returns[2:])
+    return scores.softmax(-1) @ value, scores.logsumexp(-1), *unread
 
 
-def flash_attention_for_cpu(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    attn_mask: Tensor | None = None,
-    scale: float | None = None,
-) -> tuple[Tensor, Tensor]:
-    """On a processor."""
-    return dot_product_attention(query, key, value, attn_mask, dropout_p, is_causal, scale)
-
-
-def flash_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    return_debug_mask: bool = False,
-    *,
-    scale: float | None = None,
-) -> tuple[Tensor | int, ...]:
-    """On a GPU; of the results, only the first two are used without gradients."""
-    results = dot_product_attention(query, key, value, None, dropout_p, is_causal, scale)
-    return _as_flash_attention(*results, query, key)
-
-
-def efficient_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_bias: Tensor | None,
-    compute_log_sumexp: bool,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-) -> tuple[Tensor, ...]:
-    """On a GPU, with a mask."""
-    output, total = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
-    return output, total, query.new_empty(0), query.new_empty(0)
-
-
-def cudnn_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_bias: Tensor | None,
-    compute_log_sumexp: bool,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    return_debug_mask: bool = False,
-    *,
-    scale: float | None = None,
-) -> tuple[Tensor | int, ...]:
-    """On a GPU, by cuDNN."""
-    results = dot_product_attention(query, key, value, attn_bias, dropout_p, is_causal, scale)
-    return _as_flash_attention(*results, query, key)
-
-
-def _as_flash_attention(output: Tensor, total: Tensor, query: Tensor, key: Tensor) -> tuple[Tensor | int, ...]:
-    """With what training alone would read left empty."""
-    empty = query.new_empty(0)
-    return output, total, empty, empty, query.shape[2], key.shape[2], empty, empty, empty
-
-
-def multi_head_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    embed_dim: int,
-    heads: int,
-    weight: Tensor,
-    bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    mask: Tensor | None = None,
-    need_weights: bool = True,
-    average: bool = True,
-    mask_type: int | None = None,
-) -> tuple[Tensor, Tensor | None]:
+def multi_head_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     """`nn.MultiheadAttention` in evaluation mode: (N, L, embed_dim), and the attention weights.
 
-    Args:
-        weight, bias: of queries, keys and values, one above the other: (3 * embed_dim, embed_dim).
-        mask: to add, or True where a key takes no part.
-        mask_type: the mask is 0 (L, S), 1 of keys (N, S), 2 complete (N, H, L, S).
+    The weights of queries, keys and values lie one above the other, (3 * embed_dim, embed_dim). A mask is added, or is
+    True where a key takes no part; by `mask_type` it is 0 (L, S), 1 of keys (N, S), 2 complete (N, H, L, S).
     """
-    parts = zip((query, key, value), weight.chunk(3), bias.chunk(3), strict=True)
-    q, k, v = (functional.linear(x, w, b).unflatten(-1, (heads, -1)).transpose(1, 2) for x, w, b in parts)
+    call = by_name(aten._native_multi_head_attention.default, *args, **kwargs)
+    parts = zip((call.query, call.key, call.value), call.qkv_weight.chunk(3), call.qkv_bias.chunk(3), strict=True)
+    q, k, v = (functional.linear(x, w, b).unflatten(-1, (call.num_head, -1)).transpose(1, 2) for x, w, b in parts)
+    mask: Tensor | None = call.mask
     if mask is not None:
-        mask = mask[:, None, None] if mask_type == 1 else mask
+        mask = mask[:, None, None] if call.mask_type == 1 else mask
         mask = ~mask if mask.dtype == torch.bool else mask
     weights = attention_scores(q, k, mask).softmax(-1)  # (N, H, L, S)
-    attended = functional.linear((weights @ v).transpose(1, 2).flatten(2), out_weight, out_bias)
-    if not need_weights:
+    attended = functional.linear((weights @ v).transpose(1, 2).flatten(2), call.proj_weight, call.proj_bias)
+    if not call.need_weights:
         return attended, None
-    return attended, weights.mean(1) if average else weights
+    return attended, weights.mean(1) if call.average_attn_weights else weights
 
 
-def transformer_encoder_layer(
-    x: Tensor,
-    embed_dim: int,
-    heads: int,
-    weight: Tensor,
-    bias: Tensor,
-    out_weight: Tensor,
-    out_bias: Tensor,
-    use_gelu: bool,
-    norm_first: bool,
-    eps: float,
-    norm_weight_1: Tensor,
-    norm_bias_1: Tensor,
-    norm_weight_2: Tensor,
-    norm_bias_2: Tensor,
-    weight_1: Tensor,
-    bias_1: Tensor,
-    weight_2: Tensor,
-    bias_2: Tensor,
-    mask: Tensor | None = None,
-    mask_type: int | None = None,
-) -> Tensor:
+def transformer_encoder_layer(*args: Any, **kwargs: Any) -> Tensor:
     """`nn.TransformerEncoderLayer` in evaluation mode, (N, L, embed_dim)."""
+    call = by_name(aten._transformer_encoder_layer_fwd.default, *args, **kwargs)
+    x: Tensor = call.src
 
-    def norm_1(x: Tensor) -> Tensor:
-        return functional.layer_norm(x, (embed_dim,), norm_weight_1, norm_bias_1, eps)
-
-    def norm_2(x: Tensor) -> Tensor:
-        return functional.layer_norm(x, (embed_dim,), norm_weight_2, norm_bias_2, eps)
+    def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.layer_norm(x, (call.embed_dim,), weight, bias, call.eps)
 
     def attend(x: Tensor) -> Tensor:
-        shared = (embed_dim, heads, weight, bias, out_weight, out_bias, mask, False, False, mask_type)
-        return multi_head_attention(x, x, x, *shared)[0]
+        weights = call.qkv_weight, call.qkv_bias, call.proj_weight, call.proj_bias
+        return multi_head_attention(
+            x, x, x, call.embed_dim, call.num_heads, *weights, call.mask, False, False, call.mask_type
+        )[0]
 
     def feed_forward(x: Tensor) -> Tensor:
-        hidden = functional.linear(x, weight_1, bias_1)
-        return functional.linear(functional.gelu(hidden) if use_gelu else functional.relu(hidden), weight_2, bias_2)
+        hidden = functional.linear(x, call.ffn_weight_1, call.ffn_bias_1)
+        hidden = functional.gelu(hidden) if call.use_gelu else functional.relu(hidden)
+        return functional.linear(hidden, call.ffn_weight_2, call.ffn_bias_2)
 
-    if norm_first:
-        x = x + attend(norm_1(x))
-        return x + feed_forward(norm_2(x))
-    x = norm_1(x + attend(x))
-    return norm_2(x + feed_forward(x))
+    first, second = (call.norm_weight_1, call.norm_bias_1), (call.norm_weight_2, call.norm_bias_2)
+    if call.norm_first:
+        x = x + attend(norm(x, *first))
+        return x + feed_forward(norm(x, *second))
+    x = norm(x + attend(x), *first)
+    return norm(x + feed_forward(x), *second)
 
 
 def add_product(x: Tensor, left: Tensor, right: Tensor, *, value: float = 1) -> Tensor:
@@ -221,11 +133,14 @@ def traced_convolution(*args: Any) -> Tensor:
     return output
 
 
+_ATTENTION = (
+    aten._scaled_dot_product_flash_attention_for_cpu.default,
+    aten._scaled_dot_product_flash_attention.default,
+    aten._scaled_dot_product_efficient_attention.default,
+    aten._scaled_dot_product_cudnn_attention.default,
+)
 FUSED: dict[OpOverload, Callable[..., Any]] = {
-    aten._scaled_dot_product_flash_attention_for_cpu.default: flash_attention_for_cpu,
-    aten._scaled_dot_product_flash_attention.default: flash_attention,
-    aten._scaled_dot_product_efficient_attention.default: efficient_attention,
-    aten._scaled_dot_product_cudnn_attention.default: cudnn_attention,
+    **{operation: functools.partial(dot_product_attention, operation) for operation in _ATTENTION},
     aten._native_multi_head_attention.default: multi_head_attention,
     aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
     aten._convolution.default: traced_convolution,
