@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from grounding.evaluate import main
+from grounding.evaluation.report import misses
 from helpers.entities import write_entities
 
 
@@ -37,6 +38,13 @@ def test_misses_are_those_of_a_run(data, in_empty_folder):
     assert len(Path("two/misses.csv").read_text().splitlines()) == 3
     status, _, err = in_empty_folder(main, "misses", *data, "--output", "misses")
     assert (status, err.splitlines()[-1].count("misses has results already")) == (2, 1)
+
+
+@pytest.mark.parametrize(("overlap", "missed"), [(0.5, 0), (0.499, 20), (0.0, 20)])
+def test_an_overlap_of_a_half_is_no_miss(data, in_empty_folder, monkeypatch, overlap, missed):
+    monkeypatch.setattr(misses, "_overlap", lambda *arguments: overlap)
+    status, out, _ = in_empty_folder(main, "misses", *data, "--output", "misses", "--count", "1")
+    assert (status, out.split()[0]) == (0, str(missed))
 
 
 def test_bad_input_is_one_line(data, in_empty_folder):

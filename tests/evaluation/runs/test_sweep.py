@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from grounding.boxes import enclosing
 from grounding.config import LocalizerConfig
+from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.errors import GroundingError
 from grounding.evaluate import main
-from grounding.evaluation.runs.sweep import SHOWN, combinations, flattery
+from grounding.evaluation.predictions.prediction import Prediction, phrase_key
+from grounding.evaluation.runs.sweep import SHOWN, combinations, flattery, table
 from helpers.entities import write_entities
 
 
@@ -52,6 +55,22 @@ def test_combinations():
 def test_what_is_no_setting(entry):
     with pytest.raises(GroundingError, match=r"KEY=VALUE,VALUE"):
         combinations([entry], None, [], False)
+
+
+def test_halves_are_every_other_photograph(tmp_path):
+    """One setting is right on the even photographs only, the defaults on the odd ones only."""
+    images = list(Flickr30kEntities(write_entities(tmp_path / "entities")).read("val"))
+    predictions = {("a=1",): {}, (): {}}
+    for number, image in enumerate(images):
+        answered = predictions["a=1",] if number % 2 == 0 else predictions[()]
+        for phrase in image.boxed_phrases:
+            box = enclosing(image.boxes[phrase.chain])
+            answered[phrase_key(image, phrase)] = Prediction(box, point=tuple(image.boxes[phrase.chain][0, :2]))
+    lines = list(table("val", images, predictions, halves=True))
+    for protocol in SHOWN:
+        name = f"{protocol.name}, chosen on the"
+        assert f"{name} even half: 100.0 there (defaults 0.0), 0.0 on the other (100.0): a=1" in lines
+        assert f"{name} odd half: 100.0 there (defaults 100.0), 0.0 on the other (0.0): defaults" in lines
 
 
 def test_flattery_by_hand():
