@@ -106,10 +106,13 @@ class Scene:
         object.__setattr__(self, "proposals", read_only(self.proposals))
 
     def under(self, localizer: Localizer) -> "Scene":
-        """This picture under another localizer: the forward pass is shared where the classifier is."""
+        """This picture under another localizer: it shares the forward pass where the classifier is the same."""
         if localizer.classifier is not self.encoding.classifier:
             return localizer.encode(self.image)
-        return Scene(localizer, self.image, propose(self.image, localizer.config.regions), self.encoding)
+        ours, theirs = self.localizer.config.regions, localizer.config.regions
+        equal = (ours.proposals, ours.windows) == (theirs.proposals, theirs.windows)
+        proposals = self.proposals if equal else propose(self.image, theirs)
+        return Scene(localizer, self.image, proposals, self.encoding)
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
         """The most probable tags of the picture, best first, with their probabilities."""
