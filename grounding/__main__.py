@@ -15,7 +15,7 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the command lines; returns its exit status."""
+    """Run one of the command lines and return its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = Parser(prog="grounding", description="Find the region each phrase of a caption talks about.")
     parser.add_argument("--version", action="version", version=__version__)

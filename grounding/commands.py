@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_localizer_options(options: argparse._ActionsContainer) -> None:
-    """The options that make a localizer."""
+    """Add the options that make a localizer."""
     options.add_argument(
         "--classifier",
         default="embedded",
@@ -43,7 +43,7 @@ def add_localizer_options(options: argparse._ActionsContainer) -> None:
 
 
 def exit_status(command: Callable[[], int], interrupted: str = "interrupted") -> int:
-    """What a command returns; 2 after one line for bad input, 130 when it is interrupted."""
+    """Run a command and return its exit status; 2 after one line for bad input, 130 when it is interrupted."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:

@@ -19,7 +19,7 @@ TOP_K = 5  # regions a phrase
 
 
 def method_setting(method: str) -> dict[str, str]:
-    """What the settings of a run say of its method: nothing of the default one, as runs before there were others."""
+    """Say what the settings of a run hold of its method: nothing of the default one, as in earlier runs."""
     return {} if method == METHOD else {"method": method}
 
 
@@ -94,7 +94,7 @@ class LocalizerConfig:
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """A configuration dataclass from plain values.
+    """Make a configuration dataclass from plain values.
 
     A field whose metadata say what it was "formerly" called refuses that name and says its own.
 
@@ -129,6 +129,7 @@ def _new_names(cls: Any) -> dict[str, str]:
 
 
 def _convert(value: Any, kind: Any, name: str) -> Any:
+    """Return a plain value as the type of a field, or raise a `GroundingError` that names the key."""
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise GroundingError(f"configuration key '{name}' is {value!r}: expected a group of keys")
@@ -157,7 +158,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
 
 
 def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
-    """A configuration from a YAML file, changed by `key=value` overrides (dots go down: `maps.resolution=64`).
+    """Read a configuration from YAML, changed by `key=value` overrides (dots go down: `maps.resolution=64`).
 
     Raises:
         GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.

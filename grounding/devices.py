@@ -6,7 +6,7 @@ from grounding.errors import GroundingError
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of this name, as PyTorch names them: `cpu`, `cuda`, `cuda:1`, `mps`.
+    """Return the device of this name, as PyTorch names them: `cpu`, `cuda`, `cuda:1`, `mps`.
 
     Raises:
         GroundingError: it is unknown, absent or cannot compute.

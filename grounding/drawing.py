@@ -15,7 +15,7 @@ _COLOURS = ("#2f7ff5", "#ff8c1a", "#1fb866", "#f25cb0", "#e6c700", "#35c3e8", "#
 
 
 def phrase_colour(index: int) -> str:
-    """The colour of the phrase at this position, as `#rrggbb`."""
+    """Return the colour of the phrase at this position, as `#rrggbb`."""
     if index < len(_COLOURS):
         return _COLOURS[index]
     red, green, blue = colorsys.hsv_to_rgb(index * 0.61803 % 1, 0.75, 0.95)
@@ -23,7 +23,7 @@ def phrase_colour(index: int) -> str:
 
 
 def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase]) -> Image.Image:
-    """Each localized phrase's best box with its text, one colour a phrase; small boxes lie over large ones."""
+    """Draw each localized phrase's best box with its text, one colour a phrase; small boxes lie over large ones."""
     canvas, scale = canvas_of(image)
     pen = ImageDraw.Draw(canvas)
     size = max(12, round(min(max(canvas.size) / 40, 28)))
@@ -77,7 +77,7 @@ def _label(
 
 
 def map_picture(image: RgbImage, grounded: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
-    """The picture, grey and dark where the phrase map is low, with the best box and the point."""
+    """Paint the picture grey and dark where the phrase map is low, with the best box and the point."""
     canvas, scale = canvas_of(image)
     grey = np.asarray(canvas.convert("L"), np.float32)[:, :, None] / 255
     grid = Image.fromarray(grounded.grid_map).resize(canvas.size, Image.Resampling.BICUBIC)

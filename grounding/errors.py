@@ -13,7 +13,7 @@ class UnsupportedOperationError(GroundingError):
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str, prefix: str = "", most: int = 1) -> str:
-    """Advice for a name that is not known: the nearest known ones.
+    """Give advice for a name that is not known: the nearest known ones.
 
     Args:
         otherwise: the advice where none is near.

@@ -70,7 +70,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def check_image(image: object) -> RgbImage:
-    """The picture as (H, W, 3) uint8, a copy of its own.
+    """Return the picture as (H, W, 3) uint8, a copy of its own.
 
     Args:
         image: an (H, W, 3) or (H, W) uint8 array, or a Pillow image.
@@ -91,14 +91,14 @@ def check_image(image: object) -> RgbImage:
 
 
 def read_only(array: npt.NDArray[T]) -> npt.NDArray[T]:
-    """A view of an array that cannot be written to."""
+    """Return a view of an array that cannot be written to."""
     view = array.view()
     view.setflags(write=False)
     return view
 
 
 def sample_scene() -> RgbImage:
-    """The sample: scikit-image's CC0 photograph of a man with a camera, with a red hat painted on his head by us.
+    """Paint the sample: scikit-image's CC0 photograph of a man with a camera, with a red hat painted on his head by us.
 
     Returns:
         (512, 512, 3) uint8 RGB, the same every time.

@@ -28,7 +28,7 @@ line; 130 interrupted (a manifest with --output continues where it stopped when 
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options, without importing anything heavy."""
+    """Build the options, without importing anything heavy."""
     parser = Parser(
         prog="python -m grounding.localize",
         description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line and return its exit status."""
     options = build_parser().parse_args(arguments)
     return exit_status(lambda: _localize_manifest(options) if options.manifest else _localize_one(options))
 
@@ -68,6 +68,7 @@ def _load(options: argparse.Namespace) -> "Localizer":
 
 
 def _localize_one(options: argparse.Namespace) -> int:
+    """Print a table or JSON, and save pictures and result.json."""
     if options.caption is None and not options.phrases:
         raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
     from grounding.folders import check_output

@@ -31,7 +31,7 @@ class Row:
 
 
 def read_manifest(path: Path) -> list[Row]:
-    """Rows of a CSV file (columns image, caption and maybe phrases, divided by `|`) or of JSON Lines (the same keys).
+    """Read a CSV file (columns image, caption and maybe phrases, divided by `|`) or of JSON Lines (the same keys).
 
     Raises:
         GroundingError: a missing file, another ending, a missing column, or a broken row (with its line number).
@@ -78,6 +78,7 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _row(path: Path, number: int, values: Any) -> Row:
+    """Check the values of one line; without a caption, the phrases divided by commas stand for it."""
     where = f"manifest {path}, line {number}"
     if not isinstance(values, dict):
         raise GroundingError(f"{where} is no object: expected image, caption and maybe phrases")
@@ -135,7 +136,7 @@ def ground_manifest(
 
 
 def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
-    """One result a row, in order; a row that cannot be done has an `error` and no phrases.
+    """Yield one result a row, in order; a row that cannot be done has an `error` and no phrases.
 
     Args:
         folder: relative picture paths start here.
@@ -160,5 +161,5 @@ def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int)
 
 
 def fingerprint(rows: list[Row]) -> str:
-    """SHA-256 of the rows."""
+    """Return the SHA-256 of the rows."""
     return hashlib.sha256(repr(rows).encode()).hexdigest()

@@ -65,14 +65,14 @@ class Method(Protocol):
 
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
-    """Contrastive Excitation Backprop: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
+    """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
     layer, stride = _place(encoding, config)
     maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)
     return maps[0].clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
-    """Excitation Backprop without the contrast, channels summed."""
+    """Walk without the contrast: MWP, channels summed."""
     layer, stride = _place(encoding, config)
     return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)[0]
 
@@ -103,7 +103,7 @@ class Explanation:
 
 
 def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Module:
-    """A module in evaluation mode, around the classifier's own network, that returns what is explained: (N, T)."""
+    """Return a module around the classifier's own network that returns what is explained, (N, T)."""
     network = classifier.network
     modules: list[nn.Module] = [network]
     if explained == "mean scores" and isinstance(network, TagNetwork):
@@ -116,7 +116,7 @@ def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Modul
 
 
 def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
-    """The name of a module that runs once and returns what the layer that maps are read at holds.
+    """Find the name of a module that runs once and returns what the layer that maps are read at holds.
 
     Raises:
         GroundingError: there is none.
@@ -144,7 +144,7 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
 
 
 def find_method(name: str) -> Method:
-    """The method of this name.
+    """Return the method of this name.
 
     Raises:
         GroundingError: there is none, with the nearest known one.

@@ -68,7 +68,7 @@ class Localizer:
         device: str = "cpu",
         method: str | Method = METHOD,
     ) -> "Localizer":
-        """A localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
+        """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
         return cls(load_classifier(source), config, device, method)
 
     def encode(self, image: RgbImage | Image.Image) -> "Scene":
@@ -106,13 +106,16 @@ class Scene:
         object.__setattr__(self, "proposals", read_only(self.proposals))
 
     def under(self, localizer: Localizer) -> "Scene":
-        """This picture under another localizer: the forward pass is shared where the classifier is."""
+        """Return this picture under another localizer; the same classifier shares the forward pass."""
         if localizer.classifier is not self.encoding.classifier:
             return localizer.encode(self.image)
-        return Scene(localizer, self.image, propose(self.image, localizer.config.regions), self.encoding)
+        ours, theirs = self.localizer.config.regions, localizer.config.regions
+        equal = (ours.proposals, ours.windows) == (theirs.proposals, theirs.windows)
+        proposals = self.proposals if equal else propose(self.image, theirs)
+        return Scene(localizer, self.image, proposals, self.encoding)
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
-        """The most probable tags of the picture, best first, with their probabilities."""
+        """Return the most probable tags of the picture, best first, with their probabilities."""
         check_at_least_one("top", top)
         probabilities = self.encoding.probabilities
         best = probabilities.topk(min(top, len(probabilities)))
@@ -146,7 +149,7 @@ class Scene:
         return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """The (h, w) word map of each tag: float, at least 0, on the CPU."""
+        """Make the (h, w) word map of each tag: float, at least 0, on the CPU."""
         localizer = self.localizer
         maps: dict[str, Tensor] = {}
         for first in range(0, len(tags), _AT_ONCE):

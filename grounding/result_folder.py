@@ -10,7 +10,7 @@ FILES = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.j
 
 
 def new_folder(path: str | None) -> Path:
-    """A folder in `localized/`, named after a picture, that does not exist yet; None is the sample scene."""
+    """Choose a folder in `localized/`, named after a picture, that does not exist yet; None is the sample scene."""
     name = {None: "sample-scene", "-": "standard-input"}.get(path) or Path(path or "").stem
     return unused_folder(Path("localized") / name)
 

@@ -47,7 +47,7 @@ class Grounding:
         return len(self.phrases)
 
     def __getitem__(self, key: int | str) -> GroundedPhrase:
-        """The phrase with this position, or the first one with this text.
+        """Return the phrase with this position, or the first one with this text.
 
         Raises:
             IndexError: no such position.
@@ -61,11 +61,11 @@ class Grounding:
         raise KeyError(f"no phrase {key!r}: the caption has {[grounded.phrase.text for grounded in self.phrases]}")
 
     def overlay(self) -> Image.Image:
-        """The picture with each localized phrase's best box and label, one colour a phrase."""
+        """Draw the picture with each localized phrase's best box and label, one colour a phrase."""
         return drawing.overlay(self.image, self.phrases)
 
     def to_dict(self, path: str | None = None) -> dict[str, Any]:
-        """Plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection."""
+        """Return plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection."""
         height, width = self.image.shape[:2]
         return {
             "schema_version": SCHEMA_VERSION,
@@ -76,7 +76,7 @@ class Grounding:
         }
 
     def to_frame(self) -> "DataFrame":
-        """A table with a row for each region, best first, and one without a box for each phrase that has no region.
+        """Return a table with a row a region, best first, and one without a box for a phrase that has no region.
 
         The index is the position of the phrase in the caption, from 0. Columns: `phrase`, `start`, `end`, `head`,
         `status`, `words` (each with its tag and the reason), `rank` from 1, `x0`, `y0`, `x1`, `y1` in px, `score`.
@@ -94,11 +94,12 @@ class Grounding:
 
 
 def to_json(value: dict[str, Any], indent: int | None = None) -> str:
-    """JSON text that can be written as UTF-8 even where a path or a caption holds bytes that were no text."""
+    """Write JSON text that is UTF-8 even where a path or a caption holds bytes that were no text."""
     return json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "backslashreplace").decode()
 
 
 def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
+    """Return plain values, rounded: pixels to 2 digits, scores to 6."""
     phrase, point = grounded.phrase, grounded.point
     return {
         "text": phrase.text,

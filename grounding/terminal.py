@@ -11,7 +11,7 @@ _SAMPLE = "sample scene: scikit-image's CC0 photograph of a cameraman, with a ha
 
 
 def result_table(result: Grounding, path: str | None, total_s: float) -> str:
-    """The best region of each phrase, between lines about the picture and the time.
+    """Show the best region of each phrase, between lines about the picture and the time.
 
     Args:
         path: of the picture; None for the sample scene.

@@ -10,7 +10,7 @@ from torch import nn
 
 from grounding import attention
 from grounding.baselines.shared import prepare
-from grounding.config import METHOD, LocalizerConfig, MapConfig
+from grounding.config import METHOD, LocalizerConfig, MapConfig, RegionConfig
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.localize import build_parser
@@ -226,6 +226,13 @@ def test_a_method_of_ones_own_needs_no_registry(classifier):
     ((_, signals, given),) = calls
     assert given is config.maps
     assert signals.tolist() == [[float(tag == "man") for tag in TAGS]]
+
+
+def test_a_scene_under_other_proposals_has_those(classifier):
+    scene = Localizer(classifier).encode(sample_scene())
+    for regions in (RegionConfig(windows=3), RegionConfig(proposals="edge-boxes")):
+        other = Localizer(classifier, LocalizerConfig(regions=regions))
+        np.testing.assert_array_equal(scene.under(other).proposals, other.encode(scene.image).proposals)
 
 
 def test_a_scene_under_another_classifier_is_encoded_again(classifier):

@@ -10,14 +10,14 @@ from grounding.errors import GroundingError
 
 
 def upsample(maps: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear, pixel areas aligned: (..., h, w) float32 -> (..., height, width) float32, within the range of maps."""
+    """Resize bilinearly, pixel areas aligned: (..., h, w) float32 -> (..., height, width), in the range of maps."""
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
     fine = functional.interpolate(flat, (height, width), mode="bilinear", align_corners=False)
     return fine.reshape(*maps.shape[:-2], height, width)
 
 
 def smooth(maps: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur, cut off at 4 sigma, with the border values continued outwards: (..., h, w) -> (..., h, w).
+    """Blur by a Gaussian, cut off at 4 sigma, with the border values continued outwards: (..., h, w) -> (..., h, w).
 
     Raises:
         GroundingError: a negative or infinite sigma_px; 0 changes nothing.
@@ -37,13 +37,13 @@ def smooth(maps: Tensor, sigma_px: float) -> Tensor:
 
 
 def normalize(maps: Tensor) -> Tensor:
-    """(..., h, w), at least 0 -> the same, each map summing to 1, or all zero where it was all zero."""
+    """Divide (..., h, w) maps, at least 0, by their sum: each sums to 1, or all zero where it was all zero."""
     total = maps.sum((-2, -1), keepdim=True)
     return torch.where(total > 0, maps / total, 0)
 
 
 def phrase_map(word_maps: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of the word maps of a phrase, each normalised first; maps that are all zero stay out.
+    """Average the word maps of a phrase with weights, each normalised first; maps that are all zero stay out.
 
     Args:
         word_maps: (W, h, w) float32, at least 0.
@@ -62,7 +62,7 @@ def phrase_map(word_maps: Tensor, weights: Tensor) -> Tensor:
 
 
 def centre_prior(side: int, width: float) -> Tensor:
-    """(side, side) Gaussian bell round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
+    """Make a (side, side) Gaussian round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
     if width == 0:
         return torch.ones(side, side)
     offset = (torch.arange(side) + 0.5) / side - 0.5
@@ -71,7 +71,7 @@ def centre_prior(side: int, width: float) -> Tensor:
 
 
 def peak(map_: Tensor) -> tuple[float, float]:
-    """(h, w) -> (x, y), the centre of the highest pixel in pixels from the top left corner; of equals the first by row.
+    """Find the centre of an (h, w) map's highest pixel: (x, y) in px from the top left; of equals the first by row.
 
     The centre of the first pixel is (0.5, 0.5).
     """

@@ -11,7 +11,7 @@ from grounding.regions.scoring import spread
 
 
 def closeness(log_odds: Mapping[str, float], parts: Sequence[str]) -> float | None:
-    """How close a photograph is taken: the mean log-odds of body parts, or None where one of them is no tag.
+    """Measure how close a photograph is taken: the mean log-odds of body parts; None where one of them is no tag.
 
     Args:
         log_odds: of the tags of a multi-label classifier for the photograph.
@@ -26,7 +26,7 @@ def closeness(log_odds: Mapping[str, float], parts: Sequence[str]) -> float | No
 def area_powers(
     maps: npt.NDArray[np.float32], people: Sequence[bool], close: float | None, config: RegionConfig
 ) -> Values:
-    """The power of the area that each phrase's boxes are scored with, in each of the turns.
+    """Choose the power of the area that each phrase's boxes are scored with, in each of the turns.
 
     Args:
         maps: (P, h, w) float32, at least 0.

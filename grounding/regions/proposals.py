@@ -13,7 +13,7 @@ _SEARCH_SIDE_PX = 256  # longest side a picture is shrunk to before Selective Se
 
 
 def propose(image: RgbImage, config: RegionConfig) -> Boxes:
-    """The candidate boxes that a configuration names.
+    """Make the candidate boxes that a configuration names.
 
     Returns:
         (N, 4) float32 boxes in pixels of `image`; N is 0 when Selective Search or EdgeBoxes finds nothing.
@@ -33,7 +33,7 @@ def propose(image: RgbImage, config: RegionConfig) -> Boxes:
 
 
 def windows(height: int, width: int, count: int) -> Boxes:
-    """All boxes on a grid of `count` x `count` cells over the picture: every place, scale and aspect ratio.
+    """Make all boxes on a grid of `count` x `count` cells over the picture: every place, scale and aspect ratio.
 
     Returns:
         ((count * (count + 1) / 2)², 4) float32 boxes in pixels.
@@ -47,7 +47,7 @@ def windows(height: int, width: int, count: int) -> Boxes:
 
 
 def _selective_search(image: RgbImage, scale: float) -> Any:
-    """(N, 4) x, y, width, height, by OpenCV on the picture shrunk by this scale."""
+    """Search the picture shrunk by this scale, with OpenCV: (N, 4) x, y, width, height."""
     import cv2
 
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
@@ -57,7 +57,7 @@ def _selective_search(image: RgbImage, scale: float) -> Any:
 
 
 def _edge_boxes(image: RgbImage, scale: float) -> Any:
-    """As `_selective_search`; edges are Canny's, with the strength and orientation of the Sobel gradient."""
+    """Search as `_selective_search`, by Canny's edges with the strength and orientation of the Sobel gradient."""
     import cv2
 
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

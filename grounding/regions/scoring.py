@@ -15,7 +15,7 @@ _MOST_CANDIDATES = 1000  # only the best-scored proposals enter non-maximum supp
 
 
 def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: int) -> npt.NDArray[np.float32]:
-    """The map mass inside each box, by integral image; a cell that a box cuts counts with the share inside.
+    """Sum the map inside each box, by integral image; a cell that a box cuts counts with the share inside.
 
     Args:
         maps: (K, h, w) float32, non-negative, spread over a picture of `height` x `width` pixels.
@@ -46,7 +46,7 @@ def _distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[n
 
 
 def spread(maps: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """The share of the picture that each map is spread over: its participation ratio `(sum m)^2 / (cells * sum m^2)`.
+    """Measure the share of the picture that each map covers: its participation ratio, (sum m)^2 / (cells * sum m^2).
 
     Args:
         maps: (K, h, w) float32, non-negative.
@@ -67,7 +67,7 @@ def score_boxes(
     width: int,
     gamma: float | npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
-    """`S_R / A_R^gamma`: the share of each map's mass in a box over the share of the picture the box covers, to gamma.
+    """Score boxes by `S_R / A_R^gamma`: the share of the map in a box over the share of the picture in it, to gamma.
 
     Args and shapes as `box_masses`. A map without mass scores 0 everywhere.
 
@@ -88,7 +88,7 @@ def score_boxes(
 
 
 def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
-    """Indices of the `top_k` best-scored boxes after non-maximum suppression, best first; ties keep the first.
+    """Choose the `top_k` best-scored boxes after non-maximum suppression, best first; ties keep the first.
 
     Args:
         scores: (N,) float32.
@@ -107,7 +107,7 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
 
 
 def in_turns(turns: Sequence[npt.NDArray[np.intp]], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
-    """The best of every ranking, then the second of every ranking and so on, less those that repeat an earlier box.
+    """Take the best of every ranking, then the second of every ranking and so on, less those that repeat a box.
 
     Args:
         turns: indices into `boxes`, best first, one array a ranking.

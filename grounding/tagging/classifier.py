@@ -37,18 +37,18 @@ class Preprocessing:
     std: Rgb = (1.0, 1.0, 1.0)
 
     def __call__(self, image: RgbImage) -> Tensor:
-        """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
+        """Turn (H, W, 3) uint8 into (1, 3, S, S) float32, resized with antialiasing."""
         pixels = torch.tensor(image).permute(2, 0, 1)[None]  # a copy: PyTorch warns of arrays that cannot be written
         return self.normalise(resize_to_square(pixels, self.image_size_px))
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """(..., 3, H, W) RGB in [0, 1] -> the same less the mean, over the standard deviation."""
+        """Normalise (..., 3, H, W) RGB in [0, 1]: less the mean, over the standard deviation."""
         mean, std = (pixels.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (pixels - mean) / std
 
 
 def resize_to_square(images: Tensor, size_px: int) -> Tensor:
-    """(N, 3, H, W) uint8 -> (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
+    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
     return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
 
 
@@ -81,19 +81,19 @@ class TagClassifier:
         object.__setattr__(self, "indices", {tag: index for index, tag in last_first})
 
     def to(self, device: torch.device) -> "TagClassifier":
-        """This classifier where its network is on the device already, else one with a copy of the network there."""
+        """Return this classifier where its network is on the device, else one with a copy of the network there."""
         if all(tensor.device == device for tensor in self.network.state_dict().values()):
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
     def signals(self, tags: Sequence[str]) -> Tensor:
-        """The top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
+        """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
         signals = torch.zeros(len(tags), len(self.tags))
         signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
         return signals
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """One forward pass.
+        """Run one forward pass.
 
         Args:
             images: (N, 3, S, S) float32.
@@ -113,7 +113,7 @@ class TagClassifier:
         return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
     def fingerprint(self) -> str:
-        """The same text for the same weights, tags, pooling and preprocessing."""
+        """Return the same text for the same weights, tags, pooling and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
         if isinstance(self.network, TagNetwork):
             values = _architecture(self.network)
@@ -186,7 +186,7 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """The values of a `config.json`, with the defaults of keys that older versions did not write.
+    """Read the values of a `config.json`, with the defaults of keys that older versions did not write.
 
     Raises:
         GroundingError: the file is missing, broken, another library's, or holds a value that does not fit.
@@ -242,7 +242,7 @@ def _architecture(network: TagNetwork) -> dict[str, Any]:
 
 
 def _network(config: dict[str, Any]) -> TagNetwork:
-    """The network of a `config.json`, with random weights."""
+    """Build the network of a `config.json`, with random weights."""
     architecture, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
     if architecture == _PLAIN:
         network = plain_network(config["layers"], tags, pooling, normalised=False)

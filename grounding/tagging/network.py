@@ -128,7 +128,7 @@ class TagNetwork(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """As every module's, but what is frozen stays in evaluation mode."""
+        """Switch the mode as every module does, but what is frozen stays in evaluation mode."""
         super().train(mode)
         for path, module in self.backbone.named_modules():
             if _within(path, self.frozen):
@@ -137,7 +137,7 @@ class TagNetwork(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> "TagNetwork":
-        """A copy in evaluation mode; a plain backbone has its batch normalisation folded into the convolutions."""
+        """Return a copy in evaluation mode; a plain backbone has its batch normalisation folded into convolutions."""
         network = copy.deepcopy(self).eval()
         if isinstance(network.features, PlainFeatures):
             network.features.fold()
@@ -147,14 +147,14 @@ class TagNetwork(nn.Module):
 def plain_network(
     layers: Sequence[Sequence[int]], tags: int, pooling: str = "log-sum-exp", normalised: bool = True
 ) -> TagNetwork:
-    """A network with the backbone of `PlainFeatures`, from random weights. It takes RGB in [0, 1]."""
+    """Build a network with the backbone of `PlainFeatures`, from random weights. It takes RGB in [0, 1]."""
     return TagNetwork(PlainFeatures(layers, normalised), layers[-1][0], tags, pooling)
 
 
 def timm_network(
     name: str, tags: int, pooling: str = "log-sum-exp", options: Mapping[str, Any] | None = None, weights: str = ""
 ) -> TagNetwork:
-    """A network with the backbone of `TimmFeatures`. It takes what timm normalises for this model."""
+    """Build a network with the backbone of `TimmFeatures`. It takes what timm normalises for this model."""
     features = TimmFeatures(name, options or {}, weights)
     return TagNetwork(features, features.channels, tags, pooling, features.mean, features.std)
 
@@ -192,7 +192,7 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
 
 
 def score_places(head: nn.Linear, features: Tensor) -> Tensor:
-    """A linear head at every place: (N, C, h, w) features -> (N, T, h, w) logits."""
+    """Apply a linear head at every place: (N, C, h, w) features -> (N, T, h, w) logits."""
     return nn.functional.conv2d(features, head.weight[:, :, None, None], head.bias)
 
 

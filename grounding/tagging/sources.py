@@ -22,7 +22,7 @@ _STATE_DICT = "expected a state dict: a .safetensors file, or what torch.save(mo
 
 
 def load_classifier(source: str | Path = "embedded") -> TagClassifier:
-    """The tag classifier that a source names.
+    """Load the tag classifier that a source names.
 
     `torchvision:NAME` is an ImageNet classifier with torchvision's best weights, from torchvision's cache or by
     download. `torchvision:NAME=FILE` takes the weights of a local file, .safetensors or what torch.load reads with
@@ -44,6 +44,7 @@ def load_classifier(source: str | Path = "embedded") -> TagClassifier:
 
 
 def _torchvision_classifier(source: str) -> TagClassifier:
+    """Load an ImageNet classifier: `torchvision:NAME` or `torchvision:NAME=FILE`."""
     from torchvision import models
 
     name, is_local, path = source.removeprefix("torchvision:").partition("=")
@@ -63,14 +64,14 @@ def _torchvision_classifier(source: str) -> TagClassifier:
 
 
 def _arguments(name: str, meta: dict[str, Any]) -> dict[str, Any]:
-    """As torchvision builds a network for its own weights, but without auxiliary heads: evaluation never runs them."""
+    """Choose arguments as torchvision does for its own weights, but without auxiliary heads, which never run."""
     if name in ("googlenet", "inception_v3"):
         return {"transform_input": True, "aux_logits": False, "init_weights": False}
     return {"image_size": meta["min_size"][0]} if name.startswith("vit_") else {}
 
 
 def _cached(name: str, url: str) -> Path:
-    """torchvision's own file of weights; downloaded, and its hash checked, where torchvision's cache lacks it."""
+    """Return torchvision's own file of weights; downloaded, and its hash checked, where the cache lacks it."""
     file = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
     if not file.is_file():
         try:
@@ -86,7 +87,7 @@ def _cached(name: str, url: str) -> Path:
 
 
 def _read_state_dict(file: Path) -> dict[str, Tensor]:
-    """The names and tensors of a file, without what training scripts and DataParallel wrap them in."""
+    """Read the names and tensors of a file, without what training scripts and DataParallel wrap them in."""
     try:
         file.open("rb").close()  # safetensors' own error for a folder is obscure
         if file.suffix.lower() == ".safetensors":

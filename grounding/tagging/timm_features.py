@@ -83,6 +83,7 @@ class TimmFeatures(nn.Module):
 
 
 def _create(name: str, options: Mapping[str, Any], pretrained: bool) -> Any:
+    """Make timm's model without its classifier; what timm refuses is a `GroundingError`."""
     try:
         import timm
     except ImportError as error:

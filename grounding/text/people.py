@@ -15,5 +15,5 @@ _PEOPLE = frozenset(
 
 
 def names_people(head: str) -> bool:
-    """Whether a phrase with this head noun is about a person or several."""
+    """Say whether a phrase with this head noun is about a person or several."""
     return stem(head) in _PEOPLE

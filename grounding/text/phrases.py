@@ -49,14 +49,15 @@ class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
         self.classes = self.model.classes = {BEGIN, INSIDE, OUTSIDE}
 
     def _make_tagdict(self, sentences: Sequence[list[tuple[str, str]]]) -> None:
-        """No word is tagged without its context; NLTK's training also collects its sentences here."""
+        """Tag no word without its context; NLTK's training also collects its sentences here."""
         self._sentences = list(sentences)
 
     def normalize(self, word: str) -> str:
-        """The word as features see it: lower case, straight apostrophe, one form for all numbers in digits."""
+        """Return the word as features see it: lower case, straight apostrophe, one form for all numbers in digits."""
         return "0" if word[0].isdigit() else word.lower().replace("\u2019", "'")
 
     def _get_features(self, i: int, word: str, context: list[str], prev: str, prev2: str) -> dict[str, int]:
+        """Name what the tagger sees of word `i`: words and suffixes around it, and the two tags before it."""
         before2, before, here, after, after2 = context[i : i + 5]
         names = (
             "bias",
@@ -91,7 +92,7 @@ class Chunker:
     @staticmethod
     @functools.cache
     def load() -> "Chunker":
-        """The embedded chunker, trained on the Flickr30k Entities train sentences by `tools/train_text.py`.
+        """Load the embedded chunker, trained on the Flickr30k Entities train sentences by `tools/train_text.py`.
 
         Its file is gzip-compressed JSON, `{feature: {tag: weight}}`, which is NLTK's own form of the weights.
         """
@@ -101,7 +102,7 @@ class Chunker:
         return Chunker(tagger)
 
     def phrases(self, caption: str) -> tuple[Phrase, ...]:
-        """The noun phrases of a caption, in its order and disjoint; those without a letter or digit are left out."""
+        """Find the noun phrases of a caption, in its order and disjoint; those without a letter or digit stay out."""
         return tuple(
             Phrase(caption[first.start : last.end], first.start, last.end, _head(tokens))
             for tokens in self._chunks(tokenize(caption))
@@ -126,7 +127,7 @@ class Chunker:
 
 
 def find_phrases(caption: str, texts: Sequence[str]) -> tuple[Phrase, ...]:
-    """Phrases given by the user, exactly as given and in that order, each located in the caption where it occurs.
+    """Locate phrases given by the user, exactly as given and in that order, in the caption where they occur.
 
     Whole words are preferred to parts of words, then occurrences after the previous phrase, then the same case.
     Where only the case differs, `text` stays as given and is not equal to `caption[start:end]`.

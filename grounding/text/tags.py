@@ -8,12 +8,12 @@ from grounding.text.tokens import is_content_word, stem, tokenize
 
 
 def caption_stems(caption: str) -> set[str]:
-    """The stems of a caption's content words."""
+    """Return the stems of a caption's content words."""
     return {stem(token.text) for token in tokenize(caption) if is_content_word(token.text)}
 
 
 def build_tags(captions: Iterable[str], size: int) -> list[str]:
-    """The `size` most frequent stems (counted once a caption), each as its most frequent lower-case surface word.
+    """Choose the `size` most frequent stems (counted once a caption), each as its most frequent word in lower case.
 
     Ties are broken alphabetically, so the list depends on nothing but the captions.
 
@@ -38,6 +38,6 @@ def build_tags(captions: Iterable[str], size: int) -> list[str]:
 
 
 def tag_targets(captions: Sequence[str], tag_of_stem: dict[str, int]) -> list[tuple[int, float]]:
-    """Noisy labels of one picture: (tag index, min(1, captions that use the word / 2)) for each tag that occurs."""
+    """Label one picture, noisily: (tag index, min(1, captions that use the word / 2)) for each tag that occurs."""
     counts = Counter(tag_of_stem[s] for caption in captions for s in caption_stems(caption) if s in tag_of_stem)
     return [(tag, min(1.0, count / 2)) for tag, count in sorted(counts.items())]

@@ -71,10 +71,10 @@ def _pieces(word: str, start: int) -> list[tuple[int, int]]:
 
 @functools.lru_cache(maxsize=65536)
 def stem(word: str) -> str:
-    """The Porter stem of the lower-cased word."""
+    """Return the Porter stem of the lower-cased word."""
     return str(_STEMMER.stem(word.lower()))
 
 
 def is_content_word(word: str) -> bool:
-    """Whether a token can name something: it holds a letter or digit and is no stop word."""
+    """Say whether a token can name something: it holds a letter or digit and is no stop word."""
     return word.lower().replace("\u2019", "'") not in STOP_WORDS and _WORD.search(word) is not None

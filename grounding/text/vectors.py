@@ -36,7 +36,7 @@ class WordVectors:
     @staticmethod
     @functools.cache
     def embedded() -> "WordVectors":
-        """The vectors in the package: PPMI and SVD over the Flickr30k Entities train captions."""
+        """Load the vectors in the package: PPMI and SVD over the Flickr30k Entities train captions."""
         with resources.files("grounding.text").joinpath(VECTORS_FILE).open("rb") as file:
             return WordVectors._read(file, VECTORS_FILE)
 
@@ -70,13 +70,13 @@ class WordVectors:
         return stem(word) in self._row
 
     def similarity(self, first: str, second: str) -> float | None:
-        """The cosine of two words in [-1, 1], or None where one of them is unknown."""
+        """Return the cosine of two words in [-1, 1], or None where one of them is unknown."""
         if first not in self or second not in self:
             return None
         return float(self.vectors[self._row[stem(first)]] @ self.vectors[self._row[stem(second)]])
 
     def nearest(self, word: str, among: Sequence[str]) -> tuple[str, float] | None:
-        """The most similar of some words and its cosine, the first on a tie; None where nothing can be compared."""
+        """Find the most similar word and its cosine, the first on a tie; None where nothing can be compared."""
         known = [other for other in among if other in self]
         if word not in self or not known:
             return None
@@ -87,6 +87,6 @@ class WordVectors:
 
 
 def unit_rows(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rows (N, D) scaled to length 1; a zero row stays zero."""
+    """Scale rows (N, D) to length 1; a zero row stays zero."""
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     return np.asarray(array / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -55,7 +55,7 @@ class Vocabulary:
                 self._stems.setdefault(stem(words[-1]), tag)
 
     def lookup(self, word: str) -> Match:
-        """The match of a word by itself: its weight is 1 (exact, stem), the cosine (neighbour) or 0 (no tag)."""
+        """Match a word by itself: its weight is 1 (exact, stem), the cosine (neighbour) or 0 (no tag)."""
         if tag := self._exact.get(word.lower()):
             return Match(word, tag, "exact", 1.0)
         if tag := self._stems.get(stem(word)):
@@ -66,7 +66,7 @@ class Vocabulary:
         return Match(word, None, "out-of-vocabulary", 0.0)
 
     def match(self, phrase: Phrase) -> tuple[Match, ...]:
-        """One match for each content word of a phrase, in order; the weights sum to 1, or are all 0 without any tag.
+        """Match each content word of a phrase, in order; the weights sum to 1, or are all 0 without any tag.
 
         Words that stand in a row as in a tag of several words ('tiger cat') all map to that tag, the longest first.
         """

@@ -243,7 +243,7 @@ def test_the_embedded_classifier_obeys_it(localizer):
     network = localizer.classifier.network
     images = localizer.classifier.preprocessing(sample_scene())
     tape = record(lambda images: localizer.classifier.evidence(images)[0], images)
-    tags = [localizer.tag_indices[tag] for tag in ("man", "hat", "grass")]
+    tags = [localizer.classifier.indices[tag] for tag in ("man", "hat", "grass")]
     with torch.no_grad():
         x = network.features(images).double()
     weight, bias = network.head.weight.detach().double()[tags], network.head.bias.detach().double()[tags]
