@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from grounding.config import METHOD
 from grounding.errors import GroundingError
 
 
@@ -26,6 +27,13 @@ def add_localizer_options(options: argparse._ActionsContainer) -> None:
         default="embedded",
         metavar="SOURCE",
         help="embedded, a folder, torchvision:NAME, or torchvision:NAME=FILE with weights of your own",
+    )
+    options.add_argument(
+        "--method",
+        default=METHOD,
+        metavar="NAME",
+        help=f"how word maps are made: {METHOD} (default), mwp, cam, grad_cam, gradient, guided_backprop, deconvnet, "
+        "lrp or rise",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
     options.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")

@@ -1,7 +1,6 @@
 """Configuration: frozen dataclasses, read from YAML and `key=value` overrides; an unknown key is an error."""
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,17 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 T = TypeVar("T")
+
+METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
+TOP_K = 5  # regions a phrase
+
+
+def method_setting(method: str) -> dict[str, str]:
+    """What the settings of a run say of its method: nothing of the default one, as runs before there were others."""
+    return {} if method == METHOD else {"method": method}
 
 
 def require(name: str, value: float, low: float, high: float) -> None:
@@ -37,7 +44,8 @@ class MapConfig:
     centre_prior: float = 0.4
 
     def __post_init__(self) -> None:
-        require("maps.stride", 16 if self.stride is None else self.stride, 1, 1024)
+        if self.stride is not None:
+            require("maps.stride", self.stride, 1, 1024)
         require("maps.resolution", self.resolution, 8, 1024)
         require("maps.point_smoothing", self.point_smoothing, 0, 1)
         require("maps.box_smoothing", self.box_smoothing, 0, 1)
@@ -88,19 +96,36 @@ class LocalizerConfig:
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
     """A configuration dataclass from plain values.
 
+    A field whose metadata say what it was "formerly" called refuses that name and says its own.
+
     Raises:
-        GroundingError: an unknown key (with the nearest known one), or a value of another type.
+        GroundingError: an unknown key (with the nearest known one, or its new name), or a value of another type.
     """
-    hints = typing.get_type_hints(cls)
+    hints, new_names = typing.get_type_hints(cls), _new_names(cls)
     arguments = {}
     for key, value in values.items():
         name = f"{where}{key}"
+        if key in new_names:
+            raise GroundingError(f"configuration key '{name}' has a new name: write '{where}{new_names[key]}'")
         if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1, cutoff=0.5)
-            advice = f"did you mean '{where}{near[0]}'?" if near else f"known keys: {', '.join(hints)}"
+            advice = did_you_mean(str(key), hints, f"known keys: {', '.join(hints)}", where)
             raise GroundingError(f"unknown configuration key '{name}': {advice}")
         arguments[key] = _convert(value, hints[key], name)
     return cls(**arguments)
+
+
+def with_new_names(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename the keys of values that an earlier version wrote for a configuration dataclass."""
+    hints, new_names = typing.get_type_hints(cls), _new_names(cls)
+    current = {new_names.get(key, key): value for key, value in values.items()}
+    return {
+        key: with_new_names(hints[key], value) if dataclasses.is_dataclass(hints.get(key)) else value
+        for key, value in current.items()
+    }
+
+
+def _new_names(cls: Any) -> dict[str, str]:
+    return {each.metadata["formerly"]: each.name for each in dataclasses.fields(cls) if "formerly" in each.metadata}
 
 
 def _convert(value: Any, kind: Any, name: str) -> Any:

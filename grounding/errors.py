@@ -1,5 +1,8 @@
 """The errors a caller can mend. Each message is one line: what was given, what was expected, what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class GroundingError(ValueError):
     """Bad input: a file, an option, a caption or a configuration. Command lines print it and exit with status 2."""
@@ -7,3 +10,21 @@ class GroundingError(ValueError):
 
 class UnsupportedOperationError(GroundingError):
     """The forward pass ran an operation that has no Excitation Backprop rule."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str, prefix: str = "", most: int = 1) -> str:
+    """Advice for a name that is not known: the nearest known ones.
+
+    Args:
+        otherwise: the advice where none is near.
+        prefix: stands before each name in the advice.
+        most: how many names at most.
+    """
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(prefix + each) for each in near)}?" if near else otherwise
+
+
+def check_at_least_one(name: str, value: int) -> None:
+    """Raise a `GroundingError` unless a number is 1 or more."""
+    if value < 1:
+        raise GroundingError(f"{name} is {value}: expected at least 1")

@@ -3,7 +3,6 @@
 The paper visualises the evidence for a decision in this way: arXiv 1608.00507, maps as in sections 3.2 and 3.3.
 """
 
-import difflib
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -20,7 +19,7 @@ from grounding.attention.graph import Tape
 from grounding.attention.layers import find_layer, layers, reshaped
 from grounding.attention.recorder import record
 from grounding.attention.spatial import grid
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 from grounding.images import RgbImage, check_image
 from grounding.painting import signed_picture, tiled
 
@@ -202,9 +201,7 @@ def _chosen(outputs: Sequence[int | str], names: list[str]) -> list[int]:
 def _index(output: int | str, names: list[str]) -> int:
     if isinstance(output, str):
         if output not in names:
-            near = difflib.get_close_matches(output, names, n=3)
-            advice = f"did you mean {' or '.join(map(repr, near))}?" if near else "see names"
-            raise GroundingError(f"no output is named '{output}': {advice}")
+            raise GroundingError(f"no output is named '{output}': {did_you_mean(output, names, 'see names', most=3)}")
         return names.index(output)
     if not 0 <= output < len(names):
         raise GroundingError(f"output is {output}: expected a position from 0 to {len(names) - 1}")

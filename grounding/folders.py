@@ -10,16 +10,18 @@ from typing import TextIO
 
 from grounding.errors import GroundingError
 
-LOCALIZED = ("overlay.png", "map-*.png", "result.json", "results.jsonl", "settings.json")
-EVALUATED = (
-    "metrics.json",
-    "predictions.jsonl",
-    "predictions.parquet",
-    "report.html",
-    "results.jsonl",
-    "settings.json",
-)
-COMPARED = ("comparison.json", "comparison.html")
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Say in one line what the system does not let us write.
+
+    Raises:
+        GroundingError: the disk is full, or the place is not writable.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise GroundingError(f"{what} cannot be written: {error.strerror or error}") from error
 
 
 def foreign_names(folder: Path, ours: Sequence[str]) -> list[str]:
@@ -27,7 +29,7 @@ def foreign_names(folder: Path, ours: Sequence[str]) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not any(path.match(pattern) for pattern in ours))
 
 
-def check_output(folder: Path, overwrite: bool, ours: Sequence[str] = LOCALIZED, inputs: Iterable[Path] = ()) -> None:
+def check_output(folder: Path, overwrite: bool, ours: Sequence[str], inputs: Iterable[Path] = ()) -> None:
     """Refuse early what could not be written later.
 
     Args:
@@ -38,7 +40,7 @@ def check_output(folder: Path, overwrite: bool, ours: Sequence[str] = LOCALIZED,
         GroundingError: the folder has content and `overwrite` is False, or content that is not ours to replace; it is
             or holds an input; or its place is not writable.
     """
-    try:
+    with writing(f"output folder {folder}"):
         if folder.exists() and not folder.is_dir():
             raise GroundingError(f"output {folder} is a file: expected a folder to write to")
         for path in inputs:
@@ -51,26 +53,23 @@ def check_output(folder: Path, overwrite: bool, ours: Sequence[str] = LOCALIZED,
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent):
             pass
-    except OSError as error:
-        raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager
-def whole_folder(folder: Path, overwrite: bool = False, ours: Sequence[str] = LOCALIZED) -> Iterator[Path]:
+def whole_folder(folder: Path, overwrite: bool, ours: Sequence[str]) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its name when the block ends well, and vanishes when it does not.
 
     Raises:
-        GroundingError: as `check_output`, or the disk is full or the place is not writable.
+        GroundingError: as `check_output` and `writing`.
     """
     folder = folder.resolve()
     check_output(folder, overwrite, ours)
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        partial.chmod(0o755)
-        yield partial
-        move_into_place(partial, folder)
-    except OSError as error:
-        raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
+        with writing(f"output folder {folder}"):
+            partial.chmod(0o755)
+            yield partial
+            move_into_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -96,21 +95,17 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not.
 
     Raises:
-        GroundingError: it cannot be written.
+        GroundingError: as `writing`.
     """
-    try:
+    with writing(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yield file
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                yield file
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
 
 
 def unused_folder(folder: Path) -> Path:

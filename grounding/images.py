@@ -3,7 +3,7 @@
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from grounding.errors import GroundingError
 
+T = TypeVar("T", bound=np.generic)
 RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
 
 
@@ -87,6 +88,13 @@ def check_image(image: object) -> RgbImage:
     if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise GroundingError(f"the image has shape {image.shape}: expected (H, W, 3) with at least one pixel")
     return np.array(image, order="C")
+
+
+def read_only(array: npt.NDArray[T]) -> npt.NDArray[T]:
+    """A view of an array that cannot be written to."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 def sample_scene() -> RgbImage:

@@ -1,18 +1,24 @@
 """Many pictures, one caption each: rows in, JSON lines out, resumable."""
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from grounding.errors import GroundingError
-
-if TYPE_CHECKING:
-    from grounding.pipeline import Localizer, Scene
+from grounding.images import read_image
+from grounding.pipeline import Localizer, Scene
+from grounding.result_folder import FILES
+from grounding.results import SCHEMA_VERSION, to_json
+from grounding.resumable import resumable_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +95,51 @@ def _row(path: Path, number: int, values: Any) -> Row:
     return Row(image, caption, None if phrases is None else tuple(phrases))
 
 
-def ground_rows(localizer: "Localizer", rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
+def ground_manifest(
+    localizer: Localizer,
+    rows: list[Row],
+    folder: Path,
+    top_k: int,
+    names: Mapping[str, str],
+    output: Path | None,
+    overwrite: bool,
+    show: Callable[[str], None],
+) -> int:
+    """Do every row, going on where an interrupted run with the same settings stopped.
+
+    Args:
+        folder: relative picture paths start here.
+        names: of the localizer's device and method, for the settings.
+        output: the folder for results.jsonl; without one, `show` is given each line.
+
+    Returns:
+        How many rows failed.
+    """
+    settings = {
+        "manifest": fingerprint(rows),
+        "folder": str(folder.resolve()),
+        "classifier": localizer.classifier.fingerprint(),
+        "top_k": top_k,
+        "config": dataclasses.asdict(localizer.config),
+        **names,
+    }
+    lines = nullcontext() if output is None else resumable_lines(output, settings, overwrite, FILES)
+    with lines as file:
+        done = file.done if file else []
+        failed = sum("error" in json.loads(line) for line in done)
+        results = ground_rows(localizer, rows[len(done) :], folder, top_k)
+        for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
+            failed += "error" in result
+            (file.write if file else show)(to_json(result))
+    return failed
+
+
+def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
     """One result a row, in order; a row that cannot be done has an `error` and no phrases.
 
     Args:
         folder: relative picture paths start here.
     """
-    from grounding.images import read_image
-    from grounding.results import SCHEMA_VERSION
-
     encoded: str | None = None
     scene: Scene | None = None
     for row in rows:

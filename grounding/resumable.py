@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from grounding.errors import GroundingError
-from grounding.folders import LOCALIZED, check_output, foreign_names, move_into_place
+from grounding.folders import check_output, foreign_names, move_into_place, writing
 
-_LINES, _SETTINGS = "results.jsonl", "settings.json"
+_LINES, _SETTINGS = LINES_FILES = ("results.jsonl", "settings.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,11 @@ class ResumableLines:
         """Append one line at once.
 
         Raises:
-            GroundingError: the disk is full.
+            GroundingError: as `writing`.
         """
-        try:
+        with writing(str(self.folder)):
             self._file.write(line + "\n")
             self._file.flush()
-        except OSError as error:
-            raise GroundingError(f"{self.folder} cannot be written: {error.strerror}") from error
 
     def read(self) -> list[str]:
         """Every line so far."""
@@ -50,7 +48,7 @@ def resumable_lines(
     folder: Path,
     settings: Mapping[str, Any],
     overwrite: bool,
-    ours: Sequence[str] = LOCALIZED,
+    ours: Sequence[str] = (),
     inputs: Iterable[Path] = (),
     keep: bool = True,
 ) -> Iterator[ResumableLines]:
@@ -59,47 +57,52 @@ def resumable_lines(
     Args:
         settings: plain values that name the run. A partial folder with equal ones is continued, another is refused.
         overwrite: replace results in `folder` and a partial folder of another run.
-        ours, inputs: as `check_output`.
+        ours, inputs: as `check_output`; the lines and the settings are ours anyway.
         keep: whether the lines stay in the finished folder.
 
     Raises:
         GroundingError: as `check_output`; a partial folder that is another run's, or being written; a full disk.
     """
     folder = folder.resolve()
+    ours = (*ours, *LINES_FILES)
     check_output(folder, overwrite, ours, inputs)
     partial = folder.with_name(folder.name + ".partial")
     try:
-        if partial.exists() and (not partial.is_dir() or foreign_names(partial, ours)):
-            raise GroundingError(f"{partial} is in the way and not ours to remove: choose another output folder")
-        partial.mkdir(exist_ok=True)
-        with (partial / _SETTINGS).open("a+", encoding="utf-8") as claim:
-            _lock(claim.fileno(), partial)  # until the folder has its name
-            _claim(partial, claim, settings, overwrite)
-            with (partial / _LINES).open("a+", encoding="utf-8", newline="") as file:
-                file.seek(0)
-                *whole, _ = file.read().split("\n")  # what follows the last line break was cut short
-                file.seek(0)
-                file.truncate(sum(len(line.encode()) + 1 for line in whole))
-                yield ResumableLines(partial, whole, file)
-            move_into_place(partial, folder)
-            for name in (_SETTINGS,) if keep else (_SETTINGS, _LINES):
-                (folder / name).unlink()
-    except OSError as error:
-        raise GroundingError(f"output folder {folder} cannot be written: {error.strerror}") from error
+        with writing(f"output folder {folder}"):
+            if partial.exists() and (not partial.is_dir() or foreign_names(partial, ours)):
+                raise GroundingError(f"{partial} is in the way and not ours to remove: choose another output folder")
+            partial.mkdir(exist_ok=True)
+            with (partial / _SETTINGS).open("a+", encoding="utf-8") as claim:
+                _lock(claim.fileno(), partial)  # until the folder has its name
+                _claim(partial, claim, settings, overwrite)
+                with (partial / _LINES).open("a+", encoding="utf-8", newline="") as file:
+                    yield ResumableLines(partial, _whole_lines(file), file)
+                move_into_place(partial, folder)
+                for name in (_SETTINGS,) if keep else (_SETTINGS, _LINES):
+                    (folder / name).unlink()
     except KeyboardInterrupt:
         sys.stderr.write(f"what is finished is in {partial / _LINES}: run the same command again to continue\n")
         raise
 
 
+def _whole_lines(file: TextIO) -> list[str]:
+    """The lines that end; what follows the last line break was cut short, and is cut off."""
+    file.seek(0)
+    *whole, _ = file.read().split("\n")
+    file.seek(0)
+    file.truncate(sum(len(line.encode()) + 1 for line in whole))
+    return whole
+
+
 def difference(settings: Mapping[str, Any], others: Mapping[str, Any], where: str = "") -> str | None:
     """The first key whose value differs, such as `config.regions.gamma (0.3, was 0.35)`, or None."""
     for key in dict.fromkeys([*settings, *others]):
-        one, other = settings.get(key), others.get(key)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            if inner := difference(one, other, f"{where}{key}."):
+        now, before = settings.get(key), others.get(key)
+        if isinstance(now, Mapping) and isinstance(before, Mapping):
+            if inner := difference(now, before, f"{where}{key}."):
                 return inner
-        elif one != other:
-            return f"{where}{key} ({one}, was {other})"
+        elif now != before:
+            return f"{where}{key} ({now}, was {before})"
     return None
 
 
@@ -108,10 +111,10 @@ def _claim(partial: Path, claim: TextIO, settings: Mapping[str, Any], overwrite:
     wanted = json.loads(json.dumps(settings))
     claim.seek(0)
     try:
-        found = json.loads(claim.read())
+        claimed = json.loads(claim.read())
     except ValueError:  # new, or ended before it had said what it is
-        found = {}
-    changed = difference(wanted, found if isinstance(found, dict) else {})
+        claimed = {}
+    changed = difference(wanted, claimed if isinstance(claimed, dict) else {})
     if not changed:
         return
     lines = partial / _LINES

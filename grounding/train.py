@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grounding.commands import Parser, exit_status
+from grounding.datasets.captions import CAPTION_FORMATS, write_table
 
 EPILOG = """\
 examples:
@@ -16,11 +17,22 @@ examples:
 The classifier is written to OUTPUT/classifier; --classifier of localize and evaluate takes that folder. Run the same
 command again to go on after an interruption. docs/training.md explains every key.
 
+`python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
+
 exit status: 0 done; 2 bad input, said in one line; 130 interrupted."""
+
+CAPTIONS_EPILOG = """\
+examples:
+  python -m grounding.train captions flickr30k results_20130124.token flickr30k-images \\
+      --output flickr30k-train.jsonl --without val.txt test.txt
+  python -m grounding.train captions coco annotations/captions_train2017.json train2017 --output coco-train.jsonl
+
+Each line of the table is {"image": path relative to the table, "caption": [its captions]}. The photographs themselves
+are not read."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options, without importing anything heavy."""
+    """The options of a training, without importing anything heavy."""
     parser = Parser(
         prog="python -m grounding.train",
         description="Train a tag classifier from pictures with captions, with or without a teacher.",
@@ -32,11 +44,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_captions_parser() -> argparse.ArgumentParser:
+    """The options of `captions`."""
+    parser = Parser(
+        prog="python -m grounding.train captions",
+        description="Write the captions of Flickr30k or COCO as a table for data.sources of a training.",
+        epilog=CAPTIONS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("format", choices=CAPTION_FORMATS)
+    parser.add_argument("captions", type=Path, help="results_20130124.token, or captions_*.json")
+    parser.add_argument("photographs", type=Path, help="the folder they are in")
+    parser.add_argument("--output", type=Path, required=True, metavar="TABLE", help="the .jsonl to write")
+    parser.add_argument(
+        "--without", type=Path, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
+    )
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and arguments[0] == "captions":
+        table = build_captions_parser().parse_args(arguments[1:])
+        return exit_status(lambda: _write_table(table))
     options = build_parser().parse_args(arguments)
     interrupted = "interrupted: run the same command again to go on after the last finished epoch"
     return exit_status(lambda: _train(options), interrupted)
+
+
+def _write_table(options: argparse.Namespace) -> int:
+    captions = CAPTION_FORMATS[options.format](options.captions)
+    count = write_table(captions, options.photographs, options.output, options.without)
+    print(f"{count:,} photographs: {options.output}")
+    return 0
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -47,7 +88,7 @@ def _train(options: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from grounding.training.processes import processes
+    from grounding.distributed import processes
     from grounding.training.run import train
 
     with processes(config.device) as process:

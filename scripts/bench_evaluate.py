@@ -19,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from grounding.datasets.flickr30k import Flickr30kEntities
-from grounding.evaluation.metrics import counted
-from grounding.evaluation.prediction import Prediction, phrase_key
-from grounding.evaluation.records import prediction_to_json
+from grounding.datasets.flickr30k import Flickr30kEntities, boxed_phrases
+from grounding.evaluation.predictions.prediction import Prediction, phrase_key
+from grounding.evaluation.predictions.records import to_line
 
 EARLY = 50
 
@@ -69,13 +68,11 @@ def main() -> int:
 
         generator, ready = np.random.default_rng(0), folder / "ready.jsonl"
         with ready.open("w", encoding="utf-8") as file:
-            phrases = counted(list(Flickr30kEntities(options.annotations).read(options.split)))
+            phrases = boxed_phrases(Flickr30kEntities(options.annotations).read(options.split))
             for image, phrase in phrases:
                 corners = generator.uniform(0, [image.width, image.height], (10, 2, 2))
                 boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-                prediction = Prediction(boxes, generator.random(10))
-                record = prediction_to_json(phrase_key(image, phrase), prediction)
-                file.write(json.dumps(record) + "\n")
+                file.write(to_line(phrase_key(image, phrase), Prediction(boxes, generator.random(10))))
         given = run([*data, "--predictions", str(ready)], folder / "given")
         given["phrases"] = len(phrases)
     print(json.dumps({"cores": os.cpu_count(), "localizer": localizer, "predictions": given}, indent=2))

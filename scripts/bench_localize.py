@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 import grounding
-from grounding.attention import contrastive_mwp
+from grounding.methods import contrastive_mwp
 
 PHRASES = ("a man", "a red hat", "a black coat", "a camera", "green grass", "a tall building")
 
@@ -38,14 +38,13 @@ def main() -> None:
     image = grounding.sample_scene()
     caption = ", ".join(PHRASES)
     scene = localizer.encode(image)
-    tags = {match.tag for found in scene.ground(caption, PHRASES) for match in found.words if match.tag}
-    signals = torch.eye(len(localizer.classifier.tags))[[localizer.tag_indices[tag] for tag in sorted(tags)]]
-    layer = localizer.classifier.map_layer
+    tags = {match.tag for grounded in scene.ground(caption, PHRASES) for match in grounded.words if match.tag}
+    signals, maps = localizer.classifier.signals(sorted(tags)), localizer.config.maps
     record = {
         "total_s": median_s(lambda: localizer.encode(image).ground(caption, PHRASES), options.repeats),
         "encode_s": median_s(lambda: localizer.encode(image), options.repeats),
         "ground_s": median_s(lambda: scene.ground(caption, PHRASES), options.repeats),
-        "attention_s": median_s(lambda: contrastive_mwp(scene._tape, signals, layer=layer), options.repeats),
+        "attention_s": median_s(lambda: contrastive_mwp(scene.encoding, signals, maps), options.repeats),
         "phrases": len(PHRASES),
         "signals": len(signals),
         "image_px": list(image.shape[:2]),

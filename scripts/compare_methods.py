@@ -9,53 +9,43 @@ smoothing and the power of the area that suit it best on half of the photographs
 """
 
 import argparse
-import contextlib
-import copy
-import functools
 import io
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 import grounding
-from grounding.attention import mwp
-from grounding.attention.layers import find_layer, layers
-from grounding.config import LocalizerConfig
+from grounding import baselines, methods
+from grounding.baselines.methods import read_layer
+from grounding.baselines.shared import checked_weights, gradients, prepare
+from grounding.config import LocalizerConfig, MapConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
 from grounding.errors import GroundingError
-from grounding.evaluation.baselines import baselines
-from grounding.evaluation.comparison import compare
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import HEADLINE, POINTING, Columns, Protocol, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import Run, Selection, select
-from grounding.pipeline import Localizer, Scene
-from grounding.tagging.network import TagNetwork
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.protocols.baselines import baselines as trivial_answers
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, Protocol, recall
+from grounding.evaluation.protocols.summary import image_of_phrase
+from grounding.evaluation.runs.comparison import compare
+from grounding.evaluation.runs.scoring import Run, Selection, select
+from grounding.methods import Encoding, Explanation, Method, explained_model, layer_name
+from grounding.pipeline import Localizer
 
 OURS = "contrastive MWP"
-METHODS = {
-    OURS: "the package's own word maps",
-    "MWP": "the same walk without the contrast; channels summed",
-    "CAM": "the weights of the word times the features before the pooling: local scores without bias, clamped at 0",
-    "Grad-CAM": "of the logit of the word, at the layer the map is read at: channels weighted by their mean gradient",
-    "Grad-CAM, mean score": "of the score the walk starts from, as if the pooling were the mean",
-    "gradient x activation": "of that score, at that layer; channels summed, clamped at 0",
-}
-SHOWN: tuple[Protocol, ...] = (POINTING[0], POINTING[2], Recall(1, "merged-box"), Recall(5, "merged-box"))
+SHOWN: tuple[Protocol, ...] = (POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box"))
 POINT_SMOOTHINGS, SPREAD_GAMMAS = (1 / 24, 1 / 16, 1 / 12), (0.2, 0.25, 0.3)
 _BOXES = "best_iou_"  # the columns that the power of the area decides; the point follows from the smoothing alone
-
-WordMaps = dict[str, dict[str, Tensor]]  # method -> tag -> (h, w)
 
 
 def main() -> int:
@@ -83,95 +73,52 @@ def main() -> int:
     return 0
 
 
-def cam(features: Tensor, weights: Tensor) -> Tensor:
-    """(C, h, w) features and (K, C) weights of the words -> (K, h, w), at least 0."""
-    return torch.einsum("kc,chw->khw", weights, features).clamp(min=0)
+@torch.inference_mode(False)
+@torch.enable_grad()
+def gradient_times_activation(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+    """What each place of the layer adds to the mean scores, to first order, where that is above 0: (K, h, w)."""
+    model = explained_model(encoding.classifier, "mean scores")
+    name = layer_name(encoding, model, config)
+    model, images = prepare(model, encoding.images)
+    _, features, scores = read_layer(model, images.requires_grad_(), name)  # (1, C, h, w), (1, T)
+    slopes = gradients(scores, checked_weights(signals, scores), features)  # (K, 1, C, h, w)
+    return (slopes * features.detach()).sum(2)[:, 0].clamp(min=0)
 
 
-def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """(C, h, w) activations and (K, C, h, w) gradients of the scores there -> (K, h, w), at least 0."""
-    return torch.einsum("kc,chw->khw", gradients.mean((2, 3)), activations).clamp(min=0)
+def remembering(method: Method) -> Method:
+    """The method, asked once about the same words of a picture: settings that act later share its maps."""
+    known: WeakKeyDictionary[Encoding, dict[bytes, Tensor]] = WeakKeyDictionary()
+
+    def maps(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+        of_picture = known.setdefault(encoding, {})
+        key = signals.numpy().tobytes()
+        if key not in of_picture:
+            of_picture[key] = method(encoding, signals, config)
+        return of_picture[key]
+
+    return maps
 
 
-def gradient_times_activation(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Shapes as `grad_cam`: what each place adds to the score, to first order, where that is above 0."""
-    return (gradients * activations).sum(1).clamp(min=0)
-
-
-def run_above(network: TagNetwork, images: Tensor, activations: Tensor) -> tuple[Tensor, Tensor]:
-    """Run the trunk once more, with a leaf in place of the output of the module that gives these activations.
-
-    Returns:
-        The leaf, equal to the activations, and (1, D, h', w') the features that the word head sees.
-
-    Raises:
-        GroundingError: no module of the network gives them.
-    """
-    leaves: list[Tensor] = []
-
-    def splice(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:
-        if output.shape != activations.shape or not torch.allclose(output, activations, rtol=1e-4, atol=1e-5):
-            return None
-        leaves.append(activations.clone().requires_grad_())
-        return leaves[-1].clone()
-
-    with contextlib.ExitStack() as hooks, torch.enable_grad():
-        for module in network.features.modules():
-            hooks.callback(module.register_forward_hook(splice).remove)
-        features = network.features(images)
-    if not leaves:
-        raise GroundingError("no module of the network ends at the layer that maps are read at: choose another stride")
-    return leaves[-1], features
-
-
-def gradients_at(layer: Tensor, scores: Tensor, signals: Tensor) -> Tensor:
-    """(1, C, h, w) a leaf, (1, T) scores made from it, (K, T) signals -> (K, C, h, w) gradients of signals . scores."""
-    found = torch.autograd.grad(scores, layer, signals[:, None], retain_graph=True, is_grads_batched=True)
-    return found[0][:, 0]
-
-
-def word_maps(scene: Scene, tags: Sequence[str]) -> WordMaps:
-    """The word maps of every method."""
-    if not tags:
-        return {method: {} for method in METHODS}
-    classifier, config = scene.localizer.classifier, scene.localizer.config.maps
-    network = classifier.network
-    found = layers(scene._tape)
-    recommended = classifier.map_layer if config.stride is None else None
-    value = find_layer(scene._tape, config.stride or 16) if recommended is None else found[recommended]
-    if not isinstance(network, TagNetwork) or value.tensor is None:
-        raise GroundingError(f"'{classifier.name}' is no TagNetwork, or its maps are at no input of a convolution")
-    layer, features = run_above(network, classifier.preprocessing(scene.image), value.content())
-    signals = torch.zeros(len(tags), len(classifier.tags))
-    signals[range(len(tags)), [classifier.tags.index(tag) for tag in tags]] = 1.0
-    with torch.enable_grad():
-        logits, scores = network.pool(network.local_scores(features), features), network.mean_scores(features)
-    of_logits, of_scores = (gradients_at(layer, made, signals) for made in (logits, scores))
-    with torch.no_grad():
-        stacks = {
-            "MWP": mwp(scene._tape, signals, layer=found.index(value), residual=config.residual)[0],
-            "CAM": cam(features[0], signals @ network.head.weight),
-            "Grad-CAM": grad_cam(layer[0], of_logits),
-            "Grad-CAM, mean score": grad_cam(layer[0], of_scores),
-            "gradient x activation": gradient_times_activation(layer[0], of_scores),
-        }
-    ours = {OURS: dict(scene._word_maps(tags))}
-    return ours | {method: dict(zip(tags, maps, strict=True)) for method, maps in stacks.items()}
-
-
-class OtherScene(Scene):
-    """A scene with the word maps of a method; the forward pass and the candidate boxes are those of another scene."""
-
-    def __init__(
-        self, scene: Scene, config: LocalizerConfig, method: str, maps: Callable[[tuple[str, ...]], WordMaps]
-    ) -> None:
-        self.__dict__.update(scene.__dict__)
-        self.localizer = copy.copy(scene.localizer)
-        self.localizer.config, self._method, self._maps = config, method, maps
-
-    def _word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        return self._maps(tuple(tags))[self._method]
-
+METHODS: dict[str, tuple[str, Method]] = {
+    OURS: ("the package's own word maps", methods.METHODS["contrastive_mwp"]),
+    "MWP": ("the same walk without the contrast; channels summed", methods.METHODS["mwp"]),
+    "CAM": (
+        "the weights of the word times the features before the pooling: local scores without bias, clamped at 0",
+        methods.METHODS["cam"],
+    ),
+    "Grad-CAM": (
+        "of the logit of the word, at the layer the map is read at: channels weighted by their mean gradient",
+        methods.METHODS["grad_cam"],
+    ),
+    "Grad-CAM, mean score": (
+        "of the score the walk starts from, as if the pooling were the mean",
+        Explanation(baselines.grad_cam, "mean scores", at_layer=True),
+    ),
+    "gradient x activation": (
+        "of that score, at that layer; channels summed, clamped at 0",
+        gradient_times_activation,
+    ),
+}
 
 Measured = dict[str, dict[LocalizerConfig, Columns]]  # method -> settings -> columns of all phrases
 
@@ -191,21 +138,23 @@ def settings_of(default: LocalizerConfig) -> list[LocalizerConfig]:
 
 
 def measure_all(images: Sequence[EntityImage], photographs: Photographs, localizer: Localizer) -> Measured:
-    """Every method under every setting."""
-    settings = settings_of(localizer.config)
-    rows: dict[str, dict[LocalizerConfig, list[Columns]]] = {m: {c: [] for c in settings} for m in METHODS}
+    """Every method under every setting; a photograph is encoded once."""
+    localizers = {
+        name: {
+            config: Localizer(localizer.classifier, config, str(localizer.device), method)
+            for config in settings_of(localizer.config)
+        }
+        for name, method in ((name, remembering(method)) for name, (_, method) in METHODS.items())
+    }
+    rows: dict[str, dict[LocalizerConfig, list[Columns]]] = {
+        name: {config: [] for config in of_settings} for name, of_settings in localizers.items()
+    }
     for image in tqdm([image for image in images if image.boxed_phrases], unit=" photographs"):
         scene = localizer.encode(grounding.read_image(io.BytesIO(photographs.read(image.id))))
-        every_map = functools.cache(functools.partial(word_maps, scene))
-        for method, of_settings in rows.items():
-            for config, parts in of_settings.items():
-                found = predict(OtherScene(scene, config, method, every_map), image)
-                parts.append(measure([image], dict(map(prediction_from_json, found))))
-    return {method: {config: _joined(parts) for config, parts in kept.items()} for method, kept in rows.items()}
-
-
-def _joined(parts: Sequence[Columns]) -> Columns:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for name, of_settings in localizers.items():
+            for config, other in of_settings.items():
+                rows[name][config].append(measure([image], predict(scene.under(other), image)))
+    return {name: {config: pd.concat(parts) for config, parts in kept.items()} for name, kept in rows.items()}
 
 
 def own_settings(of_settings: Mapping[LocalizerConfig, Columns], tuned: Any) -> tuple[LocalizerConfig, Columns]:
@@ -216,10 +165,8 @@ def own_settings(of_settings: Mapping[LocalizerConfig, Columns], tuned: Any) -> 
         return max(tried, key=lambda config: float(np.nanmean(protocol.values(of_settings[config])[tuned])))
 
     pointing, boxes = best(SHOWN[0]), best(SHOWN[2])
-    columns = {
-        name: of_settings[boxes if name.startswith(_BOXES) else pointing][name] for name in of_settings[pointing]
-    }
-    return replace(pointing, regions=boxes.regions), columns
+    of_boxes = of_settings[boxes].filter(like=_BOXES)
+    return replace(pointing, regions=boxes.regions), of_settings[pointing].assign(**of_boxes)
 
 
 def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
@@ -228,7 +175,7 @@ def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
     odd = image_of_phrase(images) % 2 == 1
     default = {method: of_settings[localizer.config] for method, of_settings in measured.items()}
     own = {method: own_settings(of_settings, ~odd) for method, of_settings in measured.items()}
-    held_out = {method: {name: values[odd] for name, values in columns.items()} for method, (_, columns) in own.items()}
+    held_out = {method: columns[odd] for method, (_, columns) in own.items()}
     maps, regions = localizer.config.maps, localizer.config.regions
     lines = [
         "# Attention methods on one classifier",
@@ -241,7 +188,7 @@ def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
             "`scripts/compare_methods.py`."
         ),
         "",
-        *(f"- **{method}**: {what}." for method, what in METHODS.items()),
+        *(f"- **{name}**: {what}." for name, (what, _) in METHODS.items()),
         "",
         "## Default settings, all photographs",
         "",
@@ -275,7 +222,7 @@ def tables(images: Sequence[EntityImage], columns: Mapping[str, Columns]) -> Ite
     """The lines of two tables: the methods and the trivial baselines; contrastive MWP less each other method."""
     names, rule = " | ".join(f"`{protocol.name}`" for protocol in SHOWN), f"|---|{'---|' * len(SHOWN)}"
     yield from (f"| method | {names} |", rule)
-    for method, values in {**columns, **baselines(images)}.items():
+    for method, values in {**columns, **trivial_answers(images)}.items():
         numbers = [protocol.values(values) for protocol in SHOWN]
         cells = ["-" if np.isnan(each).all() else f"{100 * np.nanmean(each):.1f}" for each in numbers]
         if set(cells) != {"-"}:

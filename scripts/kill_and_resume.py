@@ -17,7 +17,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-COMPARED = ("metrics.json", "predictions.jsonl", "predictions.parquet", "report.html")
+from grounding.evaluation.runs.folder import FILES
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[bytes]:
+    """Begin an evaluation, in a process group of its own."""
+    command = [sys.executable, "-m", "grounding.evaluate", "flickr30k", *arguments, "--output", str(folder)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 def main() -> int:
@@ -31,17 +38,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         whole, output = Path(place, "whole"), Path(place, "killed")
         lines = output.with_name("killed.partial") / "results.jsonl"
-
-        def start(folder: Path) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "grounding.evaluate", "flickr30k", *passed_on, "--output", str(folder)]
-            quiet = subprocess.DEVNULL
-            return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
-
-        if start(whole).wait():
+        if start(passed_on, whole).wait():
             print("the undisturbed run failed: try the command by itself")
             return 1
         while kills < options.kills or output.exists() or lines.exists():
-            process = start(output)
+            process = start(passed_on, output)
             try:
                 process.wait(draw.uniform(0, options.longest) if kills < options.kills else None)
             except subprocess.TimeoutExpired:
@@ -55,7 +56,7 @@ def main() -> int:
                 return 1
             kept = present
             if process.returncode == 0:
-                different = [name for name in COMPARED if (output / name).read_bytes() != (whole / name).read_bytes()]
+                different = [name for name in FILES if (output / name).read_bytes() != (whole / name).read_bytes()]
                 if different:
                     print(f"after {kills} kills: {', '.join(different)} differ")
                     return 1

@@ -16,7 +16,7 @@ def main() -> None:
     scene = grounding.Localizer.from_pretrained().encode(grounding.sample_scene())
     result = scene.ground(CAPTION)
     panels = [result.overlay()]
-    panels += [map_picture(scene.image, found, phrase_colour(index)) for index, found in enumerate(result)]
+    panels += [map_picture(scene.image, grounded, phrase_colour(index)) for index, grounded in enumerate(result)]
     width, height = panels[0].size
     picture = Image.new("RGB", (len(panels) * (width + GAP_PX) - GAP_PX, height), "white")
     for index, panel in enumerate(panels):

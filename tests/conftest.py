@@ -1,4 +1,4 @@
-"""What several tests share: the embedded localizer, the sample scene, and a way to run the command line."""
+"""What several tests share: the embedded localizer, the sample scene, and ways to run the command lines."""
 
 import io
 import os
@@ -67,3 +67,15 @@ def run(in_empty_folder):
     from grounding.localize import main
 
     return partial(in_empty_folder, main)
+
+
+@pytest.fixture
+def train(in_empty_folder):
+    """Runs `python -m grounding.train`: exit status, standard output, lines of standard error without progress bars."""
+    from grounding.train import main
+
+    def call(*arguments):
+        status, out, err = in_empty_folder(main, *arguments)
+        return status, out, [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "%|" not in line]
+
+    return call

@@ -17,11 +17,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from grounding.evaluate import main
-from grounding.evaluation.comparison import compare
-from grounding.evaluation.metrics import summarize
-from grounding.evaluation.parquet import read_parquet
-from grounding.evaluation.protocol import HEADLINE
-from grounding.evaluation.run_folder import read_run
+from grounding.evaluation.predictions.parquet import read_parquet
+from grounding.evaluation.protocols.protocol import HEADLINE, MEASURED
+from grounding.evaluation.protocols.summary import summarize
+from grounding.evaluation.runs.comparison import compare
+from grounding.evaluation.runs.folder import read_run
 from helpers.entities import write_entities
 
 FILES = ["metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"]
@@ -60,6 +60,10 @@ def whole(arguments, tmp_path_factory):
     return folder
 
 
+def read_table(folder):
+    return read_parquet(folder / "predictions.parquet", MEASURED)
+
+
 def contents(folder):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     return {name: (folder / name).read_bytes() for name in FILES}
@@ -81,7 +85,7 @@ def test_a_run_says_what_it_counted_beside_the_baselines(whole, evaluate, argume
         "blind boxes",
         "centre Gaussian",
     ]
-    images, _, columns = read_parquet(whole / "predictions.parquet")
+    images, _, columns = read_table(whole)
     assert metrics["run"] == summarize(images, columns, metrics["bootstrap"]["seed"])
     for protocol in HEADLINE:
         assert metrics["protocols"][protocol.name] == protocol.description
@@ -97,7 +101,7 @@ def test_a_run_says_what_it_counted_beside_the_baselines(whole, evaluate, argume
 def test_boxes_and_points_are_in_px_of_the_original_photograph(whole, localizer, entities):
     from grounding.images import read_image
 
-    images, predictions, _ = read_parquet(whole / "predictions.parquet")
+    images, predictions, _ = read_table(whole)
     for image in images:
         scene = localizer.encode(read_image(entities / "photographs" / f"{image.id}.jpg"))
         for phrase in image.boxed_phrases:
@@ -117,18 +121,14 @@ def test_the_upper_bound_is_over_all_proposals(whole, localizer, entities):
     from grounding.boxes import enclosing, iou
     from grounding.images import read_image
 
-    images, _, columns = read_parquet(whole / "predictions.parquet")
-    row = 0
+    images, _, columns = read_table(whole)
     for image in images:
         proposals = localizer.encode(read_image(entities / "photographs" / f"{image.id}.jpg")).proposals / STRETCH
         for phrase in image.boxed_phrases:
-            boxes = image.boxes[phrase.chain]
-            assert columns["best_iou_all_any"][row] == pytest.approx(iou(proposals, boxes).max(), abs=1e-5)
-            assert columns["best_iou_all_merged"][row] == pytest.approx(
-                iou(proposals, enclosing(boxes)).max(), abs=1e-5
-            )
-            assert columns["best_iou_all_any"][row] >= columns["best_iou_10_any"][row] - 1e-3
-            row += 1
+            boxes, row = image.boxes[phrase.chain], columns.loc[image.id, phrase.sentence, phrase.index]
+            assert row["best_iou_all_any"] == pytest.approx(iou(proposals, boxes).max(), abs=1e-5)
+            assert row["best_iou_all_merged"] == pytest.approx(iou(proposals, enclosing(boxes)).max(), abs=1e-5)
+            assert row["best_iou_all_any"] >= row["best_iou_10_any"] - 1e-3
 
 
 @pytest.mark.parametrize("name", ["predictions.jsonl", "predictions.parquet"])
@@ -153,18 +153,18 @@ def test_only_the_baselines(whole, evaluate, arguments):
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments, monkeypatch):
-    from grounding.evaluation.predictor import Predictor
+    from grounding.evaluation.predictions.predictor import Predictor
 
-    line, calls = Predictor.line, []
+    look, calls = Predictor.__call__, []
 
     def interrupted(self, image):
         calls.append(image.id)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return line(self, image)
+        return look(self, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "line", interrupted)
+        patch.setattr(Predictor, "__call__", interrupted)
         status, _, err = evaluate(*arguments, "--output", "out")
     assert status == 130
     assert "run the same command again to continue" in err
@@ -177,7 +177,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments
     assert "with another config.regions.gamma (0.3, was 0.1)" in err
     assert len(partial.read_text().splitlines()) == 3  # refused, and nothing lost
 
-    monkeypatch.setattr(Predictor, "line", lambda self, image: calls.append(image.id) or line(self, image))
+    monkeypatch.setattr(Predictor, "__call__", lambda self, image: calls.append(image.id) or look(self, image))
     assert evaluate(*arguments, "--output", "out")[0] == 0
     assert calls == ["1001", "1002", "1003", "1003", "1004", "1005"]
     assert contents(Path("out")) == contents(whole)
@@ -222,6 +222,7 @@ def test_control_c_ends_the_workers_too(arguments, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    assert "run the same command again to continue" in err
     for _ in range(100):  # none of them is left, after a moment
         try:
             os.killpg(process.pid, 0)
@@ -229,7 +230,6 @@ def test_control_c_ends_the_workers_too(arguments, tmp_path):
             return
         time.sleep(0.1)
     pytest.fail("a worker lives on")
-    assert "run the same command again to continue" in err
 
 
 @pytest.mark.slow
@@ -295,18 +295,18 @@ def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_p
 
 
 def test_other_photographs_are_not_mixed_into_a_run(entities, evaluate, tmp_path, monkeypatch):
-    from grounding.evaluation.predictor import Predictor
+    from grounding.evaluation.predictions.predictor import Predictor
 
     photographs, arguments = copied(entities, tmp_path)
-    line = Predictor.line
+    look = Predictor.__call__
 
     def interrupted(self, image):
         if image.id == "1003":
             raise KeyboardInterrupt
-        return line(self, image)
+        return look(self, image)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Predictor, "line", interrupted)
+        patch.setattr(Predictor, "__call__", interrupted)
         assert evaluate(*arguments, "--output", "out")[0] == 130
     before = (photographs / "1002.jpg").read_bytes()
     (photographs / "1002.jpg").write_bytes((photographs / "1001.jpg").read_bytes())
@@ -376,7 +376,7 @@ def test_damaged_runs_are_not_compared(whole, evaluate, tmp_path, name, change, 
 
 def test_a_comparison_by_hand(whole, evaluate, arguments, tmp_path):
     predictions = [json.loads(line) for line in (whole / "predictions.jsonl").read_text().splitlines()]
-    images, _, _ = read_parquet(whole / "predictions.parquet")
+    images, _, _ = read_table(whole)
     boxes = {(image.id, p.sentence, p.index): image.boxes[p.chain] for image in images for p in image.boxed_phrases}
     right, wrong = [], []
     for number, record in enumerate(predictions):
@@ -447,7 +447,7 @@ def test_converted_results_can_be_scored(evaluate, arguments, tmp_path):
     ("options", "message"),
     [
         ([], "nothing to score"),
-        (["--baselines-only", "--limit", "0"], "--limit is 0: expected at least 1"),
+        (["--baselines-only", "--limit", "0"], "--limit: it is 0: expected at least 1"),
         (["--baselines-only", "--split", "tset"], "split 'tset' is not in"),
         (["--images", "none"], "images none do not exist"),
         (["--predictions", "none.jsonl"], "none.jsonl cannot be read"),
@@ -455,7 +455,7 @@ def test_converted_results_can_be_scored(evaluate, arguments, tmp_path):
         (["--predictions", "other.jsonl", "--baselines-only"], "not allowed with"),
         (["--predictions", "box.jsonl"], "box.jsonl, line 1: boxes[0] is [5, 0, 4, 9]"),
         (["--images", "PHOTOGRAPHS"], "no output was given"),
-        (["--images", "PHOTOGRAPHS", "--output", "x", "--workers", "0"], "--workers is 0"),
+        (["--images", "PHOTOGRAPHS", "--output", "x", "--workers", "0"], "--workers: it is 0"),
         (["--images", "PHOTOGRAPHS", "--output", "x", "--classifier", "embeded"], "did you mean 'embedded'"),
         (["--images", "PHOTOGRAPHS", "--output", "x", "--set", "regions.gama=1"], "did you mean 'regions.gamma'"),
         (["--images", "PHOTOGRAPHS", "--output", "x", "--split", "test"], "none of the photographs belongs to"),

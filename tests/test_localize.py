@@ -1,9 +1,7 @@
 """The main job through its command line."""
 
-import csv
 import io
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grounding.config import LocalizerConfig, RegionConfig
 from grounding.images import sample_scene
-from grounding.pipeline import Localizer
-from grounding.regions.power import closeness
-from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes
 
 NUMBER = {"type": "number"}
 
@@ -232,20 +226,13 @@ def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, l
     assert err.count("\n") == lines, err
 
 
-def test_the_library_refuses_what_makes_no_sense(scene):
-    from grounding.errors import GroundingError
-
-    for call, message in (
-        (lambda: scene.ground("the man", phrases="man"), "expected a list"),
-        (lambda: scene.ground(""), "caption is empty"),
-        (lambda: scene.ground("a man", top_k=0), "at least 1"),
-        (lambda: scene.tags(0), "at least 1"),
-    ):
-        with pytest.raises(GroundingError, match=message):
-            call()
-    result = scene.ground("a man in a red hat")
-    assert result == result  # compared by identity: maps are arrays
-    assert [found.phrase.text for found in result[0:1]] == ["a man"]
+def test_a_method_makes_other_maps_of_the_same_phrases(run):
+    by_default, named, cam = (
+        json.loads(run("--phrases", "a man", "--json", *method)[1])["phrases"][0]
+        for method in ((), ("--method", "contrastive_mwp"), ("--method", "cam"))
+    )
+    assert by_default == named != cam
+    assert by_default["words"] == cam["words"]
 
 
 def test_text_of_any_kind(run):
@@ -255,66 +242,6 @@ def test_text_of_any_kind(run):
         jsonschema.validate(json.loads(out), SCHEMA)
 
 
-def write_csv(path, rows):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-def test_manifest_results_equal_single_ones_and_bad_pictures_are_reported(run, photograph, tmp_path):
-    (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    rows = [
-        ["image", "caption", "phrases"],
-        ["p.png", "a man with a camera", ""],
-        ["broken.jpg", "a dog", ""],
-        ["p.png", "a man with a camera", "camera|a man"],
-    ]
-    write_csv(tmp_path / "m.csv", rows)
-    status, out, err = run("--manifest", "m.csv")
-    results = [json.loads(line) for line in out.splitlines()]
-    assert status == 1
-    assert "1 of 3 rows failed" in err
-    assert "no picture" in results[1]["error"]
-    assert results[1]["phrases"] == []
-    _, alone, _ = run("--caption", "a man with a camera", "--image", "p.png", "--json")
-    assert results[0] == json.loads(alone)
-    assert [phrase["text"] for phrase in results[2]["phrases"]] == ["camera", "a man"]
-    assert results[2]["phrases"][1]["regions"] == results[0]["phrases"][0]["regions"]
-
-
-def test_manifest_with_output_continues_after_an_interruption(run, photograph, tmp_path, monkeypatch):
-    rows = [("none.png", "a cat"), ("p.png", "a man"), ("p.png", "a hat"), ("p.png", "grass"), ("p.png", "a camera")]
-    lines = [json.dumps({"image": image, "caption": caption}) for image, caption in rows]
-    (tmp_path / "m.jsonl").write_text("\n".join(lines) + "\n")
-    assert run("--manifest", "m.jsonl", "--output", "whole")[0] == 1
-    import grounding.pipeline
-
-    ground, calls = grounding.pipeline.Scene.ground, []
-
-    def interrupted(self, *arguments):
-        calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return ground(self, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(grounding.pipeline.Scene, "ground", interrupted)
-        status, _, err = run("--manifest", "m.jsonl", "--output", "out")
-    assert status == 130
-    assert "run the same command again" in err
-    partial = tmp_path / "out.partial" / "results.jsonl"
-    assert len(partial.read_text().splitlines()) == 3
-    with partial.open("a") as file:
-        file.write('{"cut sho')
-    status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")
-    assert (status, "another, interrupted run, with another top_k (3, was 5)" in err) == (2, True)
-    status, _, err = run("--manifest", "m.jsonl", "--output", "out")
-    assert (status, "1 of 5 rows failed" in err) == (1, True)  # the one that failed before the interruption counts
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["results.jsonl"]
-    assert (tmp_path / "out" / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
-    assert not partial.parent.exists()
-    assert run("--manifest", "m.jsonl", "--output", "out")[0] == 2
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -322,6 +249,7 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
         (["--caption", "  "], "caption is empty"),
         (["--caption", "a man", "--image", "none.jpg"], "none.jpg cannot be read"),
         (["--caption", "a man", "--top-k", "0"], "--top-k is 0"),
+        (["--caption", "a man", "--method", "grad-cam"], "did you mean 'grad_cam'"),
         (["--caption", "a man", "--top-k", "1.5"], "invalid int value"),
         (["--caption", "a man", "--device", "meta"], "device 'meta' cannot be used"),
         (["--caption", "a man", "--output", "x" * 300], "name too long"),
@@ -347,27 +275,6 @@ def test_bad_input_is_one_line_and_status_2(run, arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("m.csv", "", "no rows"),
-        ("m.csv", "image,caption\n", "no rows"),
-        ("m.csv", "picture,caption\np.png,a man\n", "no column 'image'; its columns are picture, caption"),
-        ("m.csv", 'image,caption\na.jpg,"a man\nb.jpg,a dog\n', "unexpected end of data"),
-        ("m.jsonl", "[" * 100_000, "line 1 is not JSON"),
-        ("m.csv", "image,caption\np.png,\n", "line 2 has no caption"),
-        ("m.jsonl", '{"image": "p.png", "caption": "a man"}\n{"image"\n', "line 2 is not JSON"),
-        ("m.jsonl", '["p.png"]\n', "line 1 is no object"),
-        ("m.jsonl", '{"image": "p.png", "caption": "a man", "phrases": "a man"}\n', "expected a list of texts"),
-    ],
-)
-def test_bad_manifests(run, tmp_path, name, text, message):
-    (tmp_path / name).write_text(text)
-    status, out, err = run("--manifest", name)
-    assert (status, out) == (2, "")
-    assert message in err
-
-
 def test_help_imports_nothing_heavy():
     code = "import sys, grounding.localize as l\ntry: l.main(['--help'])\nexcept SystemExit: pass\n"
     heavy = "print(sorted({'torch', 'numpy', 'PIL', 'nltk', 'cv2'} & set(sys.modules)), file=sys.stderr)"
@@ -376,75 +283,11 @@ def test_help_imports_nothing_heavy():
     assert "--caption" in done.stdout
 
 
-def test_asking_changes_nothing(scene):
-    first = scene.ground("a man in a red hat")
-    scene.ground("green grass under a tall building", top_k=1)
-    assert scene.ground("a man in a red hat").to_dict() == first.to_dict()
-
-
-def test_phrases_do_not_change_each_other(scene):
-    alone = scene.ground("a man")["a man"]
-    among = scene.ground("a man in a red hat with a camera on green grass under a blue sky")["a man"]
-    assert alone.status == among.status
-    np.testing.assert_allclose(alone.grid_map, among.grid_map, rtol=1e-4, atol=1e-8)
-    assert [region.box for region in alone.regions] == [region.box for region in among.regions]
-
-
-def test_the_tour(localizer, tmp_path):
-    import grounding
-
-    path = tmp_path / "photo.png"
-    path.write_bytes(png(sample_scene()))
-    scene = localizer.encode(grounding.read_image(path))
-    assert [round(p, 6) for _, p in scene.tags(top=5)] == sorted((round(p, 6) for _, p in scene.tags(5)), reverse=True)
-    result = scene.ground("a man in a red hat")
-    assert [found.phrase.text for found in result] == ["a man", "a red hat"]
-    phrase_map = result["a red hat"].phrase_map
-    assert phrase_map.shape == (512, 512)
-    assert phrase_map.dtype == np.float32
-    assert phrase_map.min() >= 0
-    assert phrase_map.sum() == pytest.approx(1, abs=1e-3)
-    assert result.overlay().size == (512, 512)
-    with pytest.raises(KeyError, match="a red hat"):
-        result["a blue hat"]
-
-
-def test_boxes_follow_the_spread_of_the_map_and_come_in_turns(localizer, scene):
-    config, (height, width) = localizer.config.regions, scene.image.shape[:2]
-    close = closeness({tag: math.log(p / (1 - p)) for tag, p in scene.tags(len(localizer.classifier.tags))})
-    for found in scene.ground("a man in a red hat on grass", top_k=8):
-        cells = found.grid_map[None].astype(np.float64)
-        power = config.gamma - config.spread_gamma * np.log(cells.sum() ** 2 / (cells.size * (cells**2).sum()))
-        if found.phrase.head == "man":
-            power -= config.closeness_gamma * (close - config.usual_closeness)
-        rankings = []
-        for turn in config.turns:
-            scores = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + turn))[0]
-            rankings.append(best_boxes(scores, scene.proposals, len(scores), config.nms_iou))
-        expected = scene.proposals[in_turns(rankings, scene.proposals, 8, config.nms_iou)]
-        np.testing.assert_array_equal([region.box for region in found.regions], expected)
-        shown = [region.score for region in found.regions]
-        assert shown == sorted(shown, reverse=True)
-        first = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + config.turns[0]))[0]
-        assert shown[0] == pytest.approx(first.max(), rel=1e-5)
-        fewer = scene.ground(found.phrase.text, [found.phrase.text], top_k=3)[0].regions
-        assert [region.box for region in fewer] == [region.box for region in found.regions[:3]]
-
-
-def test_the_point_is_the_maximum_of_the_point_map(scene):
-    height, width = scene.image.shape[:2]
-    for found in scene.ground("a man in a red hat"):
-        assert found.point_map.sum() == pytest.approx(1, abs=1e-5)
-        row, column = divmod(int(found.point_map.argmax()), found.point_map.shape[1])
-        side = len(found.point_map)
-        assert found.point == pytest.approx(((column + 0.5) * width / side, (row + 0.5) * height / side))
-
-
 def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_path, monkeypatch):
     from grounding.folders import whole_folder
 
     folder = tmp_path / "out"
-    with whole_folder(folder) as partial:
+    with whole_folder(folder, False, ("result.json",)) as partial:
         (partial / "result.json").write_text("old")
     rename, calls = Path.rename, []
 
@@ -455,15 +298,7 @@ def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_pat
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", interrupted)
-    with pytest.raises(KeyboardInterrupt), whole_folder(folder, overwrite=True) as partial:
+    with pytest.raises(KeyboardInterrupt), whole_folder(folder, True, ("result.json",)) as partial:
         (partial / "result.json").write_text("new")
     assert (folder / "result.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
-
-
-def test_no_box_is_scored_by_a_power_below_0(localizer):
-    regions = RegionConfig(spread_gamma=0.0, turns=(-1.0,))
-    found = Localizer(localizer.classifier, LocalizerConfig(regions=regions)).encode(sample_scene()).ground("a man")[0]
-    boxes = np.array([region.box for region in found.regions], np.float32)
-    masses = box_masses(found.grid_map[None], boxes, *found.image_size)[0]
-    np.testing.assert_allclose([region.score for region in found.regions], masses, rtol=1e-4)

@@ -1,14 +1,12 @@
 """The configurations that the documentation offers, each trained on invented data: two steps with an interruption."""
 
 import json
-import runpy
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from grounding.config import load
-from grounding.datasets.webimages import CaptionedImages
 from grounding.tagging.sources import load_classifier
 from grounding.train import main
 from grounding.training.config import TrainConfig
@@ -20,28 +18,18 @@ from helpers.training import draw_shapes, write_config
 
 SMALL = [
     "tags=7",
-    "shown_size_px=64",
+    "inference_size_px=64",
     "image_size_px=64",
     "batch_size=8",
     "epochs=2",
     "data.workers=0",
     "network.weights=''",
+    "validation.limit=1",
 ]
 
 
-@pytest.fixture
-def train(in_empty_folder):
-    """Runs `python -m grounding.train`: exit status and standard error."""
-
-    def call(*arguments):
-        status, _, err = in_empty_folder(main, *arguments)
-        return status, err
-
-    return call
-
-
 def flickr30k(folder):
-    """The shapes in Flickr30k's layout, as a table made by the script; one photograph is left out."""
+    """The shapes in Flickr30k's layout, as a table of `captions`; one photograph is left out."""
     table = draw_shapes(folder / "shapes", 13)
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     lines = [f"{row['image']}#{n}\t{text}\n" for row in rows for n, text in enumerate(row["caption"])]
@@ -51,23 +39,19 @@ def flickr30k(folder):
     (folder / "val.txt").write_text("012\n")
     (folder / "other").mkdir()
     return [
-        "flickr30k",
-        folder / "results.token",
-        folder / "shapes",
-        folder / "other" / "t.jsonl",
-        "--without",
-        folder / "val.txt",
+        *("captions", "flickr30k", folder / "results.token", folder / "shapes"),
+        *("--output", folder / "other" / "t.jsonl", "--without", folder / "val.txt"),
     ]
 
 
 def coco(folder):
-    """The shapes in COCO's layout, as a table made by the script."""
+    """The shapes in COCO's layout, as a table of `captions`."""
     table = draw_shapes(folder / "shapes", 12)
     rows = [json.loads(line) for line in table.read_text().splitlines()]
     images = [{"id": n, "file_name": row["image"]} for n, row in enumerate(rows)]
     annotations = [{"image_id": n, "caption": text} for n, row in enumerate(rows) for text in row["caption"]]
     (folder / "captions.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    return ["coco", folder / "captions.json", folder / "shapes", folder / "t.jsonl"]
+    return ["captions", "coco", folder / "captions.json", folder / "shapes", "--output", folder / "t.jsonl"]
 
 
 def alt_texts(folder):
@@ -78,18 +62,18 @@ def alt_texts(folder):
     return folder / "shapes"
 
 
-def made(source, folder):
-    """The table or folder of a source."""
-    result = source(folder)
-    if isinstance(result, Path):
-        return result
-    script = runpy.run_path(str(ROOT / "scripts" / "captions_table.py"))
-    assert script["main"]([str(argument) for argument in result]) == 0
-    return result[3]
+def source_of(style, folder):
+    """The table or folder that a style of captions gives for `data.sources`."""
+    written = style(folder)
+    if isinstance(written, Path):
+        return written
+    assert main([str(argument) for argument in written]) == 0
+    return written[written.index("--output") + 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "source", "architecture"),
+    ("recipe", "style", "architecture"),
     [
         ("resnet50-flickr30k", flickr30k, "timm:test_resnet"),
         ("convnext-coco", coco, "timm:test_convnext"),
@@ -99,16 +83,16 @@ def made(source, folder):
         ("embedded", coco, "plain"),
     ],
 )
-def test_recipes(train, tmp_path, monkeypatch, recipe, source, architecture):
+def test_recipes(train, tmp_path, monkeypatch, recipe, style, architecture):
     config = ROOT / "configs" / f"{recipe}.yaml"
     network = load(TrainConfig, config, ["network.weights=''", "network.initial=''"]).network
     assert create_network(network, 7).head.out_features == 7  # the test itself trains a smaller one of the kind
     entities = write_entities(tmp_path / "entities", photographs=True)
-    overrides = [*SMALL, f"data.sources=[{made(source, tmp_path)}]", f"network.architecture={architecture}"]
+    overrides = [*SMALL, f"data.sources=[{source_of(style, tmp_path)}]", f"network.architecture={architecture}"]
     overrides += [f"validation.images=[{entities / 'photographs'}]", f"validation.annotations={entities}"]
     if architecture == "plain":
         plain = write_config(tmp_path / "plain")
-        assert train(plain, "epochs=1", f"data.sources=[{made(source, tmp_path / 'again')}]")[0] == 0
+        assert train(plain, "epochs=1", f"data.sources=[{source_of(style, tmp_path / 'again')}]")[0] == 0
         trained = tmp_path / "plain" / "run" / "classifier"
         overrides += [f"teacher.classifiers=[{trained}]", "network.channels=[8, 16, 16]", "network.strides=[2, 2, 2]"]
         overrides += ["map_layer=-2", *([f"network.initial={trained}"] if recipe == "embedded" else [])]
@@ -122,44 +106,15 @@ def test_recipes(train, tmp_path, monkeypatch, recipe, source, architecture):
     with monkeypatch.context() as patch:
         patch.setattr(CsvLog, "write", interrupted)
         assert train(config, *overrides, "output=run")[0] == 130
-    status, err = train(config, *overrides, "output=run")
-    assert (status, "going on after epoch 1 of 2" in err) == (0, True), err
+    status, _, lines = train(config, *overrides, "output=run")
+    assert (status, "going on after epoch 1 of 2" in lines) == (0, True), lines
     assert train(config, *overrides, "output=whole")[0] == 0
-    one, other = (load_file(f"{name}/checkpoint.safetensors") for name in ("run", "whole"))
-    assert all((one[key] == other[key]).all() for key in one)
+    resumed, whole = (load_file(f"{name}/checkpoint.safetensors") for name in ("run", "whole"))
+    assert all((resumed[key] == whole[key]).all() for key in whole)
     assert load_classifier("run/classifier").preprocessing.image_size_px == 64
     rows = Path("run/log.csv").read_text().splitlines()
     assert [row.split(",")[1] for row in rows] == ["step", "1", "2"]
-    assert len(rows[2].split(",")[-1]) > 1  # the last protocol of the validation
-
-
-def test_the_table_of_flickr30k(tmp_path):
-    images = CaptionedImages([made(flickr30k, tmp_path)])
-    assert images.ids[0].endswith("000.jpg") or images.ids[0] == "000"
-    assert len(images) == 12
-    assert not images.skipped
-    assert all(len(captions) == 2 for captions in images.captions)
-
-
-@pytest.mark.parametrize(
-    ("style", "content", "message"),
-    [
-        ("flickr30k", "a.jpg#0 no tab\n", "line 1: expected 'name.jpg#0', a tab and a caption"),
-        ("coco", "{", "is no COCO captions file (JSONDecodeError"),
-        (
-            "coco",
-            '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}',
-            "is no COCO captions file (KeyError: 1)",
-        ),
-        ("coco", "[]", "is no COCO captions file (TypeError"),
-    ],
-)
-def test_tables_of_broken_files(tmp_path, capsys, style, content, message):
-    (tmp_path / "c").write_text(content)
-    script = runpy.run_path(str(ROOT / "scripts" / "captions_table.py"))
-    assert script["main"]([style, str(tmp_path / "c"), str(tmp_path), str(tmp_path / "t.jsonl")]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "t.jsonl").exists()
+    assert rows[2].split(",")[-1]  # the last protocol of the validation
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -85,13 +85,17 @@ def test_readme_commands(command, workplace, run):
 
 @pytest.mark.parametrize("door", ["localize", "evaluate", "train"])
 def test_documented_commands_have_these_options(door):
-    parser = importlib.import_module(f"grounding.{door}").build_parser()
+    module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
     assert documented
     for command in documented:
-        if door == "evaluate" and " " not in command:  # a command's name alone
+        name, *arguments = shlex.split(command)
+        if not arguments and (door == "evaluate" or name == "captions"):  # a command's name alone
             continue
-        options = parser.parse_args(shlex.split(command))
+        if name == "captions":
+            module.build_captions_parser().parse_args(arguments)
+            continue
+        options = module.build_parser().parse_args([name, *arguments])
         if door == "train":
             load(TrainConfig, ROOT / options.config, options.overrides)
         else:
@@ -151,11 +155,11 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/tagging/embedded/config.json",
         "grounding/text/chunker.json.gz",
         "grounding/text/vectors.npz",
-        "grounding/evaluation/blind_boxes.json",
-        "grounding/evaluation/published.yaml",
-        "grounding/evaluation/templates/report.html.jinja",
+        "grounding/evaluation/protocols/blind_boxes.json",
+        "grounding/evaluation/report/published.yaml",
+        "grounding/evaluation/report/templates/report.html.jinja",
         "grounding/py.typed",
     ):
         assert wanted in names
-    assert not any(name.startswith(("tests/", "scripts/")) for name in names)
+    assert not any(name.startswith(("tests/", "scripts/", "tools/")) for name in names)
     assert wheel.stat().st_size < 20_000_000

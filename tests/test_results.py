@@ -1,29 +1,18 @@
 """Result records and their pictures, made by hand without any network."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import ImageColor
 
 from grounding.drawing import map_picture, phrase_colour
-from grounding.results import GroundedPhrase, Grounding, Region, to_json
+from grounding.grounded import Region
+from grounding.results import to_json
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
-
-
-def grounded(text="a hat", status="localized", box=(40, 40, 120, 100), size=(400, 640), cell=(0, 0)):
-    grid = np.zeros((4, 4), np.float32)
-    grid[cell] = 1.0
-    regions = () if box is None else (Region(*map(float, box), score=1.25),)
-    words = (Match("hat", "hat", "exact", 1.0),)
-    return GroundedPhrase(
-        Phrase(text, 0, len(text), "hat"), status, words, (60.0, 50.0), regions, grid, grid, size, 0.01
-    )
-
-
-def grounding_of(*phrases, size=(400, 640)):
-    return Grounding(np.full((*size, 3), 90, np.uint8), "a hat", "embedded", phrases)
+from helpers.results import grounded, grounding_of
 
 
 def test_nothing_found_is_a_result_too():
@@ -50,10 +39,9 @@ def test_phrase_map_rows_are_y_and_columns_are_x():
 
 
 def test_an_empty_map_stays_empty():
-    found = grounded()
-    found.grid_map[:] = 0
-    assert found.phrase_map.sum() == 0
-    assert map_picture(np.full((400, 640, 3), 90, np.uint8), found).size == (640, 400)
+    empty = replace(grounded(), grid_map=np.zeros((4, 4), np.float32))
+    assert empty.phrase_map.sum() == 0
+    assert map_picture(np.full((400, 640, 3), 90, np.uint8), empty).size == (640, 400)
 
 
 def test_the_overlay_draws_each_box_in_its_colour():
@@ -104,3 +92,38 @@ def test_phrases_by_text_and_number():
         result["a cat"]
     with pytest.raises(IndexError):
         result[2]
+
+
+def test_results_cannot_be_written_to():
+    result = grounding_of(grounded())
+    for array in (result.image, result[0].grid_map, result[0].point_map):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    grid = np.zeros((4, 4), np.float32)
+    replace(result[0], grid_map=grid)
+    grid[0] = 1  # what the caller holds stays the caller's
+
+
+def test_a_table_has_a_row_a_region_and_one_for_a_phrase_without():
+    both = (Region(1.0, 2.0, 3.0, 4.0, 0.5), Region(5.0, 6.0, 7.0, 8.0, 0.25))
+    words = (Match("red", None, "out-of-vocabulary", 0.0), Match("hats", "hat", "stem", 1.0))
+    absent = replace(grounded("dog", "no-proposals", box=None), phrase=Phrase("dog", None, None, "dog"))
+    frame = grounding_of(replace(grounded(), regions=both, words=words), absent).to_frame()
+    assert list(frame.index) == [0, 0, 1]
+    assert frame.index.name == "position"
+    names = "phrase start end head status words rank x0 y0 x1 y1 score"
+    assert list(frame.columns) == names.split()
+    first, second, third = frame.itertuples(index=False)
+    told = "red (out-of-vocabulary); hats -> hat (stem)"
+    assert tuple(first) == ("a hat", 0, 5, "hat", "localized", told, 1, 1.0, 2.0, 3.0, 4.0, 0.5)
+    assert tuple(second)[6:] == (2, 5.0, 6.0, 7.0, 8.0, 0.25)
+    assert (third.phrase, third.status) == ("dog", "no-proposals")
+    assert frame.isna().sum(axis=1).tolist() == [0, 0, 8]  # start, end, rank, the box and the score
+    assert (frame.dtypes[["start", "end", "rank"]] == "Int64").all()
+
+
+def test_a_table_of_nothing_has_the_same_columns():
+    empty = grounding_of().to_frame()
+    assert len(empty) == 0
+    assert empty.dtypes["x0"] == grounding_of(grounded()).to_frame().dtypes["x0"] == np.float64
+    assert list(empty.columns) == list(grounding_of(grounded()).to_frame().columns)

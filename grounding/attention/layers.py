@@ -1,6 +1,5 @@
 """Where in a recorded network a map can be read: by stride, by position, or by the name of a module."""
 
-import difflib
 import math
 
 from grounding.attention.annotations import readers_of
@@ -8,7 +7,7 @@ from grounding.attention.contrast import classifiers
 from grounding.attention.graph import Tape, Value
 from grounding.attention.rules.routing import identity, reshape
 from grounding.attention.spatial import grid
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 
 def layers(tape: Tape) -> list[Value]:
@@ -86,11 +85,9 @@ def named_layer(tape: Tape, name: str) -> Value:
         GroundingError: no such module (with the nearest names), one that computed nothing, or several outputs.
     """
     if name not in tape.modules:
-        near = difflib.get_close_matches(name, [known for known in tape.modules if known], n=3, cutoff=0.5)
-        top = dict.fromkeys(known.split(".")[0] for known in tape.modules if known)
-        advice = (
-            f"did you mean {' or '.join(map(repr, near))}?" if near else f"expected a module such as {', '.join(top)}"
-        )
+        known = [module for module in tape.modules if module]
+        top = dict.fromkeys(module.split(".")[0] for module in known)
+        advice = did_you_mean(name, known, f"expected a module such as {', '.join(top)}", most=3)
         raise GroundingError(f"the network has no layer '{name}': {advice}")
     if name and not tape.modules[name]:
         raise GroundingError(f"layer '{name}' is the name of two modules: record one module that holds both")

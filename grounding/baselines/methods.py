@@ -19,7 +19,6 @@ layer that does not exist, ran more than once or gives no map; a missing library
 `baselines`. captum and zennit are imported where they are used.
 """
 
-import difflib
 import functools
 import math
 from collections.abc import Mapping
@@ -39,7 +38,7 @@ from grounding.baselines.shared import (
     prepare,
     refuse_layer,
 )
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 _RISE_BATCH = 32  # masked images in one forward pass of RISE
 
@@ -80,7 +79,7 @@ def cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = N
     for module in model.modules():
         if isinstance(module, nn.Linear):
             module.register_forward_hook(lambda linear, inputs, output: heads.append((linear, inputs[0], output)))
-    name, features, scores = _read(model, images, layer)
+    name, features, scores = read_layer(model, images, layer)
     weights = checked_weights(signals, scores)
     pooled = features.mean((2, 3))
     if not heads or not torch.equal(heads[-1][2], scores) or not close(heads[-1][1], pooled):
@@ -103,7 +102,7 @@ def grad_cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | Non
         GroundingError: also where the scores do not depend on the layer.
     """
     model, images = prepare(model, images)
-    name, features, scores = _read(model, images.requires_grad_(), layer)
+    name, features, scores = read_layer(model, images.requires_grad_(), layer)
     weights = checked_weights(signals, scores)
     alphas = gradients(scores, weights, features, f"layer '{name}'").mean((3, 4))  # (K, N, C)
     return torch.einsum("knc,nchw->nkhw", alphas, features.detach().to(weights.dtype)).clamp(min=0)
@@ -156,13 +155,13 @@ def rise(
     return total / (keep * masks)
 
 
-def _read(model: nn.Module, images: Tensor, layer: str | None) -> tuple[str, Tensor, Tensor]:
+def read_layer(model: nn.Module, images: Tensor, layer: str | None) -> tuple[str, Tensor, Tensor]:
     """The layer's name and its output (N, C, h, w), and the scores. Leaves a hook in the model."""
     name = _last_map(model, images) if layer is None else layer
     modules = {name: module for name, module in model.named_modules() if name}
     if name not in modules:
-        near = difflib.get_close_matches(name, modules, n=3, cutoff=0.5) or list(modules)[-3:]
-        raise GroundingError(f"the model has no layer '{name}': expected a module, such as {', '.join(near) or 'none'}")
+        advice = did_you_mean(name, modules, f"expected a module such as {', '.join(list(modules)[-3:])}", most=3)
+        raise GroundingError(f"the model has no layer '{name}': {advice}")
     outputs: list[Any] = []
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> Tensor | None:

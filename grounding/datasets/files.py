@@ -76,6 +76,9 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 class Photographs:
     """Photographs by id, which is a file's name without `.jpg`, in folders, zips and uncompressed (webdataset) tars.
 
+    Attributes:
+        paths: the folders, zips and tars.
+
     Raises:
         GroundingError: a place is missing or unreadable, holds no photograph, or an id lies in two places.
     """
@@ -83,7 +86,8 @@ class Photographs:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._places: dict[str, tuple[Path, str | tuple[int, int] | None]] = {}
         self._zips: dict[Path, zipfile.ZipFile] = {}
-        for path in paths:
+        self.paths = tuple(paths)
+        for path in self.paths:
             before = len(self._places)
             if path.is_dir():
                 for file in path.rglob("*.jpg"):

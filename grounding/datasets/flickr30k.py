@@ -8,7 +8,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -115,6 +115,10 @@ class Flickr30kEntities:
                 numbers[name] = number
         return list(numbers)
 
+    def ids_of_splits(self) -> dict[str, list[str]]:
+        """The image ids of each split that these annotations have."""
+        return {split: self.ids(split) for split in self.splits}
+
     def read(self, split: str) -> Iterator[EntityImage]:
         """The images of a split, in the order of its file.
 
@@ -134,14 +138,14 @@ class Flickr30kEntities:
             raise GroundingError(f"{self.path}: {name} is not UTF-8 text") from error
 
     def _unrelated(self) -> Mapping[str, frozenset[int]]:
-        found: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
+        unrelated: defaultdict[str, frozenset[int]] = defaultdict(frozenset)
         for number, line in enumerate(self._text("UNRELATED_CAPTIONS").split("\n"), start=1):
             if line.strip() and not line.startswith("#"):
                 image, _, sentence = line.partition(" ")
                 if not sentence.strip().isdecimal() or int(sentence) < 1:
                     raise GroundingError(f"UNRELATED_CAPTIONS, line {number}: expected '<image id> <sentence number>'")
-                found[image] |= {int(sentence) - 1}
-        return found
+                unrelated[image] |= {int(sentence) - 1}
+        return unrelated
 
     def _sentences(self, name: str) -> tuple[tuple[str, ...], tuple[EntityPhrase, ...]]:
         captions: list[str] = []
@@ -197,6 +201,11 @@ class Flickr30kEntities:
                 raise
             raise GroundingError(f"{where}: a size or box edge is no whole number ({error})") from error
         return width, height, {chain: np.array(group, np.float64) for chain, group in boxes.items()}, frozenset(scene)
+
+
+def boxed_phrases(images: Iterable[EntityImage]) -> list[tuple[EntityImage, EntityPhrase]]:
+    """Every phrase with a box, with its image: the order of all rows of an evaluation."""
+    return [(image, phrase) for image in images for phrase in image.boxed_phrases]
 
 
 def fingerprint(images: Sequence[EntityImage]) -> str:

@@ -1,14 +1,13 @@
 """Two columns of a CSV, Parquet or JSON Lines table, row by row; damaged rows are counted and left out."""
 
 import csv
-import difflib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 Row = tuple[object, object]  # what the two columns hold; None where a row has nothing
 
@@ -17,9 +16,8 @@ def _check_columns(table: Path, wanted: Iterable[str], present: Iterable[str]) -
     columns = list(present)
     for name in wanted:
         if name not in columns:
-            near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
-            advice = f"did you mean '{near[0]}'? " if near else ""
-            raise GroundingError(f"{table} has no column '{name}': {advice}it has {', '.join(columns) or 'none'}")
+            advice = f"{did_you_mean(name, columns, '')} it has {', '.join(columns) or 'none'}"
+            raise GroundingError(f"{table} has no column '{name}': {advice.lstrip()}")
 
 
 def _csv_rows(table: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Pictures with words from the web or from oneself: webdataset shards, tables and folders, read in place."""
+"""Pictures with captions, in webdataset shards, tables and folders, read in place."""
 
 import io
 import json
@@ -19,12 +19,12 @@ _PICTURES: Final = ("jpg", "jpeg", "png", "webp")
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _DRAFT_PX: Final = 1024
 _MOST_PIXELS: Final = 50_000_000
-_BLOCK: Final = 512  # bytes; what a tar is made of
+_BLOCK: Final = 512  # bytes; the unit of a tar
 _EXPECTED: Final = "expected a folder, an uncompressed .tar, or a .csv, .parquet or .jsonl table"
 
 
 class _Place(NamedTuple):
-    """Where a file's content lies: in a file of the disk, or in a part of one that goes by another name."""
+    """Where the content of a file is: a file on disk, or a member of a tar at an offset."""
 
     path: str
     member: str = ""
@@ -39,13 +39,15 @@ class _Place(NamedTuple):
 
 
 class _Entry(NamedTuple):
+    """A picture with its texts, which may still be blank."""
+
     id: str
     picture: _Place
     texts: list[str]
 
 
 class CaptionedImages:
-    """Pictures and the texts people wrote under them. Captions are in memory, pictures are read when asked for.
+    """Pictures with captions. Captions are in memory, pictures are read when asked for.
 
     A source is
 
@@ -56,14 +58,13 @@ class CaptionedImages:
       and a column of captions, a text or a list of texts. Rows of one picture are joined.
 
     Attributes:
-        ids: what a picture is called in its source: its name without ending, or what the table calls it. Sources may
-            share ids.
-        captions: of each picture at least one text, as it was written, none of them blank.
-        skipped: reason -> how many pictures, rows or texts were left out for it.
+        ids: the file name without its ending, or the value in the table. Two sources may share ids.
+        captions: at least one text for each picture, unchanged, none of them blank.
+        skipped: reason -> how many pictures, rows or texts were left out.
 
     Raises:
-        GroundingError: no source, or one that is missing, is of another kind, lacks a column (with those it has), or
-            holds no captioned picture at all.
+        GroundingError: there is no source, or a source is missing, of another kind, without a column of that name, or
+            without any captioned picture.
     """
 
     def __init__(
@@ -87,8 +88,8 @@ class CaptionedImages:
             except OSError as error:
                 raise GroundingError(f"{source} cannot be read: {error.strerror or error}") from error
             if len(ids) == first:
-                found = ", ".join(f"{reason}: {count}" for reason, count in (skipped - before).items())
-                raise GroundingError(f"{source} holds no picture with a caption ({found or 'nothing was found'})")
+                reasons = ", ".join(f"{reason}: {count}" for reason, count in (skipped - before).items())
+                raise GroundingError(f"{source} holds no picture with a caption ({reasons or 'nothing was found'})")
         self.ids, self.captions = tuple(ids), tuple(captions)
         self.skipped: Mapping[str, int] = dict(skipped)
 
@@ -96,10 +97,10 @@ class CaptionedImages:
         return len(self.ids)
 
     def read(self, index: int) -> Image.Image:
-        """A picture: RGB, upright, transparency laid over white, of an animation the first frame.
+        """Read a picture: RGB, upright, transparency over white, the first frame of an animation.
 
-        A JPEG of which neither side is below 2048 px is decoded at a half, a quarter or an eighth of its sides, as long
-        as none falls below 1024 px: that is fast, and memory stays bounded.
+        A JPEG whose sides are both at least 2048 px is decoded at a half, a quarter or an eighth of its size, but with
+        no side below 1024 px: that is faster and bounds memory.
 
         Raises:
             GroundingError: it cannot be read or decoded, or has over 50 million pixels.
@@ -119,7 +120,7 @@ class CaptionedImages:
 
 
 def _kept(entry: _Entry, skipped: Counter[str]) -> tuple[str, ...]:
-    """The captions that are worth something; none where the picture is not."""
+    """The captions that are not blank; none where the picture is missing or is no picture."""
     if not entry.texts:
         skipped["picture without a caption"] += 1
         return ()
@@ -140,6 +141,7 @@ def _kept(entry: _Entry, skipped: Counter[str]) -> tuple[str, ...]:
 
 
 def _entries(source: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[_Entry]:
+    """The pictures of one source."""
     if source.is_dir():
         files = sorted(source.rglob("*"), key=str)
         return _pairs(((file.relative_to(source).as_posix(), _Place(str(file))) for file in files), skipped)
@@ -154,7 +156,7 @@ def _entries(source: Path, columns: tuple[str, str], skipped: Counter[str]) -> I
 
 
 def _members(shard: Path, skipped: Counter[str]) -> Iterator[tuple[str, _Place]]:
-    """Names and places of the files in a tar, as far as it is whole."""
+    """Names and places of the files in a tar, up to where it is damaged."""
     end, reason = 0, ""
     with shard.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
@@ -176,7 +178,7 @@ def _members(shard: Path, skipped: Counter[str]) -> Iterator[tuple[str, _Place]]
 
 
 def _pairs(files: Iterable[tuple[str, _Place]], skipped: Counter[str]) -> Iterator[_Entry]:
-    """The pictures with the texts that bear their names. What a JSON file does not say, a text file may."""
+    """Pictures joined with the `.json` and `.txt` files of the same name."""
     pictures: dict[str, _Place] = {}
     notes: dict[str, dict[str, _Place]] = {}
     for name, place in files:
@@ -200,21 +202,22 @@ def _pairs(files: Iterable[tuple[str, _Place]], skipped: Counter[str]) -> Iterat
 
 
 def _noted(notes: Mapping[str, _Place]) -> list[str]:
+    """The captions in the files of a picture: of its JSON file, or else of its text file."""
     if "json" in notes:
-        said = json.loads(notes["json"].read())
+        content = json.loads(notes["json"].read())
         for name in ("captions", "caption"):
-            if isinstance(said, dict) and name in said:
-                return _texts(said[name])
+            if isinstance(content, dict) and name in content:
+                return _texts(content[name])
     if "txt" in notes:
         return _texts(notes["txt"].read().decode("utf-8-sig").strip())
     return []
 
 
 def _texts(value: object) -> list[str]:
-    """A text or a list of texts as a list; what is missing is an empty text.
+    """A text or a list of texts as a list; None becomes an empty text.
 
     Raises:
-        ValueError: another type, or a text that UTF-8 cannot express.
+        ValueError: another type, or a text that UTF-8 cannot encode.
     """
     texts = []
     for text in value if isinstance(value, list) else [value]:
@@ -226,7 +229,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _joined(folder: Path, rows: Iterable[Row], skipped: Counter[str]) -> Iterator[_Entry]:
-    """One entry a picture from one row a caption."""
+    """Join the rows of a table that name the same picture."""
     entries: dict[str, _Entry] = {}
     for picture, caption in rows:
         try:

@@ -61,6 +61,15 @@ def phrase_map(word_maps: Tensor, weights: Tensor) -> Tensor:
     return normalize(mean)
 
 
+def centre_prior(side: int, width: float) -> Tensor:
+    """(side, side) Gaussian bell round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
+    if width == 0:
+        return torch.ones(side, side)
+    offset = (torch.arange(side) + 0.5) / side - 0.5
+    bell = torch.exp(-0.5 * (offset / width) ** 2)
+    return bell[:, None] * bell
+
+
 def peak(map_: Tensor) -> tuple[float, float]:
     """(h, w) -> (x, y), the centre of the highest pixel in pixels from the top left corner; of equals the first by row.
 

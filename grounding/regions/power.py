@@ -8,40 +8,29 @@ import numpy.typing as npt
 from grounding.boxes import Values
 from grounding.config import RegionConfig
 from grounding.regions.scoring import spread
-from grounding.text.tokens import stem
-
-BODY_PARTS = ("face", "hair", "hand", "head", "mouth")  # written in captions of close photographs
-PEOPLE = frozenset(
-    map(
-        stem,
-        """
-        man woman men women boy girl child children kid baby toddler person people guy lady gentleman male female
-        player worker couple group crowd team
-        """.split(),  # noqa: SIM905
-    )
-)
 
 
-def closeness(log_odds: Mapping[str, float]) -> float | None:
-    """How close a photograph is taken: the mean log-odds of its `BODY_PARTS`, or None where a tag of them is unknown.
+def closeness(log_odds: Mapping[str, float], parts: Sequence[str]) -> float | None:
+    """How close a photograph is taken: the mean log-odds of body parts, or None where one of them is no tag.
 
     Args:
         log_odds: of the tags of a multi-label classifier for the photograph.
+        parts: the tags to look at.
     """
-    if not all(part in log_odds for part in BODY_PARTS):
+    if not all(part in log_odds for part in parts):
         return None
-    mean = sum(log_odds[part] for part in BODY_PARTS) / len(BODY_PARTS)
+    mean = sum(log_odds[part] for part in parts) / len(parts)
     return round(mean, 2)  # so that the order in which threads sum shows in no result
 
 
 def area_powers(
-    maps: npt.NDArray[np.float32], heads: Sequence[str], close: float | None, config: RegionConfig
+    maps: npt.NDArray[np.float32], people: Sequence[bool], close: float | None, config: RegionConfig
 ) -> Values:
     """The power of the area that each phrase's boxes are scored with, in each of the turns.
 
     Args:
         maps: (P, h, w) float32, at least 0.
-        heads: the head noun of each phrase.
+        people: (P,) whether each phrase names people.
         close: the `closeness` of the photograph; with None its people are taken to be of the usual size.
 
     Returns:
@@ -49,7 +38,6 @@ def area_powers(
     """
     powers = config.gamma - config.spread_gamma * np.log(spread(maps))  # (P,)
     if close is not None:
-        people = np.array([stem(head) in PEOPLE for head in heads])
-        powers -= config.closeness_gamma * (close - config.usual_closeness) * people
+        powers -= config.closeness_gamma * (close - config.usual_closeness) * np.array(people)
     turns: Values = np.maximum(powers + np.array(config.turns)[:, None], 0)
     return turns

@@ -24,9 +24,10 @@ def propose(image: RgbImage, config: RegionConfig) -> Boxes:
     if min(height, width) < 2:
         return np.zeros((0, 4), np.float32)
     scale = min(1.0, _SEARCH_SIDE_PX / max(height, width))
-    found = _selective_search(image, scale) if config.proposals == "selective-search" else _edge_boxes(image, scale)
-    found = np.unique(found.astype(np.float32).reshape(-1, 4), axis=0)  # Selective Search's own order is random
-    boxes = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:]], axis=1) / scale
+    search = _selective_search if config.proposals == "selective-search" else _edge_boxes
+    rows = search(image, scale).astype(np.float32).reshape(-1, 4)  # (N, 4) x, y, width, height
+    rows = np.unique(rows, axis=0)  # in an order of ours: that of Selective Search is random
+    boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:]], axis=1) / scale
     inside: Boxes = np.minimum(boxes, [width, height, width, height]).astype(np.float32)
     return inside
 
@@ -46,15 +47,17 @@ def windows(height: int, width: int, count: int) -> Boxes:
 
 
 def _selective_search(image: RgbImage, scale: float) -> Any:
+    """(N, 4) x, y, width, height, by OpenCV on the picture shrunk by this scale."""
     import cv2
 
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.resize(image[:, :, ::-1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
     search.switchToSelectiveSearchFast()
-    return search.process()  # (N, 4) x, y, width, height
+    return search.process()
 
 
 def _edge_boxes(image: RgbImage, scale: float) -> Any:
+    """As `_selective_search`; edges are Canny's, with the strength and orientation of the Sobel gradient."""
     import cv2
 
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

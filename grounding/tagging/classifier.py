@@ -1,11 +1,12 @@
-"""A tag classifier: a network, the tag of each of its outputs, and how a picture is prepared for it."""
+"""A tag classifier: a network, the tag of each of its outputs, and the preprocessing of its pictures."""
 
+import copy
 import hashlib
 import json
 import math
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A picture is squashed to a square and normalised: (value / 255 - mean) / std for each of R, G, B."""
+    """Resizes a picture to a square, whatever its shape, and normalises it: (value / 255 - mean) / std for R, G, B."""
 
     image_size_px: int
     mean: Rgb = (0.0, 0.0, 0.0)
@@ -37,7 +38,8 @@ class Preprocessing:
 
     def __call__(self, image: RgbImage) -> Tensor:
         """(H, W, 3) uint8 -> (1, 3, S, S) float32, resized with antialiasing."""
-        return self.normalise(squash(torch.from_numpy(image).permute(2, 0, 1)[None], self.image_size_px))
+        pixels = torch.tensor(image).permute(2, 0, 1)[None]  # a copy: PyTorch warns of arrays that cannot be written
+        return self.normalise(resize_to_square(pixels, self.image_size_px))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """(..., 3, H, W) RGB in [0, 1] -> the same less the mean, over the standard deviation."""
@@ -45,15 +47,16 @@ class Preprocessing:
         return (pixels - mean) / std
 
 
-def squash(images: Tensor, size_px: int) -> Tensor:
+def resize_to_square(images: Tensor, size_px: int) -> Tensor:
     """(N, 3, H, W) uint8 -> (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
     return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
 
 
+@dataclass(frozen=True, eq=False)
 class TagClassifier:
     """A network with a name for each output.
 
-    Args:
+    Attributes:
         network: in evaluation mode; (N, 3, S, S) -> (N, T) logits.
         tags: T lower-case words, in the order of the network's outputs.
         preprocessing: from a picture to the network's input.
@@ -61,19 +64,33 @@ class TagClassifier:
         multi_label: whether the tags are independent (sigmoid) or exclude each other (softmax).
         map_layer: the layer at which its maps are best read, counted as `grounding.attention.layers.layers` does
             (-1 is the classifier's input); None leaves it to the stride.
+        indices: the output of each tag; the first of equals.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        tags: Sequence[str],
-        preprocessing: Preprocessing,
-        name: str,
-        multi_label: bool = True,
-        map_layer: int | None = None,
-    ) -> None:
-        self.network, self.tags, self.preprocessing = network, tuple(tags), preprocessing
-        self.name, self.multi_label, self.map_layer = name, multi_label, map_layer
+    network: nn.Module = field(repr=False)
+    tags: Sequence[str] = field(repr=False)
+    preprocessing: Preprocessing
+    name: str
+    multi_label: bool = True
+    map_layer: int | None = None
+    indices: Mapping[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tags", tuple(self.tags))
+        last_first = reversed(list(enumerate(self.tags)))
+        object.__setattr__(self, "indices", {tag: index for index, tag in last_first})
+
+    def to(self, device: torch.device) -> "TagClassifier":
+        """This classifier where its network is on the device already, else one with a copy of the network there."""
+        if all(tensor.device == device for tensor in self.network.state_dict().values()):
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device))
+
+    def signals(self, tags: Sequence[str]) -> Tensor:
+        """The top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
+        signals = torch.zeros(len(tags), len(self.tags))
+        signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
+        return signals
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """One forward pass.
@@ -99,9 +116,9 @@ class TagClassifier:
         """The same text for the same weights, tags, pooling and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
         if isinstance(self.network, TagNetwork):
-            made = _architecture(self.network)
-            if made["architecture"] != _PLAIN or made["pooling"] != _DEFAULTS["pooling"]:  # what was there first
-                digest.update(json.dumps(made, sort_keys=True).encode())
+            values = _architecture(self.network)
+            if values["architecture"] != _PLAIN or values["pooling"] != _DEFAULTS["pooling"]:  # what was there first
+                digest.update(json.dumps(values, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
@@ -156,14 +173,24 @@ class TagClassifier:
         except RuntimeError as error:
             reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise GroundingError(f"weights {path} do not fit the configuration beside them: {reason}") from error
-        for key, value in weights.items():
-            if not bool(value.isfinite().all()):
-                raise GroundingError(f"weights {path}: '{key}' holds NaN or infinity: train the classifier again")
+        check_finite(weights, f"weights {path}")
         preprocessing = Preprocessing(config["image_size_px"], network.mean, network.std)
         return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=config["map_layer"])
 
 
+def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
+    """Raise a `GroundingError` where a tensor of a state dict holds NaN or infinity."""
+    for key, value in weights.items():
+        if not bool(value.isfinite().all()):
+            raise GroundingError(f"{source}: '{key}' holds NaN or infinity: fetch or train it again")
+
+
 def _read_config(path: Path) -> dict[str, Any]:
+    """The values of a `config.json`, with the defaults of keys that older versions did not write.
+
+    Raises:
+        GroundingError: the file is missing, broken, another library's, or holds a value that does not fit.
+    """
     try:
         config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -176,17 +203,25 @@ def _read_config(path: Path) -> dict[str, Any]:
     missing = [key for key in _KEYS if not isinstance(config, dict) or key not in config]
     if missing:
         raise GroundingError(f"classifier configuration {path} lacks {', '.join(missing)}: is it of another library?")
-    made = config["architecture"]
-    plain, timm = made == _PLAIN, isinstance(made, str) and made.startswith(_TIMM)
+    architecture = config["architecture"]
+    plain, timm = architecture == _PLAIN, isinstance(architecture, str) and architecture.startswith(_TIMM)
     if config["schema_version"] != SCHEMA_VERSION or not (plain or timm):
-        given = f"{made} of schema {config['schema_version']}"
+        given = f"{architecture} of schema {config['schema_version']}"
         raise GroundingError(
             f"classifier configuration {path} is a {given}: expected {_PLAIN} or {_TIMM}NAME of {SCHEMA_VERSION}"
         )
     config = {**_DEFAULTS, **config}
+    if wrong := _wrong_keys(config, plain):
+        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
+    return config
+
+
+def _wrong_keys(config: dict[str, Any], plain: bool) -> list[str]:
+    """The keys of a `config.json` whose values do not fit; `plain` says that the network is no timm one."""
     pairs = config["layers"] if isinstance(config.get("layers"), list) else [None]
+    layers = all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and bool(pairs)
     sound = {
-        "layers": timm or (all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and pairs),
+        "layers": layers or not plain,
         "options": plain or isinstance(config.get("options"), dict),
         "pooling": config["pooling"] in POOLINGS,
         "image_size_px": _natural(config["image_size_px"]),
@@ -195,10 +230,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         "map_layer": config["map_layer"] is None or type(config["map_layer"]) is int,
         "tags": isinstance(config["tags"], list) and all(isinstance(tag, str) for tag in config["tags"]),
     }
-    wrong = [key for key, good in sound.items() if not good]
-    if wrong:
-        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
-    return config
+    return [key for key, good in sound.items() if not good]
 
 
 def _architecture(network: TagNetwork) -> dict[str, Any]:
@@ -210,11 +242,12 @@ def _architecture(network: TagNetwork) -> dict[str, Any]:
 
 
 def _network(config: dict[str, Any]) -> TagNetwork:
-    made, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
-    if made == _PLAIN:
+    """The network of a `config.json`, with random weights."""
+    architecture, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
+    if architecture == _PLAIN:
         network = plain_network(config["layers"], tags, pooling, normalised=False)
     else:
-        network = timm_network(made.removeprefix(_TIMM), tags, pooling, config["options"])
+        network = timm_network(architecture.removeprefix(_TIMM), tags, pooling, config["options"])
     network.mean, network.std = tuple(config["mean"]), tuple(config["std"])
     return network
 

@@ -1,4 +1,4 @@
-"""A trunk, a linear word head, and how the scores of all places become one score a tag."""
+"""A backbone, a linear word head, and how the scores of all places are pooled to one score a tag."""
 
 import copy
 import math
@@ -47,10 +47,10 @@ class PlainFeatures(nn.Sequential):
 
 
 class TagNetwork(nn.Module):
-    """A trunk and a linear head that scores every tag at every place.
+    """A backbone and a linear head that scores every tag at every place.
 
     Args:
-        features: the trunk, (N, 3, H, W) -> (N, C, h, w).
+        features: the backbone, (N, 3, H, W) -> (N, C, h, w).
         channels: C.
         tags: T, the number of outputs.
         pooling: how the scores of all places become one, a name of `POOLINGS`.
@@ -104,24 +104,24 @@ class TagNetwork(nn.Module):
         return self.pool(self.local_scores(features), features)
 
     @property
-    def trunk(self) -> nn.Module:
+    def backbone(self) -> nn.Module:
         """The module that the names in `freeze` are relative to."""
         return self.features.trunk if isinstance(self.features, TimmFeatures) else self.features
 
     def freeze(self, names: Sequence[str]) -> None:
-        """Keep parts of the trunk as they are: no gradients, and evaluation mode there even while the rest trains.
+        """Keep parts of the backbone as they are: no gradients, and evaluation mode there even while the rest trains.
 
         Args:
-            names: of parameters or modules of the trunk; `blocks.1` takes in `blocks.1.conv`, but not `blocks.10`.
+            names: of parameters or modules of the backbone; `blocks.1` takes in `blocks.1.conv`, but not `blocks.10`.
 
         Raises:
             GroundingError: a name without parameters.
         """
         for name in names:
-            parts = [part for path, part in self.trunk.named_parameters() if _within(path, [name])]
+            parts = [part for path, part in self.backbone.named_parameters() if _within(path, [name])]
             if not parts:
-                known = ", ".join(path for path, _ in self.trunk.named_children())
-                raise GroundingError(f"network.frozen: '{name}' holds no parameter: the trunk consists of {known}")
+                known = ", ".join(path for path, _ in self.backbone.named_children())
+                raise GroundingError(f"network.frozen: '{name}' holds no parameter: the backbone consists of {known}")
             for part in parts:
                 part.requires_grad_(False)
         self.frozen = tuple(names)
@@ -130,14 +130,14 @@ class TagNetwork(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """As every module's, but what is frozen stays in evaluation mode."""
         super().train(mode)
-        for path, module in self.trunk.named_modules():
+        for path, module in self.backbone.named_modules():
             if _within(path, self.frozen):
                 module.eval()
         return self
 
     @torch.no_grad()
     def folded(self) -> "TagNetwork":
-        """A copy in evaluation mode; a plain trunk has its batch normalisation folded into the convolutions."""
+        """A copy in evaluation mode; a plain backbone has its batch normalisation folded into the convolutions."""
         network = copy.deepcopy(self).eval()
         if isinstance(network.features, PlainFeatures):
             network.features.fold()
@@ -147,14 +147,14 @@ class TagNetwork(nn.Module):
 def plain_network(
     layers: Sequence[Sequence[int]], tags: int, pooling: str = "log-sum-exp", normalised: bool = True
 ) -> TagNetwork:
-    """A network with the trunk of `PlainFeatures`, from random weights. It takes RGB in [0, 1]."""
+    """A network with the backbone of `PlainFeatures`, from random weights. It takes RGB in [0, 1]."""
     return TagNetwork(PlainFeatures(layers, normalised), layers[-1][0], tags, pooling)
 
 
 def timm_network(
     name: str, tags: int, pooling: str = "log-sum-exp", options: Mapping[str, Any] | None = None, weights: str = ""
 ) -> TagNetwork:
-    """A network with the trunk of `TimmFeatures`. It takes what timm normalises for this model."""
+    """A network with the backbone of `TimmFeatures`. It takes what timm normalises for this model."""
     features = TimmFeatures(name, options or {}, weights)
     return TagNetwork(features, features.channels, tags, pooling, features.mean, features.std)
 

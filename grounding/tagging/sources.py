@@ -1,6 +1,5 @@
 """Where a classifier comes from: `embedded`, a folder, `torchvision:NAME` or `torchvision:NAME=FILE`."""
 
-import difflib
 import os
 import re
 import textwrap
@@ -15,8 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
-from grounding.errors import GroundingError
-from grounding.tagging.classifier import Preprocessing, TagClassifier
+from grounding.errors import GroundingError, did_you_mean
+from grounding.tagging.classifier import Preprocessing, TagClassifier, check_finite
 
 SOURCES = "embedded, a folder that save_pretrained wrote, torchvision:NAME or torchvision:NAME=FILE"
 _STATE_DICT = "expected a state dict: a .safetensors file, or what torch.save(model.state_dict(), FILE) wrote"
@@ -40,8 +39,7 @@ def load_classifier(source: str | Path = "embedded") -> TagClassifier:
         return _torchvision_classifier(name)
     if Path(source).is_dir():
         return TagClassifier.from_pretrained(source)
-    near = difflib.get_close_matches(name, ["embedded", "torchvision:resnet50"], n=1, cutoff=0.5)
-    advice = f"did you mean '{near[0]}'?" if near else f"expected {SOURCES}"
+    advice = did_you_mean(name, ["embedded", "torchvision:resnet50"], f"expected {SOURCES}")
     raise GroundingError(f"unknown classifier source '{name}' (and no such folder): {advice}")
 
 
@@ -51,15 +49,14 @@ def _torchvision_classifier(source: str) -> TagClassifier:
     name, is_local, path = source.removeprefix("torchvision:").partition("=")
     known = models.list_models(module=models)
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean 'torchvision:{near[0]}'?" if near else f"known: {', '.join(known)}"
+        advice = did_you_mean(name, known, f"known: {', '.join(known)}", "torchvision:")
         raise GroundingError(f"torchvision has no classifier '{name}': {advice}")
     weights = models.get_model_weights(name).DEFAULT
     file = Path(os.path.expanduser(path)) if is_local else _cached(name, weights.url)  # noqa: PTH111 - never raises
-    found = _read_state_dict(file)
+    state = _read_state_dict(file)
     tags = [category.lower() for category in weights.meta["categories"]]
     network: nn.Module = models.get_model(name, weights=None, **_arguments(name, weights.meta)).eval()
-    _fill(network, found, f"weights file '{file}'", f"torchvision:{name}", len(tags))
+    _fill(network, state, f"weights file '{file}'", f"torchvision:{name}", len(tags))
     transforms = weights.transforms()
     preprocessing = Preprocessing(transforms.crop_size[0], tuple(transforms.mean), tuple(transforms.std))
     return TagClassifier(network, tags, preprocessing, source, multi_label=False)
@@ -93,9 +90,9 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
     try:
         file.open("rb").close()  # safetensors' own error for a folder is obscure
         if file.suffix.lower() == ".safetensors":
-            found: Any = load_file(file)
+            state: Any = load_file(file)
         else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         reason = error.strerror or error
         raise GroundingError(f"weights file '{file}' cannot be read ({reason}): {_STATE_DICT}") from error
@@ -104,38 +101,36 @@ def _read_state_dict(file: Path) -> dict[str, Tensor]:
         fault = f"holds a Python object ({thing[1]}), never unpickled" if thing else "is damaged or of another kind"
         raise GroundingError(f"weights file '{file}' {fault}: {_STATE_DICT}") from error
     for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    named = isinstance(found, dict) and all(isinstance(key, str) for key in found)
-    if not named or not all(isinstance(value, Tensor) for value in found.values()):
-        held = ", ".join(f"'{key}'" for key in found) if named else f"a {type(found).__name__}"
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not all(isinstance(value, Tensor) for value in state.values()):
+        held = ", ".join(f"'{key}'" for key in state) if named else f"a {type(state).__name__}"
         raise GroundingError(f"weights file '{file}' holds {textwrap.shorten(held, 100)}: {_STATE_DICT}")
-    consume_prefix_in_state_dict_if_present(found, "module.")
-    return found  # type: ignore[no-any-return]
+    consume_prefix_in_state_dict_if_present(state, "module.")
+    return state  # type: ignore[no-any-return]
 
 
-def _fill(network: nn.Module, found: dict[str, Tensor], file: str, model: str, outputs: int) -> None:
+def _fill(network: nn.Module, state: dict[str, Tensor], file: str, model: str, outputs: int) -> None:
     """Give a network exactly these weights, in place.
 
     Names are brought up to date as torchvision does: auxiliary heads go, where a network has such; dots in DenseNet's
     layer names go; and MNASNet is told the version, which not every file says.
     """
     last = list(network.state_dict())[-1]  # of the classifier's layer
-    if last in found and found[last].ndim and len(found[last]) != outputs:
+    if last in state and state[last].ndim and len(state[last]) != outputs:
         raise GroundingError(
-            f"{file} has {len(found[last])} outputs: expected the {outputs} of {model}, whose tags are known "
+            f"{file} has {len(state[last])} outputs: expected the {outputs} of {model}, whose tags are known "
             "(in Python, a TagClassifier takes any network with tags of yours)"
         )
-    state: Any = OrderedDict()  # with the attribute in which load_state_dict looks for versions
-    for key, value in found.items():
+    renamed: Any = OrderedDict()  # with the attribute in which load_state_dict looks for versions
+    for key, value in state.items():
         if not (hasattr(network, "aux_logits") and key.startswith(("aux1.", "aux2.", "AuxLogits."))):
-            state[re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])", r"\1\2", key)] = value
-    state._metadata = {"": {"version": network._version}}
+            renamed[re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])", r"\1\2", key)] = value
+    renamed._metadata = {"": {"version": network._version}}
     try:
-        network.load_state_dict(state)
+        network.load_state_dict(renamed)
     except RuntimeError as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise GroundingError(f"{file} is not of {model}: {reason}") from error
-    for key, value in network.state_dict().items():
-        if not bool(value.isfinite().all()):
-            raise GroundingError(f"{file}: '{key}' holds NaN or infinity: fetch or train it again")
+    check_finite(network.state_dict(), file)

@@ -1,6 +1,5 @@
-"""A timm network without its classifier, as a trunk whose output is a map of features."""
+"""A timm network without its classifier, as a backbone whose output is a map of features."""
 
-import difflib
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, did_you_mean
 
 _OURS = (
     "cache_dir",
@@ -36,7 +35,7 @@ class TimmFeatures(nn.Module):
             the state dict of the whole model: its classifier, as timm names it in `pretrained_cfg`, is left out.
 
     Attributes:
-        trunk: timm's model.
+        trunk: timm's model; saved weights have this name.
         channels: of the features.
         mean, std: with which timm normalises RGB in [0, 1] for this model.
 
@@ -89,8 +88,7 @@ def _create(name: str, options: Mapping[str, Any], pretrained: bool) -> Any:
     except ImportError as error:
         raise GroundingError(f"timm:{name} needs timm: install it with pip install 'grounding[train]'") from error
     if not timm.is_model(name):
-        near = difflib.get_close_matches(name, timm.list_models(), n=1)
-        advice = f"did you mean 'timm:{near[0]}'?" if near else "see timm.list_models()"
+        advice = did_you_mean(name, timm.list_models(), "see timm.list_models()", "timm:")
         raise GroundingError(f"timm has no model '{name}': {advice}")
     if refused := [key for key in options if key in _OURS]:
         raise GroundingError(f"option '{refused[0]}' of timm:{name} is set by this package: leave it out")

@@ -83,7 +83,7 @@ class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
 
 
 class Chunker:
-    """Finds the base noun phrases of a caption: B/I/O tags by an averaged perceptron. Immutable once loaded."""
+    """Finds the base noun phrases of a caption: B/I/O tags by an averaged perceptron. Never changes once loaded."""
 
     def __init__(self, tagger: PhraseTagger) -> None:
         self._tagger = tagger
@@ -91,7 +91,7 @@ class Chunker:
     @staticmethod
     @functools.cache
     def load() -> "Chunker":
-        """The embedded chunker, trained on the Flickr30k Entities train sentences by `scripts/train_text.py`.
+        """The embedded chunker, trained on the Flickr30k Entities train sentences by `tools/train_text.py`.
 
         Its file is gzip-compressed JSON, `{feature: {tag: weight}}`, which is NLTK's own form of the weights.
         """
@@ -131,9 +131,10 @@ def find_phrases(caption: str, texts: Sequence[str]) -> tuple[Phrase, ...]:
     Whole words are preferred to parts of words, then occurrences after the previous phrase, then the same case.
     Where only the case differs, `text` stays as given and is not equal to `caption[start:end]`.
 
-    A blank text raises `GroundingError`.
+    Raises:
+        GroundingError: a blank text.
     """
-    found = []
+    phrases = []
     position = 0
     for text in texts:
         if not text.strip():
@@ -142,8 +143,8 @@ def find_phrases(caption: str, texts: Sequence[str]) -> tuple[Phrase, ...]:
         if span is not None:
             position = span[1]
         start, end = span or (None, None)
-        found.append(Phrase(text, start, end, _head_of_text(text)))
-    return tuple(found)
+        phrases.append(Phrase(text, start, end, _head_of_text(text)))
+    return tuple(phrases)
 
 
 def _locate(caption: str, text: str, position: int) -> tuple[int, int] | None:

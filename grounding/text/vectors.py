@@ -56,7 +56,7 @@ class WordVectors:
                 stems = stored["stems"].tobytes().decode("utf-8").split("\n")
                 vectors = stored["vectors"].astype(np.float32)
         except (zipfile.BadZipFile, ValueError, KeyError, AttributeError, EOFError) as error:
-            raise GroundingError(f"{name!r} holds no word vectors; write it with scripts/train_text.py") from error
+            raise GroundingError(f"{name!r} holds no word vectors; write it with tools/train_text.py") from error
         return WordVectors(tuple(stems), unit_rows(vectors))
 
     def save(self, path: Path) -> None:

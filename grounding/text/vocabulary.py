@@ -26,6 +26,10 @@ class Match:
     reason: Reason
     weight: float
 
+    def __str__(self) -> str:
+        """`pup -> dog (neighbour)`, or `qwrtz (out-of-vocabulary)`."""
+        return f"{self.word} -> {self.tag} ({self.reason})" if self.tag else f"{self.word} ({self.reason})"
+
 
 class Vocabulary:
     """The tags of a classifier and the way from words to them.

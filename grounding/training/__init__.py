@@ -1,1 +1,1 @@
-"""How the embedded classifier is trained."""
+"""Training of tag classifiers from pictures with captions."""

@@ -1,4 +1,4 @@
-"""Captions to what is learnt from them: the tags, and how much each picture has of each."""
+"""Captions to what is learnt from them: the tags, and the target of each tag for each picture."""
 
 import hashlib
 import json
@@ -18,11 +18,11 @@ _SHOWN = 10  # tags in the summary
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Captioned:
-    """Pictures and what their captions say.
+    """Pictures with the tags and targets of their captions.
 
     Attributes:
         targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
-        fingerprint: the same text for the same pictures' names and captions.
+        fingerprint: of the names of the pictures and of the captions.
     """
 
     images: CaptionedImages
@@ -37,7 +37,7 @@ class Captioned:
 
     @property
     def summary(self) -> str:
-        """One line for people: how many pictures, what was left out and why, which tags."""
+        """A line for people: how many pictures, what was left out and why, the most frequent tags."""
         sentences = sum(map(len, self.images.captions))
         text = f"{len(self.images):,} pictures with {sentences:,} captions"
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in self.images.skipped.items() if count)

@@ -17,10 +17,10 @@ from grounding.errors import GroundingError
 def save_checkpoint(
     path: Path, network: nn.Module, average: nn.Module | None, optimizer: Optimizer, epoch: int, step: int
 ) -> None:
-    """Write weights, their moving average, the optimizer's state and where the training is, whole or not at all.
+    """Write weights, their moving average, the optimizer's state, epoch and step, completely or not at all.
 
     Raises:
-        GroundingError: the disk is full or the folder not writable; what was there before is untouched.
+        GroundingError: the disk is full or the folder cannot be written; the file before it is kept.
     """
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
     if average is not None:
@@ -45,7 +45,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, network: nn.Module, average: nn.Module | None, optimizer: Optimizer) -> tuple[int, int]:
-    """Put what `save_checkpoint` wrote into a network, its average and its optimizer; returns epoch and step.
+    """Load what `save_checkpoint` wrote into a network, its average and its optimizer; returns epoch and step.
 
     Raises:
         GroundingError: the file is corrupt, or belongs to another network.

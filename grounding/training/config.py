@@ -1,9 +1,9 @@
-"""What `python -m grounding.train` can be told: frozen dataclasses, read by `grounding.config.load`."""
+"""The configuration of `python -m grounding.train`: frozen dataclasses, read by `grounding.config.load`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from grounding.config import require
+from grounding.config import METHOD, require
 from grounding.errors import GroundingError
 
 Pooling = Literal["log-sum-exp", "average", "top-k", "attention"]
@@ -14,18 +14,18 @@ _TINY, _HUGE = 1e-12, 1e6
 class DataConfig:
     """Pictures with words: webdataset shards, CSV, Parquet or JSON Lines tables, or folders of pictures and texts.
 
-    `kept_size_px` keeps every picture in memory, squashed to a square of this side; 0 reads it again for every step.
-    `workers` are processes that read pictures and make views; 0 does it in the training process.
+    `cache_size_px` keeps every picture in memory, resized to a square of this side; 0 reads it again for every step.
+    `workers` are processes that read and augment pictures; 0 does it in the training process.
     """
 
     sources: tuple[str, ...] = ()
     image_column: str = "image"
     caption_column: str = "caption"
-    kept_size_px: int = 224
+    cache_size_px: int = field(default=224, metadata={"formerly": "kept_size_px"})
     workers: int = 0
 
     def __post_init__(self) -> None:
-        require("data.kept_size_px", self.kept_size_px, 0, 8192)
+        require("data.cache_size_px", self.cache_size_px, 0, 8192)
         require("data.workers", self.workers, 0, 256)
 
 
@@ -33,10 +33,10 @@ class DataConfig:
 class NetworkConfig:
     """The network: `plain` 3x3 convolutions of these channels and strides, or `timm:NAME`.
 
-    Its trunk starts from random weights, from a safetensors state dict (`weights`), from timm's own pretrained weights
-    (`weights: pretrained`), or, head included, from another tag classifier (`initial`: embedded, a folder, or a YAML
-    file that trains it first).
-    What is in the trunk under one of the names `frozen` stays as it is, batch normalisation's statistics included.
+    The backbone starts from random weights, from a safetensors state dict (`weights`), from timm's own pretrained
+    weights (`weights: pretrained`), or, head included, from another tag classifier (`initial`: embedded, a folder, or a
+    YAML file that trains it first). Modules of the backbone named in `frozen` do not change, nor do their statistics of
+    batch normalisation.
     `options` are keyword arguments of `timm.create_model`, as `key=value`.
     """
 
@@ -68,10 +68,10 @@ class NetworkConfig:
 
 @dataclass(frozen=True, slots=True)
 class TeacherConfig:
-    """Whose word scores at every place are learnt: tag classifiers, or YAML files of this kind that train them first.
+    """Distillation: tag classifiers whose score maps are learnt, or YAML files of this kind that train them first.
 
-    Every picture is scored once, whole, by each teacher at each of `sizes_px`, and the mean is kept on disk:
-    T * h * w bytes a picture, at the first size's h * w places.
+    Each teacher scores every whole picture once at each of `sizes_px`. The means, T * h * w bytes a picture, are stored
+    on disk; h and w are those of the first size.
     """
 
     classifiers: tuple[str, ...] = ()
@@ -102,25 +102,30 @@ class LossConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ViewConfig:
-    """Random views of a picture: crops (area share and aspect), mirror images, colours, grey pictures."""
+class AugmentationConfig:
+    """Random crop, horizontal flip, colour jitter and grayscale, as torchvision names them.
 
-    smallest_crop: float = 0.35
+    A crop covers at least `min_crop_scale` of the picture's area. `flip` and `grayscale` are probabilities,
+    `color_jitter` is the strength for brightness, contrast and saturation alike.
+    """
+
+    min_crop_scale: float = field(default=0.35, metadata={"formerly": "smallest_crop"})
     flip: float = 0.5
-    jitter: float = 0.4
-    grey: float = 0.1
+    color_jitter: float = field(default=0.4, metadata={"formerly": "jitter"})
+    grayscale: float = field(default=0.1, metadata={"formerly": "grey"})
 
     def __post_init__(self) -> None:
-        require("views.smallest_crop", self.smallest_crop, 0.01, 1)
-        for name in ("flip", "jitter", "grey"):
-            require(f"views.{name}", getattr(self, name), 0, 1)
+        require("augmentation.min_crop_scale", self.min_crop_scale, 0.01, 1)
+        for name in ("flip", "color_jitter", "grayscale"):
+            require(f"augmentation.{name}", getattr(self, name), 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationConfig:
     """Localization of Flickr30k Entities phrases, measured every so many epochs on at most `limit` photographs.
 
-    `images` are a folder, a zip or uncompressed tars of photographs, `annotations` the Entities folder or zip.
+    `images` are a folder, a zip or uncompressed tars of photographs, `annotations` the Entities folder or zip;
+    `method` makes the word maps.
     """
 
     images: tuple[str, ...] = ()
@@ -128,6 +133,7 @@ class ValidationConfig:
     split: str = "val"
     limit: int = 100
     every: int = 1
+    method: str = METHOD
 
     def __post_init__(self) -> None:
         require("validation.limit", self.limit, 1, _HUGE)
@@ -140,27 +146,28 @@ class ValidationConfig:
 class TrainConfig:
     """Everything `python -m grounding.train` needs to know.
 
-    A step sees `batch_size` pictures in each of `accumulate` parts and in each process. `ema` is the share of the
-    weights' moving average that a step keeps (0 is none); where it is above 0, the average is what is saved as the
-    classifier and validated. `learning_rate` is the peak of a cosine; the head may have its own. `warmup` is a share
-    of all steps.
+    `image_size_px` is the square that the network is trained on, `inference_size_px` the one that the finished
+    classifier resizes a picture to. A step sees `gradient_accumulation_steps` batches of `batch_size` pictures in each
+    process. `ema` is the decay of the weights' exponential moving average (0: none); above 0, the average is
+    validated and saved as the classifier. `learning_rate` is the peak of a cosine; the head may have its own.
+    `warmup` is a share of all steps.
     """
 
     output: str = "runs/classifier"
     seed: int = 0
     device: str = "cpu"
     tags: int = 1000
-    shown_size_px: int = 384
+    inference_size_px: int = field(default=384, metadata={"formerly": "shown_size_px"})
     map_layer: int | None = None
     image_size_px: int = 224
     epochs: int = 40
     batch_size: int = 32
-    accumulate: int = 1
+    gradient_accumulation_steps: int = field(default=1, metadata={"formerly": "accumulate"})
     learning_rate: float = 2e-3
     head_learning_rate: float | None = None
     weight_decay: float = 0.05
     warmup: float = 0.05
-    clip: float = 10.0
+    max_grad_norm: float = field(default=10.0, metadata={"formerly": "clip"})
     ema: float = 0.0
     bf16: bool = True
     log: Literal["csv", "tensorboard"] = "csv"
@@ -168,13 +175,13 @@ class TrainConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    views: ViewConfig = field(default_factory=ViewConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig, metadata={"formerly": "views"})
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
     def __post_init__(self) -> None:
-        for name in ("tags", "epochs", "batch_size", "accumulate"):
+        for name in ("tags", "epochs", "batch_size", "gradient_accumulation_steps"):
             require(name, getattr(self, name), 1, _HUGE)
-        for name in ("image_size_px", "shown_size_px"):
+        for name in ("image_size_px", "inference_size_px"):
             require(name, getattr(self, name), 16, 8192)
         require("seed", self.seed, 0, 2**63 - 1)
         if self.map_layer is not None:
@@ -184,7 +191,7 @@ class TrainConfig:
             require("head_learning_rate", self.head_learning_rate, _TINY, 10)
         require("weight_decay", self.weight_decay, 0, 10)
         require("warmup", self.warmup, 0, 1)
-        require("clip", self.clip, _TINY, _HUGE)
+        require("max_grad_norm", self.max_grad_norm, _TINY, _HUGE)
         require("ema", self.ema, 0, 0.99999)
         if bool(self.loss.teacher) != bool(self.teacher.classifiers):
             raise GroundingError(

@@ -1,41 +1,22 @@
-"""What a training tells for later: a row of numbers for every epoch, as CSV or as TensorBoard events."""
+"""The log of a training: a row of numbers for every epoch, as CSV or as TensorBoard events."""
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
 
 
-class Log(Protocol):
-    """Rows of numbers, one an epoch."""
-
-    def begin(self, epoch: int) -> None:
-        """Be ready for the rows after this epoch; later ones are of a part of the training that was lost."""
-
-    def write(self, row: Mapping[str, float]) -> None:
-        """Add a row; `epoch` is always in it, the other columns may be missing."""
-
-
-def open_log(kind: Literal["csv", "tensorboard"], folder: Path, columns: Sequence[str]) -> Log:
-    """`FOLDER/log.csv`, or event files in `FOLDER/tensorboard`; nothing is written before `begin`.
-
-    Raises:
-        GroundingError: TensorBoard is not installed.
-    """
-    return CsvLog(folder / "log.csv", columns) if kind == "csv" else TensorBoardLog(folder / "tensorboard")
-
-
 class CsvLog:
-    """A table with a header."""
+    """`log.csv`, with a header; `epoch` is in every row, the other columns may be missing."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path, self._columns = path, columns
 
     def begin(self, epoch: int) -> None:
-        """Remove later rows."""
+        """Write the header; keep the rows up to this epoch, without later ones of an interrupted training."""
         rows: list[dict[str, str]] = []
         if self._path.is_file():
             with self._path.open(encoding="utf-8", newline="") as file:
@@ -60,7 +41,7 @@ class CsvLog:
 
 
 class TensorBoardLog:
-    """A curve for every column."""
+    """TensorBoard events, a curve for every column."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -72,7 +53,7 @@ class TensorBoardLog:
         self._open, self._folder = SummaryWriter, folder
 
     def begin(self, epoch: int) -> None:
-        """Hide later points."""
+        """Open the events and hide points after this epoch."""
         self._writer = self._open(str(self._folder), purge_step=epoch + 1)
 
     def write(self, row: Mapping[str, float]) -> None:
@@ -87,3 +68,12 @@ class TensorBoardLog:
             self._writer.flush()
         except OSError as error:
             raise GroundingError(f"log {self._folder} cannot be written: {error.strerror}") from error
+
+
+def open_log(kind: Literal["csv", "tensorboard"], folder: Path, columns: Sequence[str]) -> CsvLog | TensorBoardLog:
+    """`FOLDER/log.csv`, or event files in `FOLDER/tensorboard`; nothing is written before `begin`.
+
+    Raises:
+        GroundingError: TensorBoard is not installed.
+    """
+    return CsvLog(folder / "log.csv", columns) if kind == "csv" else TensorBoardLog(folder / "tensorboard")

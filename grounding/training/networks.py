@@ -14,12 +14,12 @@ from grounding.training.config import NetworkConfig
 
 
 def create_network(config: NetworkConfig, tags: int) -> TagNetwork:
-    """The network that a configuration describes, in training mode, with `weights` loaded and `frozen` frozen.
+    """Create the network of a configuration, in training mode, with `weights` loaded and `frozen` parts frozen.
 
-    The head's weights are 0. Its bias wants the tags' log-odds, and `initial` a classifier: see `start_from`.
+    The weights of the head are 0. Its bias and the weights of `initial` are left to the caller: see `start_from`.
 
     Raises:
-        GroundingError: options that are none or that no plain network has, or what `timm_network` or `freeze` refuses.
+        GroundingError: options that are wrong or not for a plain network, or what `timm_network` or `freeze` refuses.
     """
     kind, _, name = config.architecture.partition(":")
     if kind == "timm":
@@ -33,16 +33,16 @@ def create_network(config: NetworkConfig, tags: int) -> TagNetwork:
 
 @torch.no_grad()
 def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str], images: Tensor) -> None:
-    """Give a network the weights of another classifier, head included, in place.
+    """Copy the weights of another classifier, head included, into a network.
 
     Args:
-        network: from `create_network`.
-        initial: with the same trunk and these tags; options of its timm model may differ.
+        network: of `create_network`; changed in place.
+        initial: has the same backbone and tags; options of its timm model may differ.
         tags: T, in the order of the network's outputs.
-        images: (N, 3, H, W) in [0, 1], from which batch normalisation takes its statistics where `initial` has none.
+        images: (N, 3, H, W) in [0, 1], for the statistics of batch normalisation where `initial` has none.
 
     Raises:
-        GroundingError: other tags or another trunk.
+        GroundingError: other tags or another backbone.
     """
     check_tags(initial, tags, "network.initial")
     source = initial.network
@@ -54,14 +54,14 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
         try:
             network.features.load_state_dict(source.features.state_dict())
         except RuntimeError as error:
-            raise GroundingError(f"network.initial {initial.name} has another trunk than the network") from error
+            raise GroundingError(f"network.initial {initial.name} has another backbone than the network") from error
         network.head.load_state_dict(source.head.state_dict())
     if network.attention is not None and source.attention is not None:
         network.attention.load_state_dict(source.attention.state_dict())
 
 
 def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> None:
-    """Raise a `GroundingError` that says where the tags differ, unless a classifier has these, in this order."""
+    """Raise a `GroundingError` that says where the tags differ unless a classifier has these tags in this order."""
     pairs = zip(classifier.tags, tags, strict=False)
     number, pair = next(((n, p) for n, p in enumerate(pairs, start=1) if p[0] != p[1]), (0, ("", "")))
     if number:
@@ -74,6 +74,7 @@ def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> Non
 
 
 def _plain(config: NetworkConfig, tags: int) -> TagNetwork:
+    """Create a plain network with He initialisation by fan-out."""
     if config.weights or config.options:
         raise GroundingError("network.weights and network.options are for timm networks: a plain one takes 'initial'")
     network = plain_network(list(zip(config.channels, config.strides, strict=True)), tags, config.pooling)
@@ -84,6 +85,7 @@ def _plain(config: NetworkConfig, tags: int) -> TagNetwork:
 
 
 def _options(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse `key=value` texts, values in YAML, into keyword arguments."""
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")

@@ -1,4 +1,4 @@
-"""The folder of a training: what lies in it, and whose it is."""
+"""The output folder of a training: its files, and the settings that it was begun with."""
 
 import dataclasses
 import json
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grounding.config import with_new_names
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
 from grounding.resumable import difference
@@ -19,10 +20,10 @@ class Output:
     """The output folder of a configuration.
 
     Args:
-        processes: how many train together.
+        processes: how many processes train together.
 
     Attributes:
-        classifier, checkpoint, scores: the finished classifier; the state after an epoch; the teachers' scores.
+        classifier, checkpoint, scores: files of the finished classifier, the last epoch, the teachers' scores.
     """
 
     def __init__(self, config: TrainConfig, processes: int) -> None:
@@ -35,11 +36,11 @@ class Output:
         self._config: dict[str, Any] = {"config": values}
         self._settings: dict[str, Any] = self._config | {
             "processes": processes,
-            "sizes_px": [config.data.kept_size_px, *config.teacher.sizes_px],
+            "sizes_px": [config.data.cache_size_px, *config.teacher.sizes_px],
         }
 
     def check(self) -> None:
-        """Refuse to go on with, or to use, what another configuration began.
+        """Refuse to use or to continue what another configuration began.
 
         Raises:
             GroundingError: the first key that differs, with both values.
@@ -50,13 +51,14 @@ class Output:
             self._compare(self._settings)
 
     def claim(self, data: str, teachers: Sequence[str]) -> None:
-        """Make the folder this training's, until a checkpoint is in it also where another one began.
+        """Write the settings of this training into the folder; one that has no checkpoint yet is replaced.
 
         Args:
-            data, teachers: fingerprints of the captions and of the teachers.
+            data: fingerprint of the captions.
+            teachers: fingerprints of the teachers.
 
         Raises:
-            GroundingError: as `check`; or the folder holds other things, or cannot be written.
+            GroundingError: as `check`; or the folder holds other files or cannot be written.
         """
         settings = self._settings | {"data": data, "teachers": list(teachers)}
         try:
@@ -76,14 +78,16 @@ class Output:
             file.write(json.dumps(settings, indent=2) + "\n")
 
     def _compare(self, settings: dict[str, Any]) -> None:
+        """Raise a `GroundingError` unless the training in the folder was begun with these settings."""
         begun, wanted = self._read(), json.loads(json.dumps(settings))
         changed = difference(wanted, {key: begun.get(key) for key in wanted})
         if changed:
             raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
 
     def _read(self) -> dict[str, Any]:
+        """Read the settings that the training in the folder was begun with, under the keys of today."""
         try:
-            begun = json.loads(self._settings_file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            begun: dict[str, Any] = json.loads(self._settings_file.read_text(encoding="utf-8"))
+            return begun | {"config": with_new_names(TrainConfig, begun["config"])}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise GroundingError(f"{self._settings_file} is broken ({error}): choose another output") from error
-        return begun if isinstance(begun, dict) else {}

@@ -1,7 +1,7 @@
-"""A whole training: captions to tags, teachers, epochs, and the classifier in its folder."""
+"""A whole training: captions to tags, teachers, epochs, and the finished classifier in its folder."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,19 +11,19 @@ import torch
 from tqdm import tqdm
 
 from grounding.config import load
+from grounding.distributed import Process, from_rank_0
 from grounding.errors import GroundingError
-from grounding.evaluation.processes import from_rank_0
-from grounding.tagging.classifier import Preprocessing, TagClassifier, squash
+from grounding.tagging.classifier import Preprocessing, TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier
 from grounding.training.batches import Pictures
-from grounding.training.captions import Captioned, read_captions
+from grounding.training.captions import read_captions
 from grounding.training.config import TrainConfig
-from grounding.training.dense import write_teacher_scores
-from grounding.training.logs import Log, open_log
+from grounding.training.distillation import write_teacher_scores
+from grounding.training.logs import open_log
 from grounding.training.networks import check_tags, create_network, start_from
 from grounding.training.output import Output
-from grounding.training.trainer import LOSSES, Process, Trainer
+from grounding.training.trainer import LOSSES, Trainer
 from grounding.training.validation import PROTOCOLS, Validation
 
 Say = Callable[[str], None]
@@ -35,12 +35,12 @@ _FOR_STATISTICS: Final = 256  # pictures from which batch normalisation takes it
 
 
 def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Path] = ()) -> Path:
-    """Do what has not been done yet in `config.output`. What can be wrong is looked at before what takes long.
+    """Train a classifier, or finish what `config.output` holds of its training. Input is checked before slow work.
 
     Args:
         process: this one; each of several must call this.
-        say: told what a person should know, a line at a time.
-        students: the outputs of the trainings that need this one first.
+        say: called with lines for people.
+        students: the outputs of the trainings that this one is a part of.
 
     Returns:
         The folder of the trained classifier.
@@ -49,8 +49,7 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
         GroundingError: bad input of any kind, or an output that is another training's or cannot be written.
     """
     output = Output(config, process.count)
-    place = output.folder.resolve()
-    if place in students:
+    if output.folder.resolve() in students:
         raise GroundingError(
             f"output {output.folder} is that of a training and of one that it needs first: choose another for one"
         )
@@ -58,132 +57,141 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
     finished, begun = from_rank_0((output.classifier.is_dir(), output.checkpoint.is_file()))
     if finished:
         say(f"{output.classifier} is there already")
-        return output.classifier
-    leads = process.rank == 0
-    log = open_log(config.log, output.folder, _COLUMNS) if leads else None
-    validation = Validation(config.validation) if leads and config.validation.images else None
-    data = read_captions(config)
-    say(data.summary)
-    torch.manual_seed(config.seed)
-    network = create_network(config.network, len(data.tags))
-    others = (*students, place)
-    initial = None
-    if config.network.initial:
-        initial = _trained(config.network.initial, "network.initial", data, process, say, others)
-    if validation:
-        say(validation.summary)
-        validation.measure(_classifier(network, data, config), config.device, limit=1)  # what cannot work fails now
-
-    teachers = [_trained(name, "teacher", data, process, say, others) for name in config.teacher.classifiers]
-    if leads:
-        output.claim(data.fingerprint, [teacher.fingerprint() for teacher in teachers])
-    with tqdm(total=len(data.images), desc="reading", unit=" pictures", disable=not leads, leave=False) as bar:
-        pictures = Pictures(data.images, config.data.kept_size_px, bar.update)
-    if pictures.unreadable:
-        say(replaced_line(pictures.unreadable, pictures))
-    scores = _teacher_scores(config, output.scores, data, teachers, pictures, process)
-    if not begun:
-        with torch.no_grad():
-            network.head.bias.copy_(torch.logit(data.shares, eps=1e-4))
-        if initial:
-            first = range(min(_FOR_STATISTICS, len(pictures)))
-            images = torch.cat([squash(pictures[index][None], config.image_size_px) for index in first])
-            start_from(network, initial, data.tags, images)
-    trainer = Trainer(config, network, pictures, data.targets, scores, process)
-    if begun:
-        trainer.resume(output.checkpoint)
-        say(f"going on after epoch {trainer.epoch} of {config.epochs}")
-    _run_epochs(trainer, data, output, log, validation, say)
-    if leads:
-        _classifier(trainer.learnt, data, config).save_pretrained(output.classifier)
+    else:
+        _Training(config, process, say, output, students).run(begun)
     return from_rank_0(output.classifier)
 
 
-def _run_epochs(
-    trainer: Trainer, data: Captioned, output: Output, log: Log | None, validation: Validation | None, say: Say
-) -> None:
-    """Every epoch that is left; rank 0 has a log and writes."""
-    config, steps = trainer.config, trainer.steps_per_epoch
-    pictures = config.batch_size * config.accumulate * trainer.process.count  # a step
-    if log:
-        log.begin(trainer.epoch)
-    with tqdm(
-        total=config.epochs * steps * pictures,
-        initial=trainer.step * pictures,
-        unit=" pictures",
-        mininterval=1.0,
-        disable=not log,
-    ) as bar:
-        shown: dict[str, str] = {}
+class _Training:
+    """The steps of one training, and what they share."""
 
-        def progress(loss: float | None) -> None:
-            if loss is not None:
-                bar.set_postfix({"loss": f"{loss:.3f}"} | shown, refresh=False)
-            bar.update(pictures)
+    def __init__(
+        self, config: TrainConfig, process: Process, say: Say, output: Output, students: Sequence[Path]
+    ) -> None:
+        self.config, self.process, self.say, self.output = config, process, say, output
+        self.leads = process.rank == 0  # rank 0 alone writes and validates
+        self.students = (*students, output.folder.resolve())
+        self.log = open_log(config.log, output.folder, _COLUMNS) if self.leads else None
+        self.validation = Validation(config.validation) if self.leads and config.validation.images else None
+        self.data = read_captions(config)
+        say(self.data.summary)
 
-        while trainer.epoch < config.epochs:
-            bar.set_description(f"epoch {trainer.epoch + 1} of {config.epochs}")
-            start = time.perf_counter()
-            result = trainer.run_epoch(progress)
-            row = {"epoch": trainer.epoch, "step": trainer.step, "loss": result.loss, **result.parts}
-            row["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
-            row["pictures_per_s"] = steps * pictures / (time.perf_counter() - start)
-            if unknown := set(result.replaced) - trainer.pictures.unreadable.keys():
-                say(f"epoch {trainer.epoch}: " + replaced_line(unknown, trainer.pictures))
-            if validation and (trainer.epoch % config.validation.every == 0 or trainer.epoch == config.epochs):
-                measured = validation.measure(_classifier(trainer.learnt, data, config), str(trainer.process.device))
-                shown |= {name: f"{value:.1f}" for name, value in measured.items()}
-                say(f"epoch {trainer.epoch}: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
-                row |= measured
-            if log:
-                log.write(row)
-                trainer.save(output.checkpoint)
+    def run(self, begun: bool) -> None:
+        """Do all steps; a training that has begun continues from its checkpoint."""
+        config = self.config
+        torch.manual_seed(config.seed)
+        network = create_network(config.network, len(self.data.tags))
+        initial = self.classifier_named(config.network.initial, "network.initial") if config.network.initial else None
+        if self.validation:
+            self.say(self.validation.summary)
+            self.validation.measure(self.classifier(network), config.device, limit=1)  # what cannot work fails now
+        teachers = [self.classifier_named(name, "teacher") for name in config.teacher.classifiers]
+        if self.leads:
+            self.output.claim(self.data.fingerprint, [teacher.fingerprint() for teacher in teachers])
+        pictures = self.read_pictures()
+        scores = self.teacher_scores(teachers, pictures)
+        if not begun:
+            self.initialise(network, initial, pictures)
+        trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process)
+        if begun:
+            trainer.resume(self.output.checkpoint)
+            self.say(f"going on after epoch {trainer.epoch} of {config.epochs}")
+        self.run_epochs(trainer)
+        if self.leads:
+            self.classifier(trainer.learnt).save_pretrained(self.output.classifier)
+
+    def classifier_named(self, name: str, role: str) -> TagClassifier:
+        """Load a classifier by name; if it is a YAML file, train that one first unless it is finished."""
+        source: str | Path = name
+        if Path(name).suffix in (".yaml", ".yml"):
+            self.say(f"{role} {name}:")
+            source = train(load(TrainConfig, Path(name)), self.process, self.say, self.students)
+        classifier = load_classifier(source)
+        check_tags(classifier, self.data.tags, role)
+        return classifier
+
+    def classifier(self, network: TagNetwork) -> TagClassifier:
+        """Make the classifier that is validated and saved: batch normalisation folded, on the CPU."""
+        preprocessing = Preprocessing(self.config.inference_size_px, network.mean, network.std)
+        folded = network.folded().cpu()
+        return TagClassifier(folded, self.data.tags, preprocessing, "trained", map_layer=self.config.map_layer)
+
+    def read_pictures(self) -> Pictures:
+        """Read all pictures into memory if the configuration says so."""
+        images = self.data.images
+        with tqdm(total=len(images), desc="reading", unit=" pictures", disable=not self.leads, leave=False) as bar:
+            pictures = Pictures(images, self.config.data.cache_size_px, bar.update)
+        if pictures.unreadable:
+            self.say(replaced_line(pictures.unreadable, pictures))
+        return pictures
+
+    def teacher_scores(self, teachers: Sequence[TagClassifier], pictures: Pictures) -> npt.NDArray[np.uint8] | None:
+        """Open the (N, T, h, w) scores on disk, and write them first if they are missing; None without teachers."""
+        path = self.output.scores
+        if not teachers:
+            return None
+        if self.leads and not path.is_file():
+            for teacher in teachers:
+                teacher.network.to(self.process.device)
+            with tqdm(total=len(pictures), desc="teacher scores", unit=" pictures") as bar:
+                sizes_px, data = self.config.teacher.sizes_px, self.data
+                write_teacher_scores(teachers, data.tags, pictures, sizes_px, path, lambda n, _: bar.update(n - bar.n))
+        scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r")
+        return scores
+
+    def initialise(self, network: TagNetwork, initial: TagClassifier | None, pictures: Pictures) -> None:
+        """Set the weights of the first step: the bias of the head from the frequency of tags, or all from `initial`."""
+        with torch.no_grad():
+            network.head.bias.copy_(torch.logit(self.data.shares, eps=1e-4))
+        if initial:
+            first = range(min(_FOR_STATISTICS, len(pictures)))
+            images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
+            start_from(network, initial, self.data.tags, images)
+
+    def run_epochs(self, trainer: Trainer) -> None:
+        """Run the epochs that are left; validate, log and save a checkpoint after each."""
+        config, steps = self.config, trainer.steps_per_epoch
+        step = config.batch_size * config.gradient_accumulation_steps * self.process.count  # pictures
+        if self.log:
+            self.log.begin(trainer.epoch)
+        total, done = config.epochs * steps * step, trainer.step * step
+        with tqdm(total=total, initial=done, unit=" pictures", mininterval=1.0, disable=not self.leads) as bar:
+            measured: dict[str, float] = {}
+
+            def progress(loss: float | None) -> None:
+                if loss is not None:
+                    bar.set_postfix({"loss": f"{loss:.3f}"} | _rounded(measured), refresh=False)
+                bar.update(step)
+
+            while trainer.epoch < config.epochs:
+                bar.set_description(f"epoch {trainer.epoch + 1} of {config.epochs}")
+                start = time.perf_counter()
+                result = trainer.run_epoch(progress)
+                row = {"epoch": trainer.epoch, "step": trainer.step, "loss": result.loss, **result.parts}
+                row["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
+                row["pictures_per_s"] = steps * step / (time.perf_counter() - start)
+                if unknown := set(result.replaced) - trainer.pictures.unreadable.keys():
+                    self.say(f"epoch {trainer.epoch}: " + replaced_line(unknown, trainer.pictures))
+                if new := self.validate(trainer):
+                    measured |= new
+                    self.say(f"epoch {trainer.epoch}: " + ", ".join(map(" ".join, _rounded(measured).items())))
+                if self.log:
+                    self.log.write(row | new)
+                    trainer.save(self.output.checkpoint)
+
+    def validate(self, trainer: Trainer) -> dict[str, float]:
+        """Measure percentages by protocol; empty if this epoch or this process does not validate."""
+        if not self.validation or (trainer.epoch % self.config.validation.every and trainer.epoch < self.config.epochs):
+            return {}
+        return self.validation.measure(self.classifier(trainer.learnt), str(self.process.device))
 
 
-def _trained(
-    name: str, role: str, data: Captioned, process: Process, say: Say, students: Sequence[Path]
-) -> TagClassifier:
-    """The classifier of this name; where that is a YAML file, what it trains, trained if need be."""
-    source: str | Path = name
-    if Path(name).suffix in (".yaml", ".yml"):
-        say(f"{role} {name}:")
-        source = train(load(TrainConfig, Path(name)), process, say, students)
-    classifier = load_classifier(source)
-    check_tags(classifier, data.tags, role)
-    return classifier
-
-
-def _teacher_scores(
-    config: TrainConfig,
-    path: Path,
-    data: Captioned,
-    teachers: Sequence[TagClassifier],
-    pictures: Pictures,
-    process: Process,
-) -> npt.NDArray[np.uint8] | None:
-    """(N, T, h, w) on disk, written where they are not yet; None without teachers."""
-    if not teachers:
-        return None
-    if process.rank == 0 and not path.is_file():
-        for teacher in teachers:
-            teacher.network.to(process.device)
-        with tqdm(total=len(pictures), desc="teacher scores", unit=" pictures") as bar:
-
-            def progress(done: int, total: int) -> None:
-                bar.update(done - bar.n)
-
-            write_teacher_scores(teachers, data.tags, pictures, config.teacher.sizes_px, path, progress)
-    scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r")
-    return scores
-
-
-def _classifier(network: TagNetwork, data: Captioned, config: TrainConfig) -> TagClassifier:
-    preprocessing = Preprocessing(config.shown_size_px, network.mean, network.std)
-    return TagClassifier(network.folded().cpu(), data.tags, preprocessing, "trained", map_layer=config.map_layer)
+def _rounded(measured: Mapping[str, float]) -> dict[str, str]:
+    return {name: f"{value:.1f}" for name, value in measured.items()}
 
 
 def replaced_line(unreadable: Collection[int], pictures: Pictures) -> str:
-    """One line for people about pictures that could not be read."""
+    """Say in one line for people how many pictures could not be read, and why the first could not."""
     first = min(unreadable)
     try:
         pictures.images.read(first)

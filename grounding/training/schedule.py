@@ -1,4 +1,4 @@
-"""How fast each parameter learns: groups with their own peak and weight decay, and the learning rate of a step."""
+"""The learning rate of every step, and the groups of parameters with their own peak and weight decay."""
 
 import math
 from typing import Any
@@ -11,10 +11,10 @@ from grounding.training.config import TrainConfig
 
 
 def parameter_groups(network: TagNetwork, config: TrainConfig) -> list[dict[str, Any]]:
-    """Groups for AdamW of the parameters that learn: the trunk's, then the head's, with and without weight decay.
+    """Group the parameters that are not frozen for AdamW: backbone before head, with before without weight decay.
 
-    Weight decay is on matrices and convolutions only, not on biases or normalisation. A group's learning rate is at
-    most its `peak`.
+    Weight decay is for matrices and convolutions only, not for biases or normalisation. `peak` is the highest learning
+    rate of a group.
     """
     head = {id(parameter) for parameter in network.head.parameters()}
     chosen: dict[tuple[bool, bool], list[Parameter]] = {}

@@ -1,4 +1,4 @@
-"""The training loop: random views, losses over noisy words, AdamW; its state depends on nothing but its arguments."""
+"""The training loop: augmented batches, losses, gradient accumulation, AdamW and a moving average of the weights."""
 
 import contextlib
 import copy
@@ -13,36 +13,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from grounding.distributed import Process
 from grounding.errors import GroundingError
 from grounding.tagging.network import TagNetwork
+from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
 from grounding.training.config import TrainConfig
-from grounding.training.dense import logits_of_bytes
-from grounding.training.losses import caption_contrast_loss, teacher_loss, word_loss
+from grounding.training.distillation import logits_of_bytes
+from grounding.training.losses import caption_contrast_loss, tag_loss
 from grounding.training.schedule import parameter_groups, set_learning_rates
-from grounding.training.views import crop_scores
 
 LOSSES = ("words", "teacher", "contrast", "head_penalty")
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One of the processes that train together, and the device it uses."""
-
-    rank: int = 0
-    count: int = 1
-    device: torch.device = torch.device("cpu")  # noqa: RUF009, it never changes
-
-
-@dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What an epoch came to.
+    """The losses of an epoch.
 
     Attributes:
-        loss: the mean over its steps and all processes.
-        parts: the losses that were computed, each before its weight.
-        replaced: pictures that could not be read and for which the next stood in.
+        loss: the weighted sum, mean over batches and processes.
+        parts: each loss that was computed, before its weight.
+        replaced: indices of pictures that could not be read; the next one stood in for each.
     """
 
     loss: float
@@ -51,19 +43,19 @@ class EpochResult:
 
 
 class Trainer:
-    """A tag network with all that its training needs.
+    """Trains a tag network, an epoch at a time.
 
     The state after an epoch depends on the arguments alone, so a training that was killed and resumed ends where an
-    uninterrupted one does (one process, the same machine and threads). Every process of several must make one.
+    uninterrupted one does (one process, the same machine and threads). Of several processes each has its own.
 
     Args:
-        network: on any device; it is moved.
+        network: on any device; it is moved to that of `process`.
         targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
-        scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None where no teacher is learnt from.
+        scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None without teachers.
 
     Attributes:
-        epoch, step: how many have been done.
-        average: the moving average of the network, or None.
+        epoch, step: how many are done.
+        average: the network with the moving average of the weights, or None.
     """
 
     def __init__(
@@ -73,7 +65,7 @@ class Trainer:
         pictures: Pictures,
         targets: Tensor,
         scores: npt.NDArray[np.uint8] | None,
-        process: Process = Process(),
+        process: Process = Process(),  # noqa: B008, it never changes
     ) -> None:
         self.config, self.pictures, self.targets, self.scores = config, pictures, targets, scores
         self.process, self.network = process, network.to(process.device)
@@ -87,22 +79,23 @@ class Trainer:
             raise GroundingError("network.frozen leaves nothing to learn: expected fewer names")
         self.optimizer = torch.optim.AdamW(groups, fused=True)
         self.epoch = self.step = 0
-        self.steps_per_epoch = len(plan(len(pictures), config, 0, process.rank, process.count)) // config.accumulate
+        batches_per_epoch = len(plan(len(pictures), config, 0, process.rank, process.count))
+        self.steps_per_epoch = batches_per_epoch // config.gradient_accumulation_steps
         self._batches: Iterator[Batch] | None = None  # of the epochs that are left
 
     @property
     def learnt(self) -> TagNetwork:
-        """What to keep: the moving average where there is one, else the network."""
+        """The network to validate and save: the moving average where there is one."""
         return self.network if self.average is None else self.average
 
     def run_epoch(self, progress: Callable[[float | None], None]) -> EpochResult:
-        """See every picture once.
+        """Train on every picture once.
 
         Args:
-            progress: called after every step, now and then with the mean loss so far.
+            progress: called after every step with the mean loss so far, or with None where that is not computed.
 
         Raises:
-            GroundingError: the loss is no number any more; the state is then worth nothing.
+            GroundingError: the loss is not finite; the state is useless then.
         """
         config, device = self.config, self.process.device
         torch.manual_seed(seed_for("network", config.seed, self.epoch, self.process.rank))  # for dropout
@@ -113,20 +106,19 @@ class Trainer:
         if self._batches is None:
             where = (self.process.rank, self.process.count, device.type == "cuda")
             self._batches = batches(self.pictures, config, self.epoch, *where)
-        parts = self.steps_per_epoch * config.accumulate
-        for number, batch in enumerate(itertools.islice(self._batches, parts), start=1):
-            last = number % config.accumulate == 0  # part of its step
-            with self._gradients_together(last):
+        count = self.steps_per_epoch * config.gradient_accumulation_steps
+        for number, batch in enumerate(itertools.islice(self._batches, count), start=1):
+            last_of_step = number % config.gradient_accumulation_steps == 0
+            with self._gradient_sync(last_of_step):
                 losses = self._losses(batch)
-                (losses @ weights / config.accumulate).backward()
+                (losses @ weights / config.gradient_accumulation_steps).backward()
             sums += losses.detach()
             replaced.update(batch.planned[batch.planned != batch.seen].tolist())
-            if last:
+            if last_of_step:
                 self._update()
-                shown = float(sums @ weights) / number if number % 10 == 0 or number == parts else None
-                progress(shown)
+                progress(float(sums @ weights) / number if number % 10 == 0 or number == count else None)
         self.epoch += 1
-        means = (self._summed(sums) / (parts * self.process.count)).cpu()
+        means = (self._summed(sums) / (count * self.process.count)).cpu()
         loss = float(means @ weights.cpu())
         if not np.isfinite(loss):
             raise GroundingError(
@@ -135,26 +127,26 @@ class Trainer:
         computed = {name: float(mean) for name, mean in zip(LOSSES, means, strict=True) if getattr(config.loss, name)}
         return EpochResult(loss, computed, self._gathered(replaced))
 
-    def _gradients_together(self, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Within it processes keep their gradients to themselves, but for the last part of a step."""
-        if last or not isinstance(self._scoring, DistributedDataParallel):
+    def _gradient_sync(self, last_of_step: bool) -> contextlib.AbstractContextManager[None]:
+        """Within it, processes average their gradients in the last batch of a step only."""
+        if last_of_step or not isinstance(self._scoring, DistributedDataParallel):
             return contextlib.nullcontext()
         return self._scoring.no_sync()
 
     def _losses(self, batch: Batch) -> Tensor:
-        """(4,) each loss of a batch, in the order of LOSSES; 0 for one of weight 0."""
+        """(4,) losses of a batch, in the order of LOSSES; one of weight 0 is 0."""
         weights, device = self.config.loss, self.process.device
         pixels = batch.pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
-            local, pooled = self._scoring(pixels)
+            local, pooled = self._scoring(pixels)  # (B, T, h, w), (B, T)
         none = torch.zeros((), device=device)
-        targets = self.targets[batch.seen].to(device).float() / 2
-        words = word_loss(pooled, targets) if weights.words else none
+        targets = self.targets[batch.seen].to(device).float() / 2  # (B, T)
+        words = tag_loss(pooled, targets) if weights.words else none
         taught = none
         if self.scores is not None:
-            scores = torch.from_numpy(self.scores[batch.seen.numpy()]).to(device).float()
-            seen = crop_scores(scores, batch.crops.to(device), batch.flipped.to(device), local.shape[2])
-            taught = teacher_loss(local, logits_of_bytes(seen).sigmoid())  # bytes to logits is linear, as is the crop
+            scores = torch.from_numpy(self.scores[batch.seen.numpy()]).to(device).float()  # of whole pictures
+            cropped = crop_scores(scores, batch.crops.to(device), batch.flipped.to(device), local.shape[2])
+            taught = tag_loss(local, logits_of_bytes(cropped).sigmoid())  # cropping and bytes to logits commute
         contrast = none
         if weights.contrast:
             contrast = caption_contrast_loss(pooled, targets, weights.contrast_temperature)
@@ -162,9 +154,10 @@ class Trainer:
         return torch.stack([words, taught, contrast, penalty])
 
     def _update(self) -> None:
+        """Take a step of the optimizer and move the average."""
         config = self.config
         set_learning_rates(self.optimizer, self.step, config.epochs * self.steps_per_epoch, config.warmup)
-        nn.utils.clip_grad_norm_(self.network.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:
@@ -172,28 +165,30 @@ class Trainer:
         self.step += 1
 
     def _summed(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
         if self.process.count > 1:
             torch.distributed.all_reduce(values)
         return values
 
     def _gathered(self, pictures: set[int]) -> tuple[int, ...]:
+        """The union over all processes, sorted."""
         groups = [pictures] * self.process.count
         if self.process.count > 1:
             torch.distributed.all_gather_object(groups, pictures)
         return tuple(sorted(set().union(*groups)))
 
     def save(self, path: Path) -> None:
-        """Write the whole state to one file; see `save_checkpoint`."""
+        """Save the state; see `save_checkpoint`."""
         save_checkpoint(path, self.network, self.average, self.optimizer, self.epoch, self.step)
 
     def resume(self, path: Path) -> None:
-        """Continue from a file that `save` wrote; see `load_checkpoint`."""
+        """Load the state that `save` wrote; see `load_checkpoint`."""
         self.epoch, self.step = load_checkpoint(path, self.network, self.average, self.optimizer)
         self._batches = None
 
 
 class _Scoring(nn.Module):
-    """(N, 3, H, W) in [0, 1] -> (N, T, h, w) local and (N, T) pooled float32 logits: one module for gradients."""
+    """(B, 3, H, W) in [0, 1] -> (B, T, h, w) local and (B, T) pooled float32 logits; what is wrapped for torchrun."""
 
     mean: Tensor
     std: Tensor
@@ -205,17 +200,19 @@ class _Scoring(nn.Module):
         self.register_buffer("std", torch.tensor(network.std)[:, None, None], persistent=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.features((pixels - self.mean) / self.std)
+        features = self.network.features((pixels - self.mean) / self.std)  # (B, C, h, w)
         local = self.network.local_scores(features).float()
         return local, self.network.pool(local, features)
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move an average of a network's state, in place: it keeps min(decay, (1 + step) / (10 + step)) of itself.
+    """Update an exponential moving average of a network's state in place: mean = kept * mean + (1 - kept) * value.
+
+    `kept` is min(decay, (1 + step) / (10 + step)). Integers, such as counters, are copied.
 
     Args:
-        step: how many updates came before this one. Whole numbers, such as counters, are copied.
+        step: how many updates came before this one.
     """
     kept = min(decay, (1 + step) / (10 + step))
     for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):

@@ -1,42 +1,41 @@
-"""How well a classifier in training localizes: phrases of Flickr30k Entities, two protocols, beside trivial answers."""
+"""Validation while training: phrases of Flickr30k Entities, two protocols, beside the trivial baselines."""
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from grounding.boxes import Values
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
-from grounding.evaluation.baselines import baselines
-from grounding.evaluation.metrics import measure
-from grounding.evaluation.prediction import Key, Prediction
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import POINTING, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import select
+from grounding.evaluation.predictions.prediction import Key, Prediction
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import POINTING, Columns, recall
+from grounding.evaluation.runs.scoring import select
 from grounding.images import RgbImage, read_image
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import TagClassifier
 from grounding.training.config import ValidationConfig
 
-PROTOCOLS: Final = (POINTING[0], Recall(1, "merged-box"))
+PROTOCOLS: Final = (POINTING[0], recall(1, "merged-box"))
 _BASELINES: Final = ("centre point", "whole image")
 
 
 class Validation:
-    """The photographs and phrases that a classifier is measured on, with the default localizer.
+    """Photographs and phrases on which a classifier is measured with the default localizer.
 
     Attributes:
-        summary: for people: what is measured, and what trivial answers reach.
+        summary: a line for people: what is measured, and the values of the trivial baselines.
 
     Raises:
-        GroundingError: photographs or annotations are missing or do not belong together, or a photograph is unreadable.
+        GroundingError: photographs or annotations are missing, unreadable or do not belong together.
     """
 
     def __init__(self, config: ValidationConfig) -> None:
+        self._method = config.method
+        self._method = config.method
         self._photographs = Photographs([Path(path) for path in config.images])
         entities = Flickr30kEntities(Path(config.annotations))
         selection = select(entities, config.split, self._photographs, config.limit)
@@ -55,20 +54,20 @@ class Validation:
         """The percentage under each protocol, by name.
 
         Args:
-            limit: only the first so many photographs.
+            limit: use only the first so many photographs.
         """
-        localizer = Localizer(classifier, device=device)
-        found: dict[Key, Prediction] = {}
+        localizer = Localizer(classifier, device=device, method=self._method)
+        predictions: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:
-            found |= map(prediction_from_json, predict(localizer.encode(self._read(image)), image))
-        return percentages(measure(images, found))
+            predictions |= predict(localizer.encode(self._read(image)), image)
+        return percentages(measure(images, predictions))
 
     def _read(self, image: EntityImage) -> RgbImage:
         return read_image(io.BytesIO(self._photographs.read(image.id)), f"{image.id}.jpg")
 
 
-def percentages(columns: Mapping[str, Values]) -> dict[str, float]:
+def percentages(columns: Columns) -> dict[str, float]:
     """The mean under each protocol in percent; protocols without a value are left out."""
     values = {protocol.name: protocol.values(columns) for protocol in PROTOCOLS}
     return {name: 100 * float(np.nanmean(each)) for name, each in values.items() if not np.isnan(each).all()}

@@ -1,8 +1,6 @@
-"""Shards, tables and folders of pictures with captions: what is found, what is left out and why, and safe reading."""
+"""Shards and folders of pictures with captions: what is read, what is left out and why, and safe reading."""
 
-import csv
 import io
-import json
 import multiprocessing
 import pickle
 import tarfile
@@ -10,92 +8,18 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
-from pyarrow import parquet
 
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
-
-RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
-
-
-def picture(colour=RED, size=(4, 2), kind="PNG", **options):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def said(*captions):
-    return json.dumps({"captions": captions}).encode()
-
-
-def shard(path, *members):
-    with tarfile.open(path, "w") as tar:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def folder(path, *members):
-    for name, content in members:
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(content)
-    return path
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    """A folder with three pictures and no captions."""
-    return folder(tmp_path, ("r.png", picture(RED)), ("deep/g.png", picture(GREEN)), ("b", picture(BLUE)))
-
-
-def write_csv(path, rows):
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path
-
-
-def write_parquet(path, rows):
-    names, *rows = rows
-    parquet.write_table(pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)}), path)
-    return path
-
-
-def write_jsonl(path, rows):
-    names, *rows = rows
-    path.write_text("".join(json.dumps(dict(zip(names, row, strict=False))) + "\n" for row in rows))
-    return path
-
-
-WRITERS = {"csv": write_csv, "parquet": write_parquet, "jsonl": write_jsonl}
-
-
-def found(images):
-    """What is there, by id: the captions and the colour of the picture's first pixel."""
-    return {
-        images.ids[i]: (images.captions[i], {RED: "red", GREEN: "green", BLUE: "blue"}[images.read(i).getpixel((0, 0))])
-        for i in range(len(images))
-    }
-
-
-def refused(call, *arguments):
-    """The one line with which a call is refused."""
-    with pytest.raises(GroundingError) as error:
-        call(*arguments)
-    message = str(error.value)
-    assert "\n" not in message
-    return message
-
+from helpers.captioned import BLUE, GREEN, RED, contents, folder, picture, refused, said, shard, three_pictures
 
 # ---- shards and folders
 
 
 NAMED = [
-    # members, what is found, what is left out
+    # members, what is read, what is left out
     ([("1.png", picture()), ("1.json", said("a cat", "cats"))], {"1": (("a cat", "cats"), "red")}, {}),
     ([("1.json", said("a cat")), ("1.png", picture())], {"1": (("a cat",), "red")}, {}),
     (
@@ -158,7 +82,7 @@ NAMED = [
 def test_pictures_find_the_captions_of_their_name(make, members, expected, skipped, tmp_path):
     whole = [("0.png", picture()), ("0.txt", b"always")] if skipped else []
     images = CaptionedImages([make(tmp_path / "data.tar", *whole, *members)])
-    assert found(images) == ({"0": (("always",), "red")} if skipped else {}) | expected
+    assert contents(images) == ({"0": (("always",), "red")} if skipped else {}) | expected
     assert images.skipped == skipped
     assert len(images) == len(images.ids) == len(images.captions)
 
@@ -177,7 +101,7 @@ def test_names_longer_than_a_tar_header_and_links(tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, f"{name}.png"
         tar.addfile(link)
     images = CaptionedImages([path])
-    assert found(images) == {name: (("long",), "green")}
+    assert contents(images) == {name: (("long",), "green")}
     assert images.skipped == {"caption without a picture": 1}
 
 
@@ -203,121 +127,22 @@ def test_a_damaged_shard_is_used_as_far_as_it_goes(harm, ids, skipped, tmp_path)
     assert images.ids == tuple(ids)
     reason = "rest of a.tar, cut short or damaged"
     assert images.skipped == {reason if key == "rest" else key: count for key, count in skipped.items()}
-    assert len(found(images)) == len(ids)
-
-
-# ---- tables
-
-
-ROWS = [
-    ("image", "caption"),
-    ("r.png", "a cat, on a mat"),
-    ("deep/g.png", 'she said "no"'),
-    ("./r.png", "un chat\r\nnoir"),
-    ("deep/../b", "  猫 "),
-    ("b", "ねこ"),
-]
-
-
-@pytest.mark.parametrize("kind", WRITERS)
-def test_a_table_joins_the_rows_of_a_picture(kind, pictures):
-    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", ROWS)])
-    assert found(images) == {
-        "r.png": (("a cat, on a mat", "un chat\r\nnoir"), "red"),
-        "deep/g.png": (('she said "no"',), "green"),
-        "deep/../b": (("  猫 ", "ねこ"), "blue"),
-    }
-    assert images.skipped == {}
-
-
-@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_a_cell_may_hold_several_captions(kind, pictures):
-    rows = [("image", "caption"), ("r.png", ["one", ""]), ("b", []), ("r.png", ["two"]), ("deep/g.png", None)]
-    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", rows)])
-    assert found(images) == {"r.png": (("one", "two"), "red")}
-    assert images.skipped == {"empty caption": 2, "picture without a caption": 1}
-
-
-@pytest.mark.parametrize("kind", WRITERS)
-def test_rows_that_cannot_be_used_are_counted(kind, pictures):
-    rows = [
-        *[("image", "caption"), ("r.png", "kept"), ("b", ""), ("gone.png", "x"), ("gone.png", "y"), ("", "x")],
-        *[("deep", "a folder"), ("a\0b", "x"), ("x" * 300, "too long a name"), (f"t.{kind}", "itself")],
-    ]
-    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", rows)])
-    assert found(images) == {"r.png": (("kept",), "red")}
-    assert images.skipped == {
-        "empty caption": 1,
-        "picture file missing or unreadable": 4,
-        "row without a picture": 1,
-        "file that is no picture": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("kind", "content", "captions", "skipped"),
-    [
-        ("csv", b"\xef\xbb\xbfimage,caption\r\nr.png,after a mark\r\n\r\n", ("after a mark",), {}),
-        ("csv", b"caption,image,size\nother order,r.png,3\n", ("other order",), {}),
-        ("csv", b"image,caption\nr.png,kept\nr.png,a man, a dog\n", ("kept",), {"damaged row": 1}),
-        ("csv", b"image,caption\nr.png\nr.png,kept\n", ("kept",), {"empty caption": 1}),
-        ("csv", b"image,caption\nr.png,caf\xe9\nr.png,kept\n", ("kept",), {"unreadable text": 1}),
-        ("csv", b'image,caption\nr.png,kept\nr.png,"not closed\n', ("kept",), {"damaged row": 1}),
-        ("csv", b'image,caption\nr.png,"a"b\nr.png,kept\n', ("kept",), {"damaged row": 1}),
-        ("csv", b"image,caption\nr.png," + b"x" * 200_000 + b"\nr.png,kept\n", ("kept",), {"damaged row": 1}),
-        ("jsonl", b'{"image": "r.png", "caption": "kept"}\n\n', ("kept",), {}),
-        (
-            "jsonl",
-            b'{"image": "r.png", "caption": "kept"}\n{"image"\n[1]\n"x"\n\xff\n' + b"[" * 100_000 + b"\n",
-            ("kept",),
-            {"damaged row": 5},
-        ),
-        (
-            "jsonl",
-            b'{"image": "r.png"}\n{"caption": "x"}\n{"image": "r.png", "caption": "kept"}\n{"image": 3, "caption": ""}',
-            ("kept",),
-            {"empty caption": 1, "row without a picture": 1, "unreadable text": 1},
-        ),
-        ("jsonl", b'{"image": "r.png", "caption": ["kept", 1.5]}\n{"image": "r.png", "caption": "x"}', ("x",), None),
-    ],
-)
-def test_damaged_rows_are_counted(kind, content, captions, skipped, pictures):
-    path = pictures / f"t.{kind}"
-    path.write_bytes(content)
-    images = CaptionedImages([path])
-    assert images.captions == (captions,)
-    assert images.skipped == ({"unreadable text": 1} if skipped is None else skipped)
-
-
-@pytest.mark.parametrize("kind", WRITERS)
-def test_columns_by_name(kind, pictures):
-    path = WRITERS[kind](pictures / f"t.{kind}", [("alt_text", "file", "caption"), ("yes", "r.png", "no")])
-    assert found(CaptionedImages([path], "file", "alt_text")) == {"r.png": (("yes",), "red")}
-    assert "no column 'image': it has alt_text, file, caption" in refused(CaptionedImages, [path])
-    message = refused(CaptionedImages, [path], "file", "alt-text")
-    assert message == f"{path} has no column 'alt-text': did you mean 'alt_text'? it has alt_text, file, caption"
-
-
-def test_absolute_paths(pictures, tmp_path_factory):
-    table = tmp_path_factory.mktemp("elsewhere") / "T.CSV"
-    write_csv(table, [("image", "caption"), (str(pictures / "b"), "far"), ("b", "not here")])
-    images = CaptionedImages([table])
-    assert found(images) == {str(pictures / "b"): (("far",), "blue")}
-    assert images.skipped == {"picture file missing or unreadable": 1}
-
-
-def test_a_parquet_table_of_pictures_themselves_is_refused(pictures):
-    path = write_parquet(pictures / "t.parquet", [("image", "caption"), (picture(), "x")])
-    assert refused(CaptionedImages, [path]) == f"{path} holds no picture with a caption (unreadable text: 1)"
+    assert len(contents(images)) == len(ids)
 
 
 # ---- sources
 
 
+@pytest.fixture
+def pictures(tmp_path):
+    return three_pictures(tmp_path)
+
+
 def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
-    one = shard(tmp_path / "1.tar", ("r.png", picture(BLUE)), ("r.txt", b"in a shard"), ("s.txt", b"lonely"))
-    two = write_csv(pictures / "t.csv", [("image", "caption"), ("r.png", "in a table"), ("none", "gone")])
-    images = CaptionedImages([one, str(two), one])
+    first = shard(tmp_path / "1.tar", ("r.png", picture(BLUE)), ("r.txt", b"in a shard"), ("s.txt", b"lonely"))
+    second = pictures / "t.csv"
+    second.write_text("image,caption\nr.png,in a table\nnone,gone\n")
+    images = CaptionedImages([first, str(second), first])
     assert images.ids == ("r", "r.png", "r")
     assert images.captions == (("in a shard",), ("in a table",), ("in a shard",))
     assert [images.read(i).getpixel((0, 0)) for i in range(3)] == [BLUE, RED, BLUE]

@@ -8,9 +8,9 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
 
 
-def load_script(name: str) -> ModuleType:
-    """A file of `scripts/` as a module."""
-    path = ROOT / "scripts" / f"{name}.py"
+def load_script(name: str, folder: str = "scripts") -> ModuleType:
+    """A file of `scripts/`, or of another folder of the repository, as a module."""
+    path = ROOT / folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec
     assert spec.loader

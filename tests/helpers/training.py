@@ -1,10 +1,21 @@
-"""Invented pictures that a small network can learn: coloured shapes on grey, and captions that name them."""
+"""Invented pictures that a small network can learn, coloured shapes with captions that name them, and its trainer."""
 
+import csv
 import json
 import random
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw
+
+from grounding.config import load
+from grounding.errors import GroundingError
+from grounding.training.batches import Pictures
+from grounding.training.captions import read_captions
+from grounding.training.config import TrainConfig
+from grounding.training.networks import create_network
+from grounding.training.trainer import Trainer
 
 COLOURS = {"red": (220, 40, 30), "green": (40, 180, 60), "blue": (40, 70, 220), "yellow": (235, 215, 40)}
 SHAPES = ("circle", "square", "triangle")
@@ -13,14 +24,14 @@ SIDE = 64
 PLAIN = """
 output: {output}
 tags: 7
-shown_size_px: 64
+inference_size_px: 64
 image_size_px: 64
 epochs: 3
 batch_size: 8
 learning_rate: 5e-3
-data: {{sources: [{table}], kept_size_px: 64}}
+data: {{sources: [{table}], cache_size_px: 64}}
 network: {{channels: [8, 16, 16], strides: [2, 2, 2]}}
-views: {{smallest_crop: 0.8, jitter: 0.0, grey: 0.0}}
+augmentation: {{min_crop_scale: 0.8, color_jitter: 0.0, grayscale: 0.0}}
 """
 
 
@@ -62,3 +73,46 @@ def write_config(folder: Path, count: int = 24) -> Path:
     path = folder / "c.yaml"
     path.write_text(PLAIN.format(output=folder / "run", table=table))
     return path
+
+
+def small_trainer(folder, *overrides, count=16):
+    """A trainer of a plain network on shapes in `folder`, in float32; with `loss.teacher`, random teacher scores."""
+    if not (folder / "shapes").exists():
+        write_config(folder, count)
+    teacher = "teacher.classifiers=[embedded]" if any("loss.teacher" in each for each in overrides) else "seed=0"
+    config = load(TrainConfig, folder / "c.yaml", ["bf16=false", teacher, *overrides])
+    data = read_captions(config)
+    torch.manual_seed(config.seed)
+    pictures = Pictures(data.images, 64, lambda: None)
+    scores = np.random.default_rng(0).integers(0, 256, (count, 7, 4, 4), np.uint8) if config.loss.teacher else None
+    return Trainer(config, create_network(config.network, 7), pictures, data.targets, scores)
+
+
+class GreyPictures:
+    """Pictures of one grey each and of different widths; those in `broken` cannot be read."""
+
+    def __init__(self, count, broken=()):
+        self.count, self.broken, self.ids = count, set(broken), [f"p{n}" for n in range(count)]
+
+    def __len__(self):
+        return self.count
+
+    def read(self, index):
+        if index in self.broken:
+            raise GroundingError(f"p{index} is broken")
+        return Image.new("RGB", (40 + index, 30), (10 * index,) * 3)
+
+
+def no_progress(loss=None):
+    """Nothing is shown."""
+
+
+def equal_states(first, second):
+    """Whether two networks have the same state, bit for bit."""
+    return all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+
+
+def log_rows(folder):
+    """The rows of a training's `log.csv`."""
+    with (folder / "log.csv").open() as file:
+        return list(csv.DictReader(file))

@@ -1,5 +1,7 @@
 """Proposals and scoring against brute force."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from grounding.config import LocalizerConfig, RegionConfig
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
-from grounding.regions.power import BODY_PARTS, area_powers, closeness
+from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose, windows
 from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes, spread
 
@@ -154,15 +156,15 @@ def test_equals_at_the_edge_of_those_that_are_compared_keep_their_order(levels):
     assert best_boxes(scores, boxes, 4000, 0.5).tolist() == expected
 
 
-def powers_by_hand(maps, heads, close, config):
+def powers_by_hand(maps, people, close, config):
     """Slow definition, one phrase and turn at a time."""
     rows = []
     for turn in config.turns:
         row = []
-        for cells, head in zip(maps.astype(np.float64), heads, strict=True):
+        for cells, person in zip(maps.astype(np.float64), people, strict=True):
             spread_share = cells.sum() ** 2 / (cells.size * sum(value * value for value in cells.ravel()))
             power = config.gamma + config.spread_gamma * np.log(1 / spread_share) + turn
-            if head in ("man", "Men", "women", "children", "crowd"):
+            if person:
                 power -= config.closeness_gamma * (close - config.usual_closeness)
             row.append(max(power, 0.0))
         rows.append(row)
@@ -172,24 +174,25 @@ def powers_by_hand(maps, heads, close, config):
 @pytest.mark.parametrize("close", [-12.0, -4.2, -1.0])
 def test_powers_follow_the_spread_and_for_people_the_closeness(close):
     maps = np.random.default_rng(0).random((7, 6, 5), dtype=np.float32) ** 4
-    heads = ["man", "Men", "hat", "women", "children", "crowd", "snowman"]
+    people = [True, True, False, True, True, True, False]
     config = RegionConfig()
-    powers = area_powers(maps, heads, close, config)
-    np.testing.assert_allclose(powers, powers_by_hand(maps, heads, close, config), rtol=1e-6)
+    powers = area_powers(maps, people, close, config)
+    np.testing.assert_allclose(powers, powers_by_hand(maps, people, close, config), rtol=1e-6)
     assert (powers >= 0).all()
 
 
 def test_without_closeness_people_are_like_anything_else():
     maps = np.full((2, 3, 3), 0.5, np.float32)
-    powers = area_powers(maps, ["man", "tree"], None, RegionConfig(gamma=0.3, turns=(0.0, -0.5)))
+    powers = area_powers(maps, [True, False], None, RegionConfig(gamma=0.3, turns=(0.0, -0.5)))
     np.testing.assert_allclose(powers, [[0.3, 0.3], [0, 0]])
 
 
 @pytest.mark.parametrize(("absent", "expected"), [(None, -3.0), ("mouth", None), ("face", None)])
 def test_closeness_is_the_mean_log_odds_of_the_body_parts(absent, expected):
-    log_odds = dict(zip(BODY_PARTS, (-5.0, -4.0, -3.0, -2.0, -1.0), strict=True)) | {"sky": 9.0}
+    parts = ("face", "hair", "hand", "head", "mouth")
+    log_odds = dict(zip(parts, (-5.0, -4.0, -3.0, -2.0, -1.0), strict=True)) | {"sky": 9.0}
     log_odds.pop(absent, None)
-    assert closeness(log_odds) == expected
+    assert closeness(log_odds, parts) == expected
 
 
 def test_only_the_boxes_of_people_know_how_close_the_photograph_is():
@@ -205,12 +208,10 @@ def test_only_the_boxes_of_people_know_how_close_the_photograph_is():
     assert grass == same_grass
 
 
-def test_a_classifier_of_one_label_says_nothing_of_closeness(monkeypatch):
-    localizer = Localizer.from_pretrained()
-    scene = localizer.encode(sample_scene())
+def test_a_classifier_of_one_label_says_nothing_of_closeness(localizer, scene):
     assert -14 < scene._closeness() < 0
-    monkeypatch.setattr(localizer.classifier, "multi_label", False)
-    assert scene._closeness() is None
+    one_label = Localizer(replace(localizer.classifier, multi_label=False))
+    assert one_label.encode(scene.image)._closeness() is None
 
 
 @pytest.mark.parametrize("kind", ["windows", "selective-search", "edge-boxes"])

@@ -1,26 +1,24 @@
-"""The comparison of attention methods: its maps against slow definitions, and what it may not mix up."""
+"""The comparison of attention methods: what its own method is, and what it may not mix up."""
 
 import io
-import itertools
 import re
 import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import grounding
-from grounding.attention import mwp
-from grounding.config import LocalizerConfig
+from grounding.config import LocalizerConfig, MapConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import Flickr30kEntities
-from grounding.errors import GroundingError
-from grounding.evaluation.metrics import image_of_phrase, measure
-from grounding.evaluation.predictor import predict
-from grounding.evaluation.protocol import POINTING, Recall
-from grounding.evaluation.records import prediction_from_json
-from grounding.evaluation.scoring import select
+from grounding.evaluation.predictions.predictor import predict
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import POINTING, recall
+from grounding.evaluation.protocols.summary import image_of_phrase
+from grounding.evaluation.runs.scoring import select
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
@@ -34,13 +32,6 @@ CAPTION = "a man in a red hat with a dog"
 @pytest.fixture(scope="module")
 def script():
     return load_script("compare_methods")
-
-
-@pytest.fixture(scope="module")
-def network():
-    """Three convolutions, three tags, log-sum-exp pooling; float64."""
-    torch.manual_seed(0)
-    return plain_network([(4, 2), (5, 1), (6, 1)], 3, normalised=False).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -60,154 +51,60 @@ def scene(localizer):
 
 
 @pytest.fixture(scope="module")
-def picture():
-    return torch.rand(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+def signals(localizer):
+    return localizer.classifier.signals(["dog", "man"])
 
 
-def layer_of(network, picture):
-    """The output of the first ReLU, (1, 4, 4, 4)."""
-    with torch.no_grad():
-        return network.features[1](network.features[0](picture))
+def test_every_method_has_maps_of_its_own(script, scene, signals):
+    maps = [method(scene.encoding, signals, MapConfig()) for _, method in script.METHODS.values()]
+    for of_method in maps:
+        assert of_method.shape == maps[0].shape
+        assert of_method.min() >= 0
+        assert (of_method.amax((1, 2)) > 0).all()
+        assert not of_method.requires_grad
+    assert len({round(float(of_method[0].std() / of_method[0].mean()), 6) for of_method in maps}) == 6
 
 
-def scores_from(network, layer, pooled):
-    """(1, T) from the output of the first ReLU, step by step."""
-    with torch.no_grad():
-        features = layer
-        for module in list(network.features)[2:]:
-            features = module(features)
-        if pooled:
-            return network.pool(network.local_scores(features), features)
-        return features.mean((2, 3)) @ network.head.weight.T + network.head.bias
-
-
-def slow_gradients(network, layer, tag, pooled, step=1e-6):
-    """(C, h, w) by central differences."""
-    found = torch.zeros_like(layer[0])
-    for place in itertools.product(*map(range, found.shape)):
-        moved = [layer.clone(), layer.clone()]
-        for sign, one in zip((1, -1), moved, strict=True):
-            one[0][place] += sign * step
-        high, low = (float(scores_from(network, one, pooled)[0, tag]) for one in moved)
-        found[place] = (high - low) / (2 * step)
-    return found
-
-
-def test_cam_against_its_definition(script):
-    random = torch.Generator().manual_seed(0)
-    features, weights = torch.rand(4, 2, 3, generator=random), torch.randn(3, 4, generator=random)
-    found = script.cam(features, weights)
-    for word, row, column in itertools.product(range(3), range(2), range(3)):
-        score = sum(float(weights[word, c] * features[c, row, column]) for c in range(4))
-        assert float(found[word, row, column]) == pytest.approx(max(score, 0), abs=1e-6)
-    assert (found == 0).any()
-    assert (found > 0).any()
-
-
-@pytest.mark.parametrize("pooled", [True, False])
-def test_gradient_methods_against_their_definitions(script, network, picture, pooled):
-    layer = layer_of(network, picture)
-    leaf, features = script.run_above(network, picture, layer)
-    assert torch.equal(leaf.detach(), layer)
-    logits = network.pool(network.local_scores(features), features)
-    scores = logits if pooled else network.mean_scores(features)
-    gradients = script.gradients_at(leaf, scores, torch.eye(3, dtype=torch.float64)[[2, 0]])
-    cams, products = script.grad_cam(layer[0], gradients), script.gradient_times_activation(layer[0], gradients)
-    assert cams.shape == products.shape == (2, 4, 4)
-    for row, tag in enumerate((2, 0)):
-        slow = slow_gradients(network, layer, tag, pooled)
-        torch.testing.assert_close(gradients[row], slow, rtol=1e-5, atol=1e-8)
-        weight = [float(slow[c].sum()) / 16 for c in range(4)]
-        for y, x in itertools.product(range(4), range(4)):
-            values = [float(layer[0, c, y, x]) for c in range(4)]
-            by_channel = sum(w * v for w, v in zip(weight, values, strict=True))
-            by_place = sum(float(slow[c, y, x]) * v for c, v in enumerate(values))
-            assert float(cams[row, y, x]) == pytest.approx(max(by_channel, 0), abs=1e-8)
-            assert float(products[row, y, x]) == pytest.approx(max(by_place, 0), abs=1e-8)
-    assert cams.max() > 0 < products.max()
-
-
-def test_the_network_is_left_without_hooks_and_gradients(script, network, picture):
-    script.run_above(network, picture, layer_of(network, picture))
-    with pytest.raises(GroundingError, match="no module of the network ends at the layer"):
-        script.run_above(network, picture, torch.zeros(1, 4, 4, 4, dtype=torch.float64) - 1)
-    assert not any(module._forward_hooks for module in network.modules())
-    assert all(parameter.grad is None for parameter in network.parameters())
-
-
-def test_every_method_has_a_map_of_one_kind(script, scene):
-    maps = script.word_maps(scene, ("dog", "man"))
-    assert list(maps) == list(script.METHODS)
-    for of_tags in maps.values():
-        assert list(of_tags) == ["dog", "man"]
-        for map_ in of_tags.values():
-            assert map_.shape == maps[script.OURS]["dog"].shape
-            assert map_.min() >= 0 < map_.max()
-            assert not map_.requires_grad
-    assert len({round(float(of_tags["dog"].std() / of_tags["dog"].mean()), 6) for of_tags in maps.values()}) == 6
-    assert script.word_maps(scene, ()) == {method: {} for method in script.METHODS}
-
-
-def test_mwp_and_grad_cam_of_a_scene_are_of_the_layer_and_the_score_they_say(script, scene):
+def test_gradient_times_activation_is_of_the_mean_score_at_the_layer(script, scene, signals):
     classifier = scene.localizer.classifier
-    network, index = classifier.network, classifier.tags.index("dog")
-    maps = {method: of_tags["dog"] for method, of_tags in script.word_maps(scene, ("man", "dog")).items()}
-    below, above = (torch.nn.Sequential(*part) for part in (list(network.features)[:6], list(network.features)[6:]))
+    parts = list(classifier.network.features)
     with torch.no_grad():
-        layer = below(classifier.preprocessing(scene.image))
+        layer = torch.nn.Sequential(*parts[:6])(scene.encoding.images)
     layer.requires_grad_()
-    features = above(layer.clone())
-    scores = {
-        "Grad-CAM": network.pool(network.local_scores(features), features),
-        "Grad-CAM, mean score": network.mean_scores(features),
-    }
-    for method, made in scores.items():
-        (gradient,) = torch.autograd.grad(made[0, index], layer, retain_graph=True)
-        weights = gradient[0].sum((1, 2)) / gradient[0, 0].numel()
-        expected = (weights[:, None, None] * layer[0].detach()).sum(0).clamp(min=0)
-        torch.testing.assert_close(maps[method], expected, rtol=1e-4, atol=1e-7)
-        product = (gradient[0] * layer[0].detach()).sum(0).clamp(min=0)
-    torch.testing.assert_close(maps["gradient x activation"], product, rtol=1e-4, atol=1e-7)
-    walked = mwp(scene._tape, torch.eye(len(classifier.tags))[[index]], layer=-4, channels=True).transpose(0, 1)
-    torch.testing.assert_close(maps["MWP"], walked[0, 0].sum(0))
+    scores = classifier.network.mean_scores(torch.nn.Sequential(*parts[6:])(layer.clone()))
+    maps = script.METHODS["gradient x activation"][1](scene.encoding, signals, MapConfig())
+    for row, tag in enumerate(("dog", "man")):
+        (gradient,) = torch.autograd.grad(scores[0, classifier.tags.index(tag)], layer, retain_graph=True)
+        expected = (gradient[0] * layer[0].detach()).sum(0).clamp(min=0)
+        torch.testing.assert_close(maps[row], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_cam_of_a_scene_is_the_local_scores_without_bias(script, scene):
-    """Against the classifier's own local scores."""
-    classifier = scene.localizer.classifier
-    network, index = classifier.network, classifier.tags.index("dog")
-    with torch.no_grad():
-        local = network.local_scores(network.features(classifier.preprocessing(scene.image)))[0, index]
-        expected = (local - network.head.bias[index]).clamp(min=0)
-    torch.testing.assert_close(script.word_maps(scene, ("dog",))["CAM"]["dog"], expected, rtol=1e-4, atol=1e-4)
+def test_a_method_is_asked_once_about_a_picture_and_its_words(script, localizer, scene, signals):
+    calls = []
+
+    def method(encoding, signals, config):
+        calls.append(encoding)
+        return torch.full((len(signals), 2, 2), float(len(calls)))
+
+    once = script.remembering(method)
+    other = localizer.encode(sample_scene())
+    for encoding, rows in ((scene.encoding, signals), (other.encoding, signals), (scene.encoding, signals[:1])):
+        first = once(encoding, rows, MapConfig())
+        assert once(encoding, rows, MapConfig(point_smoothing=0.5)) is first
+    assert calls == [scene.encoding, other.encoding, scene.encoding]
 
 
-def test_our_method_is_the_package_and_another_changes_the_maps_only(script, scene, localizer):
-    def maps(tags):
-        return script.word_maps(scene, tags)
-
-    def ground(method):
-        return list(script.OtherScene(scene, localizer.config, method, maps).ground(CAPTION))
-
-    for found, plain in zip(ground(script.OURS), scene.ground(CAPTION), strict=True):
-        assert (found.point, found.regions, found.status) == (plain.point, plain.regions, plain.status)
-        np.testing.assert_array_equal(found.grid_map, plain.grid_map)
-    for found, plain in zip(ground("CAM"), scene.ground(CAPTION), strict=True):
-        assert (found.phrase, found.words, found.status) == (plain.phrase, plain.words, plain.status)
-        assert not np.array_equal(found.grid_map, plain.grid_map)
-
-
-def test_the_point_hangs_on_the_smoothing_alone_and_the_boxes_on_the_power_alone(script, scene, localizer):
+def test_the_point_hangs_on_the_smoothing_alone_and_the_boxes_on_the_power_alone(scene, localizer):
     """What lets pairs of settings stand for all combinations."""
     default = localizer.config
     smoother = replace(default, maps=replace(default.maps, point_smoothing=0.2))
     steeper = replace(default, regions=replace(default.regions, spread_gamma=0.5))
-    results = []
-    for config in (default, smoother, steeper):
-        other = script.OtherScene(scene, config, script.OURS, lambda tags: {script.OURS: scene._word_maps(tags)})
-        results.append(list(other.ground(CAPTION)))
-    points = [[found.point for found in result] for result in results]
-    boxes = [[found.regions for found in result] for result in results]
+    results = [
+        list(scene.under(Localizer(localizer.classifier, config)).ground(CAPTION))
+        for config in (default, smoother, steeper)
+    ]
+    points = [[grounded.point for grounded in result] for result in results]
+    boxes = [[grounded.regions for grounded in result] for result in results]
     assert points[0] == points[2] != points[1]
     assert boxes[0] == boxes[1] != boxes[2]
 
@@ -232,7 +129,7 @@ def test_own_settings_are_chosen_on_their_half_and_each_by_its_protocol(script):
         "merged_share": ([1, 1, 1, 1],) * 3,
     }
     columns = {
-        config: {name: np.array(values[place], float) for name, values in rows.items()}
+        config: pd.DataFrame({name: values[place] for name, values in rows.items()}, dtype=float)
         for place, config in enumerate(settings)
     }
     chosen, found = script.own_settings(columns, np.array([True, True, False, False]))
@@ -253,8 +150,9 @@ def test_the_page_reports_settings_on_the_half_that_they_were_not_chosen_on(scri
     selection = select(Flickr30kEntities(write_entities(tmp_path / "entities")), "val", None, None)
     even = image_of_phrase(selection.images) % 2 == 0
     settings = script.settings_of(localizer.config)
-    blank = dict.fromkeys(measure(selection.images, {}), np.ones(len(even)))
-    columns = [blank | {"point_on_any": values.astype(float)} for values in (even, ~even, np.zeros(len(even)))]
+    measured = measure(selection.images, {})
+    blank = measured.assign(**dict.fromkeys(measured, 1.0))
+    columns = [blank.assign(point_on_any=values.astype(float)) for values in (even, ~even, np.zeros(len(even)))]
     measured = {
         method: {localizer.config: columns[1], **dict(zip(settings[-3:], columns, strict=True))}
         for method in script.METHODS
@@ -276,7 +174,7 @@ def evaluated(localizer, images, photographs):
     found = {}
     for image in images:
         scene = localizer.encode(grounding.read_image(io.BytesIO(photographs.read(image.id))))
-        found |= map(prediction_from_json, predict(scene, image))
+        found |= predict(scene, image)
     return measure(images, found)
 
 
@@ -288,9 +186,7 @@ def test_our_columns_are_the_evaluators_under_every_setting(script, localizer, t
     assert list(columns) == script.settings_of(localizer.config)
     for config, found in columns.items():
         expected = evaluated(Localizer(localizer.classifier, config), images, photographs)
-        assert found.keys() == expected.keys()
-        for name, values in expected.items():
-            np.testing.assert_array_equal(found[name], values)
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert len({tuple(found["best_iou_1_merged"]) for found in columns.values()}) > 1
 
 
@@ -306,7 +202,7 @@ def test_a_run_has_the_numbers_of_the_evaluator(script, localizer, tmp_path, mon
     photographs = Photographs([folder / "photographs"])
     images = select(Flickr30kEntities(folder), "val", photographs, 2).images
     columns = evaluated(Localizer.from_pretrained(tmp_path / "small"), images, photographs)
-    shown = [POINTING[0], POINTING[2], Recall(1, "merged-box"), Recall(5, "merged-box")]
+    shown = [POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box")]
     assert table(text, 0)[script.OURS] == [f"{100 * np.nanmean(one.values(columns)):.1f}" for one in shown]
 
 

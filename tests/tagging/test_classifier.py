@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,8 +170,7 @@ def test_save_and_load(folder):
 
 
 def test_saving_again_replaces_ours_and_nothing_else(folder):
-    first = load_classifier(folder)
-    first.tags = ("a", "b", "c")
+    first = replace(load_classifier(folder), tags=("a", "b", "c"))
     first.save_pretrained(folder)
     assert load_classifier(folder).tags == ("a", "b", "c")
     (folder / "notes.txt").write_text("mine")
@@ -332,7 +332,7 @@ def test_a_timm_network_comes_back_from_its_folder(tmp_path, offline):
     assert_rounded(loaded.network(images), network(images))
     assert not loaded.network.training
     assert loaded.fingerprint() == saved.fingerprint()
-    assert loaded.network.trunk.layer1[0].bn1.num_batches_tracked == 12345  # counts are not rounded
+    assert loaded.network.backbone.layer1[0].bn1.num_batches_tracked == 12345  # counts are not rounded
     coarse = TagClassifier(tiny_resnet(), saved.tags, saved.preprocessing, "tiny")
     assert coarse.fingerprint() != saved.fingerprint()
 
@@ -357,7 +357,7 @@ def test_a_saved_resnet_grounds_phrases(tmp_path):
 def test_tokens_become_a_map(height, width):
     network = timm_network("vit_tiny_patch16_224", 3, options=TINY_VIT).eval()
     images = torch.randn(2, 3, height, width)
-    tokens, features = network.trunk.forward_features(images), network.features(images)
+    tokens, features = network.backbone.forward_features(images), network.features(images)
     assert tokens.shape[1] == 1 + height * width // 256  # the first stands for no place
     assert features.shape == (2, 24, height // 16, width // 16)
     for row in range(height // 16):
@@ -370,7 +370,7 @@ def test_channels_last_becomes_a_map():
     images = torch.randn(2, 3, 64, 64)
     features = network.features(images)
     assert features.shape == (2, 96, 2, 2)
-    torch.testing.assert_close(features.movedim(1, 3), network.trunk.forward_features(images))
+    torch.testing.assert_close(features.movedim(1, 3), network.backbone.forward_features(images))
 
 
 def test_a_size_that_a_timm_network_does_not_take():
@@ -415,7 +415,7 @@ def test_weights_of_a_whole_model_but_its_classifier(tmp_path):
     weights = write_weights(tmp_path / "w.safetensors")
     assert "fc.weight" in weights
     network = timm_network("test_resnet", 3, weights=str(tmp_path / "w.safetensors"))
-    kept = network.trunk.state_dict()
+    kept = network.backbone.state_dict()
     assert set(weights) - set(kept) == {"fc.weight", "fc.bias"}
     assert all(torch.equal(value, weights[key]) for key, value in kept.items())
 
@@ -478,7 +478,7 @@ def test_without_timm(monkeypatch, folder):
 
 
 def statistics(network):
-    return {key: value.clone() for key, value in network.trunk.state_dict().items() if "running_mean" in key}
+    return {key: value.clone() for key, value in network.backbone.state_dict().items() if "running_mean" in key}
 
 
 @pytest.mark.parametrize(
@@ -497,7 +497,7 @@ def test_what_is_frozen_stays(network, frozen, kept):
     for tried in (network, copy.deepcopy(network).eval().train()):
         before = statistics(tried)
         tried(torch.rand(2, 3, 64, 64)).sum().backward()
-        for name, parameter in tried.trunk.named_parameters():
+        for name, parameter in tried.backbone.named_parameters():
             assert parameter.requires_grad == (not name.startswith(tuple(kept)))
             assert (parameter.grad is not None) == parameter.requires_grad
         for name, value in statistics(tried).items():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from grounding.training.losses import caption_contrast_loss, teacher_loss, word_loss
+from grounding.training.losses import caption_contrast_loss, tag_loss
 
 
 def random(*shape, seed=0):
@@ -17,22 +17,22 @@ def cross_entropy(logit, target):
     return -(target * math.log(p) + (1 - target) * math.log(1 - p))
 
 
-def test_word_loss_against_its_definition():
+def test_tag_loss_against_its_definition():
     logits, targets = random(4, 3), random(4, 3, seed=1).sigmoid()
     expected = sum(cross_entropy(float(logits[n, t]), float(targets[n, t])) for n in range(4) for t in range(3)) / 4
-    assert word_loss(logits, targets).item() == pytest.approx(expected, rel=1e-5)
-    assert word_loss(logits.bfloat16(), targets).dtype == torch.float32
+    assert tag_loss(logits, targets).item() == pytest.approx(expected, rel=1e-5)
+    assert tag_loss(logits.bfloat16(), targets).dtype == torch.float32
 
 
-def test_teacher_loss_against_its_definition():
+def test_tag_loss_at_every_place_against_its_definition():
     local, wanted = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1).sigmoid()
     terms = map(cross_entropy, local.flatten().tolist(), wanted.flatten().tolist())
-    assert teacher_loss(local, wanted).item() == pytest.approx(sum(terms) / (2 * 4 * 5), rel=1e-5)
+    assert tag_loss(local, wanted).item() == pytest.approx(sum(terms) / (2 * 4 * 5), rel=1e-5)
 
 
 def test_the_losses_are_finite_at_extreme_logits():
     logits = torch.tensor([[1000.0, -1000.0]], requires_grad=True)
-    loss = word_loss(logits, torch.tensor([[0.0, 1.0]])) + caption_contrast_loss(
+    loss = tag_loss(logits, torch.tensor([[0.0, 1.0]])) + caption_contrast_loss(
         torch.cat([logits, -logits]), torch.tensor([[1.0, 0.0], [0.0, 1.0]]), 0.1
     )
     loss.backward()

@@ -57,9 +57,9 @@ def test_a_timm_network_with_options_pooling_and_frozen_parts():
     assert network.features(torch.zeros(2, 3, 64, 64)).shape[2:] == (4, 4)
     assert network.attention.weight.shape == (5, network.features.channels)
     assert network.training
-    assert not network.trunk.bn1.training
-    assert not network.trunk.layer1.training
-    assert network.trunk.layer2.training
+    assert not network.backbone.bn1.training
+    assert not network.backbone.layer1.training
+    assert network.backbone.layer2.training
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_timm_network_starts_with_the_weights_of_another(tmp_path):
     saved = load_classifier(tmp_path)
     start_from(network, saved, TAGS, torch.rand(1, 3, 32, 32))
     assert all(torch.equal(value, saved.network.state_dict()[key]) for key, value in network.state_dict().items())
-    assert not network.trunk.layer1[0].conv1.weight.requires_grad
+    assert not network.backbone.layer1[0].conv1.weight.requires_grad
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_networks_to_start_from_that_do_not_fit(first, message):
 
 def test_another_timm_network_to_start_from():
     network = create_network(NetworkConfig("timm:test_resnet"), 3)
-    with pytest.raises(GroundingError, match=r"network\.initial first has another trunk than the network"):
+    with pytest.raises(GroundingError, match=r"network\.initial first has another backbone than the network"):
         start_from(network, classifier(timm_network("test_efficientnet", 3)), TAGS, torch.rand(2, 3, 32, 32))
 
 

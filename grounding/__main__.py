@@ -1,0 +1,31 @@
+"""`grounding COMMAND ...`, also `python -m grounding COMMAND ...`: the command lines under one name."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from grounding import __version__
+from grounding.commands import Parser
+
+_COMMANDS = {
+    "localize": "a caption and a picture in, a region for every phrase out",
+    "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
+    "train": "train a tag classifier from pictures with captions",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the command lines; returns its exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = Parser(prog="grounding", description="Find the region each phrase of a caption talks about.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in _COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    command = parser.parse_args(given[:1]).command  # what follows is the command's own
+    status: int = importlib.import_module(f"grounding.{command}").main(given[1:])
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

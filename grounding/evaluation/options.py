@@ -1,0 +1,125 @@
+"""The options of `python -m grounding.evaluate`; imports nothing heavy."""
+
+import argparse
+from pathlib import Path
+
+from grounding.commands import Parser, add_localizer_options
+
+EPILOG = """\
+examples:
+  python -m grounding.evaluate flickr30k --images photos/ --annotations entities.zip --split val --output runs/a
+  python -m grounding.evaluate flickr30k --predictions theirs.jsonl --annotations entities.zip --output runs/b
+  python -m grounding.evaluate flickr30k --baselines-only --annotations entities.zip --split test
+  python -m grounding.evaluate compare runs/a runs/b
+  python -m grounding.evaluate convert huggingface results.jsonl --annotations entities.zip --output theirs.jsonl
+  python -m grounding.evaluate sweep --images photos/ --annotations entities.zip regions.gamma=0.1,0.2 --halves
+  python -m grounding.evaluate misses --images photos/ --annotations entities.zip --output runs/misses
+  python -m grounding.evaluate control runs/a
+
+exit status: 0 done; 1 some photographs could not be read (listed, and not counted); 2 bad input, said in one line;
+130 interrupted (the same `flickr30k` command continues where it stopped)."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of every command."""
+    parser = Parser(
+        prog="python -m grounding.evaluate",
+        description="Score a localizer, or anybody's predictions, on Flickr30k Entities.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _flickr30k(commands.add_parser("flickr30k", help="score a localizer or predictions"))
+    _compare(commands.add_parser("compare", help="two finished runs: paired differences, and what changed sides"))
+    _convert(commands.add_parser("convert", help="others' results to the predictions format"))
+    _sweep(commands.add_parser("sweep", help="try settings of maps and regions: a line a combination"))
+    _misses(commands.add_parser("misses", help="draw phrases that are missed, to be judged by eye"))
+    _control(commands.add_parser("control", help="a finished run against itself with the phrases exchanged"))
+    return parser
+
+
+def at_least_1(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"it is {number}: expected at least 1")
+    return number
+
+
+def _flickr30k(score: argparse.ArgumentParser) -> None:
+    _add_data(score)
+    _add_images(score, required=False, what="only these are scored, the missing counted")
+    what = score.add_mutually_exclusive_group()
+    what.add_argument("--predictions", type=Path, metavar="FILE", help="score these (.jsonl or .parquet) instead")
+    what.add_argument("--baselines-only", action="store_true", help="only the trivial baselines; needs no photograph")
+    score.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="folder for metrics, predictions and report.html; needed with --images, where a run can go on",
+    )
+    score.add_argument("--overwrite", action="store_true", help="replace what --output holds; an equal run goes on")
+    score.add_argument("--limit", type=at_least_1, metavar="N", help="only the first N images of those present")
+    score.add_argument("--strict", action="store_true", help="refuse when a photograph is missing or unreadable")
+    score.add_argument("--allow-missing", action="store_true", help="count phrases without a prediction as misses")
+    score.add_argument("--name", help="what to call this method in tables (default: the classifier or file name)")
+    score.add_argument(
+        "--workers", type=at_least_1, default=1, metavar="N", help="processes (default: 1); or use torchrun"
+    )
+    add_localizer_options(score)
+
+
+def _compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument("a", type=Path, help="the --output of a run")
+    compare.add_argument("b", type=Path, help="the --output of another")
+    _add_images(compare, required=False, what="for the pictures")
+    compare.add_argument("--output", type=Path, metavar="DIR", help="folder (default: A-vs-B beside B)")
+    compare.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+
+
+def _convert(convert: argparse.ArgumentParser) -> None:
+    convert.add_argument("style", choices=("mdetr", "huggingface"))
+    convert.add_argument("results", type=Path, help="see docs/predictions.md for what is accepted")
+    _add_data(convert)
+    convert.add_argument("--output", type=Path, required=True, metavar="FILE", help="the .jsonl to write")
+    convert.add_argument("--overwrite", action="store_true", help="replace --output")
+
+
+def _sweep(sweep: argparse.ArgumentParser) -> None:
+    _add_data(sweep)
+    _add_images(sweep, what="use such as nothing is finally reported on")
+    sweep.add_argument("--image-size", type=at_least_1, metavar="PX", help="show the network pictures of this side")
+    sweep.add_argument(
+        "--every", type=at_least_1, default=1, metavar="N", help="use every N-th photograph only (default: 1)"
+    )
+    sweep.add_argument("--halves", action="store_true", help="choose on every other photograph, report on the rest")
+    sweep.add_argument("grid", nargs="*", metavar="KEY=VALUE,VALUE", help="for example regions.gamma=0.2,0.3")
+    add_localizer_options(sweep)
+
+
+def _misses(misses: argparse.ArgumentParser) -> None:
+    _add_data(misses)
+    _add_images(misses)
+    misses.add_argument("--count", type=at_least_1, default=100, metavar="N", help="draw at most N (default: 100)")
+    misses.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
+    misses.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for sheets and misses.csv")
+    misses.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    add_localizer_options(misses)
+
+
+def _control(control: argparse.ArgumentParser) -> None:
+    control.add_argument("run", type=Path, help="the --output of a run")
+    control.add_argument("--seed", type=int, default=0, help="of the exchange (default: 0)")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--annotations", type=Path, required=True, metavar="PATH", help="Flickr30k Entities: a folder or the zip"
+    )
+    parser.add_argument("--split", default="val", metavar="NAME", help="train, val or test (default: val)")
+
+
+def _add_images(parser: argparse.ArgumentParser, required: bool = True, what: str = "") -> None:
+    places = "photographs: a folder, a zip, or uncompressed tars"
+    text = f"{places}; {what}" if what else places
+    parser.add_argument("--images", type=Path, nargs="+", required=required, metavar="PATH", help=text)

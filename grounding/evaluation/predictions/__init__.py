@@ -1,0 +1,1 @@
+"""What a method says of each phrase, as records and as files."""

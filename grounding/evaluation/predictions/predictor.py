@@ -1,0 +1,128 @@
+"""A localizer's predictions for the phrases of a photograph, in px of the original photograph."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from grounding.boxes import Boxes, Values, enclosing, iou
+from grounding.config import METHOD, LocalizerConfig
+from grounding.datasets.files import Photographs
+from grounding.datasets.flickr30k import EntityImage
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.prediction import Key, Map, Prediction, phrase_key
+from grounding.evaluation.predictions.records import as_stored
+from grounding.grounded import GroundedPhrase
+from grounding.images import read_image
+from grounding.pipeline import Localizer, Scene
+from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.sources import load_classifier
+
+TOP_K: Final = 10
+_STORED_MAP_SIDE: Final = 32  # cells; maps are smooth on this scale
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a process needs to predict."""
+
+    photographs: tuple[Path, ...]
+    classifier: str
+    config: LocalizerConfig
+    device: str
+    method: str = METHOD
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What came of one photograph.
+
+    Attributes:
+        image: its id.
+        error: why it could not be read, and then nothing else is known; or None.
+        sha256: of its file.
+        size: (width, height) in px.
+        predictions: of every phrase with a box.
+    """
+
+    image: str
+    error: str | None = None
+    sha256: str = ""
+    size: tuple[int, int] = (0, 0)
+    predictions: Mapping[Key, Prediction] = field(default_factory=dict)
+
+
+class Predictor:
+    """A localizer and the photographs it looks at.
+
+    Args:
+        classifier: the job's, where it is loaded already.
+    """
+
+    def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
+        self.photographs = Photographs(job.photographs)
+        classifier = classifier or load_classifier(job.classifier)
+        self.localizer = Localizer(classifier, job.config, job.device, job.method)
+
+    def __call__(self, image: EntityImage) -> Outcome:
+        """Look at one photograph."""
+        try:
+            content = self.photographs.read(image.id)
+            scene = self.localizer.encode(read_image(io.BytesIO(content), f"{image.id}.jpg"))
+        except GroundingError as error:
+            return Outcome(image.id, str(error))
+        height, width = scene.image.shape[:2]
+        return Outcome(image.id, None, digest(content), (width, height), predict(scene, image))
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 of a photograph's file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def predict(scene: Scene, image: EntityImage) -> dict[Key, Prediction]:
+    """The prediction of every phrase with a box, in px of the original photograph, as a file would keep it."""
+    phrases = image.boxed_phrases
+    texts = list(dict.fromkeys(phrase.text for phrase in phrases))  # a text is found the same in every caption
+    if not texts:
+        return {}
+    grounded = dict(zip(texts, scene.ground(", ".join(texts), texts, TOP_K), strict=True))
+    height, width = scene.image.shape[:2]
+    scale = np.array([image.width / width, image.height / height] * 2)
+    reached = _reached(scene.proposals * scale, image)
+    return {
+        phrase_key(image, phrase): _prediction(grounded[phrase.text], scale, reached[phrase.chain])
+        for phrase in phrases
+    }
+
+
+def _reached(proposals: Boxes, image: EntityImage) -> dict[str, tuple[float, float]]:
+    """For each chain the best IoU of any proposal with one of its boxes, and with the box that encloses them."""
+    reached = {}
+    for chain, boxes in image.boxes.items():
+        best = iou(proposals, np.concatenate([boxes, enclosing(boxes)])).max(0, initial=0)  # (M + 1,)
+        reached[chain] = float(best[:-1].max()), float(best[-1])
+    return reached
+
+
+def _prediction(phrase: GroundedPhrase, scale: Values, reached: tuple[float, float]) -> Prediction:
+    prediction = Prediction(
+        boxes=np.array([region.box for region in phrase.regions]).reshape(-1, 4) * scale,
+        scores=np.array([region.score for region in phrase.regions]),
+        point=None if phrase.point is None else (phrase.point[0] * scale[0], phrase.point[1] * scale[1]),
+        map=_small(phrase.grid_map),
+        point_map=_small(phrase.point_map),
+        status=phrase.status,
+        proposal_iou=reached,
+    )
+    return as_stored(prediction)
+
+
+def _small(map_: Map) -> Map:
+    side = min(_STORED_MAP_SIDE, *map_.shape)
+    return np.asarray(Image.fromarray(map_).resize((side, side), Image.Resampling.BOX))

@@ -1,0 +1,207 @@
+"""Files of predictions: JSON Lines, made here or by anyone else, and Parquet. docs/predictions.md has the format."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from grounding.datasets.flickr30k import EntityImage
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.parquet import parquet_rows
+from grounding.evaluation.predictions.prediction import Key, Prediction, phrase_key
+from grounding.evaluation.predictions.records import KEYS, prediction_from_json, short
+
+_NAMED_KEYS: Final = 5
+_SLACK: Final = 0.05  # of a side
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Predictions for phrases with a box, and what a person should know about the file they come from."""
+
+    predictions: dict[Key, Prediction]
+    notes: tuple[str, ...]
+
+
+def read_predictions(
+    path: Path, images: Sequence[EntityImage], split: str, splits: Mapping[str, Collection[str]], allow_missing: bool
+) -> Loaded:
+    """Read and check a file of predictions.
+
+    Args:
+        path: .jsonl, or .parquet as `write_parquet` makes it.
+        images: those to evaluate, of `split` and maybe not all of it.
+        splits: the image ids of each split that the annotations have.
+        allow_missing: note phrases without a prediction instead of raising.
+
+    Raises:
+        GroundingError: anything wrong, named with its line (from 1) or row (from 0).
+    """
+    if path.suffix not in (".jsonl", ".parquet"):
+        raise GroundingError(f"predictions {path} end in '{path.suffix}': expected .jsonl or .parquet")
+    unit, rows = ("row", parquet_rows(path)) if path.suffix == ".parquet" else ("line", json_lines(path))
+    predictions: dict[Key, Prediction] = {}
+    places: dict[Key, str] = {}
+    shapes: dict[tuple[str, str], tuple[str, tuple[int, ...]]] = {}
+    ignored: Counter[str] = Counter()
+    for number, values in rows:
+        place = f"{unit} {number}"
+        try:
+            key, prediction = prediction_from_json(values)
+            if key in places:
+                raise GroundingError(f"{phrase_name(key)} stands in {places[key]} already: expected it once")
+            _check_shapes(shapes, key[0], prediction, place)
+        except GroundingError as error:
+            raise GroundingError(f"{path}, {place}: {error}") from error
+        predictions[key], places[key] = prediction, place
+        ignored.update(values.keys() - set(KEYS))
+    if not predictions:
+        raise GroundingError(f"{path} has no predictions: expected one a phrase")
+    check_split(path, "predictions", [(key[0], place) for key, place in places.items()], split, splits)
+    return _select(path, images, split, predictions, places, ignored, allow_missing)
+
+
+def _select(
+    path: Path,
+    images: Sequence[EntityImage],
+    split: str,
+    predictions: dict[Key, Prediction],
+    places: dict[Key, str],
+    ignored: Counter[str],
+    allow_missing: bool,
+) -> Loaded:
+    """Those for the phrases with a box of these images."""
+    boxed = {phrase_key(image, phrase): phrase.chain in image.boxes for image in images for phrase in image.phrases}
+    evaluated = {image.id for image in images}
+    unknown = [key for key in predictions if key not in boxed and key[0] in evaluated]
+    if unknown:
+        raise GroundingError(
+            f"{path}: {len(unknown):,} of {len(predictions):,} predictions are for phrases that do not exist (first: "
+            f"{phrase_name(unknown[0])}, {places[unknown[0]]}): sentences, and all marked phrases of each, count from 0"
+        )
+    selected = {key: prediction for key, prediction in predictions.items() if boxed.get(key)}
+    missing = [key for key, has_box in boxed.items() if has_box and key not in selected]
+    total = sum(boxed.values())
+    if missing and not allow_missing:
+        raise GroundingError(
+            f"{path}: {len(missing):,} of {total:,} phrases with a box have no prediction (first: "
+            f"{phrase_name(missing[0])}; phrases count from 0 among all marked ones of their sentence): "
+            "add them, with empty boxes where nothing was found, or pass --allow-missing"
+        )
+    without_box = sum(not boxed.get(key, True) for key in predictions)
+    elsewhere = sum(key[0] not in evaluated for key in predictions)
+    notes = [
+        _ignored_note(ignored),
+        without_box and f"{without_box:,} predictions are for phrases without a box: ignored",
+        elsewhere and f"{elsewhere:,} predictions are for images of '{split}' that are not evaluated: ignored",
+        _frame_note(images, selected),
+        missing and f"{len(missing):,} of {total:,} phrases have no prediction: counted as misses",
+    ]
+    return Loaded(selected, tuple(note for note in notes if isinstance(note, str) and note))
+
+
+def _ignored_note(ignored: Counter[str]) -> str:
+    """The keys that are not of the format, the most frequent first."""
+    ordered = sorted(ignored.items(), key=lambda pair: (-pair[1], pair[0]))
+    named = [f"{name} ({count:,} times)" for name, count in ordered[:_NAMED_KEYS]]
+    more = f" and {len(ignored) - len(named):,} more" if len(ignored) > len(named) else ""
+    return f"ignored keys: {', '.join(named)}{more}" if named else ""
+
+
+def _check_shapes(
+    shapes: dict[tuple[str, str], tuple[str, tuple[int, ...]]], image: str, prediction: Prediction, place: str
+) -> None:
+    """See that the maps of an image, and the maps that its points come from, have one shape each: they get averaged."""
+    pointing = prediction.map if prediction.point_map is None else prediction.point_map
+    for name, map_ in (("map", prediction.map), ("point_map (or the map in its place)", pointing)):
+        if map_ is not None:
+            first, shape = shapes.setdefault((image, name), (place, map_.shape))
+            if shape != map_.shape:
+                raise GroundingError(
+                    f"its {name} is {map_.shape[0]} x {map_.shape[1]}, in {first} it is {shape[0]} x {shape[1]}: "
+                    f"expected one shape for all maps of image {image}"
+                )
+
+
+def _frame_note(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]) -> str:
+    """A doubt that the boxes are in px of the original photograph, or nothing."""
+    sides = {image.id: np.array([image.width, image.height] * 2) for image in images}
+    placed = [(key[0], prediction.boxes) for key, prediction in predictions.items() if len(prediction.boxes)]
+    relative = sum(float(boxes.max()) <= 1 for _, boxes in placed)
+    if 2 * relative > len(placed):
+        return (
+            f"{relative:,} of {len(placed):,} predictions have no box that reaches beyond 1 px: "
+            "are they relative? expected px of the original photograph"
+        )
+    outside = sum(bool(np.abs(boxes / sides[image] - 0.5).max() > 0.5 + _SLACK) for image, boxes in placed)
+    note = f"{outside:,} predictions have a box that leaves its photograph by over {_SLACK:.0%} of a side"
+    return f"{note}: expected px of the original photograph" if outside else ""
+
+
+def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The object of each line that is not blank, with its number from 1.
+
+    Raises:
+        GroundingError: an unreadable file, or a line that holds no JSON object.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    values = parse_json(line, f"{path}, line {number}")
+                    if not isinstance(values, dict):
+                        raise GroundingError(f"{path}, line {number}: {short(values)} is no object: expected {{...}}")
+                    yield number, values
+    except OSError as error:
+        raise GroundingError(f"predictions {path} cannot be read: {error.strerror}") from error
+
+
+def parse_json(text: bytes, where: str) -> Any:
+    """What UTF-8 JSON says.
+
+    Raises:
+        GroundingError: it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise GroundingError(f"{where} is not JSON: {error}") from error
+
+
+def phrase_name(key: Key) -> str:
+    """A phrase in words."""
+    return "image {}, sentence {}, phrase {}".format(*key)
+
+
+def check_split(
+    path: Path, what: str, places: Sequence[tuple[str, str]], split: str, splits: Mapping[str, Collection[str]]
+) -> None:
+    """See that every image is in this split.
+
+    Args:
+        places: each image id, and where it stands.
+
+    Raises:
+        GroundingError: some are not; it says which split they are in.
+    """
+    sets = {name: frozenset(ids) for name, ids in splits.items()}
+    strays = [(image, place) for image, place in places if image not in sets[split]]
+    if not strays:
+        return
+    homes = Counter(next((name for name, ids in sets.items() if image in ids), None) for image, _ in strays)
+    advice = "; ".join(f"{count:,} are in {name or 'no split'}" for name, count in homes.most_common())
+    if homes.keys() == {None}:
+        advice = "they are in no split of these annotations: expected ids such as '1000092795'"
+    elif len(homes) == 1:
+        (home,) = homes
+        advice = f"they are in '{home}': " + (
+            f"pass --split {home}" if len(strays) == len(places) else "expected the images of one split"
+        )
+    raise GroundingError(
+        f"{path}: {len(strays):,} of {len(places):,} {what} are for images that are not in split '{split}' "
+        f"(first: {strays[0][0]}, {strays[0][1]}); {advice}"
+    )

@@ -1,0 +1,188 @@
+"""Cards for people to look at: which phrases, and their photographs and maps as data URIs."""
+
+import base64
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from grounding.boxes import Values, enclosing
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.prediction import Map, Prediction
+from grounding.evaluation.protocols.measure import point_of
+from grounding.evaluation.runs.folder import Photograph
+from grounding.images import read_image
+
+CARDS: Final = 12
+PER_TYPE: Final = 3
+_LONGEST_SIDE_PX: Final = 320
+_LONGEST_MAP_SIDE: Final = 48
+_FLAT: Final = 0.2  # how an even map is drawn, of 1
+Box = tuple[float, ...]
+
+
+class Album:
+    """The photographs of a page, each small and held once.
+
+    Args:
+        photograph: an image id -> the bytes of its file, or None where there is none.
+    """
+
+    def __init__(self, photograph: Photograph) -> None:
+        self._photograph = photograph
+        self._uris: dict[str, str | None] = {}
+
+    def place(self, image: EntityImage) -> str | None:
+        """The element id under which the page holds this photograph; None where there is none that can be read."""
+        if image.id not in self._uris:
+            content = self._photograph(image.id)
+            self._uris[image.id] = None if content is None else _thumbnail(content)
+        return None if self._uris[image.id] is None else f"photograph-{list(self._uris).index(image.id)}"
+
+    def elements(self) -> list[tuple[str, str]]:
+        """Element id and data URI of each photograph."""
+        return [(f"photograph-{n}", uri) for n, uri in enumerate(self._uris.values()) if uri is not None]
+
+
+def _thumbnail(content: bytes) -> str | None:
+    try:
+        picture = Image.fromarray(read_image(io.BytesIO(content)))
+    except GroundingError:
+        return None  # the page draws the boxes on a plain canvas
+    picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
+    return _data_uri(picture, "JPEG", quality=80)
+
+
+def map_uri(map_: Map | None) -> str | None:
+    """A phrase map as a PNG to lay over the photograph: warm, and clear where the map is low. None for an empty map."""
+    if map_ is None or not map_.any():
+        return None
+    small = Image.fromarray(np.asarray(map_, np.float32))
+    if max(small.size) > _LONGEST_MAP_SIDE:
+        shrink = _LONGEST_MAP_SIDE / max(small.size)
+        small = small.resize([max(1, round(side * shrink)) for side in small.size], Image.Resampling.BOX)
+    values = np.asarray(small, np.float64)
+    low, high = values.min(), values.max()
+    share = (values - low) / (high - low) if high > low else np.full_like(values, _FLAT)
+    layers = (np.full_like(share, 255), 215 - 150 * share, 90 - 70 * share, 175 * share**0.8)  # yellow to red
+    return _data_uri(Image.fromarray(np.stack(layers, -1).round().astype(np.uint8)), "PNG", optimize=True)
+
+
+def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one method says, as drawn: its first box and its point, in px of the original photograph.
+
+    Attributes:
+        name: written beside the box; empty for the only method on a card.
+        facts: short texts such as `IoU 0.71`.
+        hit: whether it counts; None where the card does not say.
+    """
+
+    name: str
+    box: Box | None
+    point: tuple[float, float] | None
+    facts: tuple[str, ...]
+    hit: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Card:
+    """One phrase on its photograph."""
+
+    image: EntityImage
+    phrase: EntityPhrase
+    answers: tuple[Answer, ...]
+    photograph: str | None
+    map_uri: str | None = None
+
+    @property
+    def boxes(self) -> list[Box]:
+        """The true boxes."""
+        return [tuple(box) for box in self.image.boxes[self.phrase.chain].tolist()]
+
+    @property
+    def merged(self) -> Box:
+        """The box that encloses them."""
+        return tuple(enclosing(self.image.boxes[self.phrase.chain])[0].tolist())
+
+    @property
+    def caption(self) -> tuple[str, str, str]:
+        """The sentence before, of and after the phrase."""
+        sentence, phrase = self.image.captions[self.phrase.sentence], self.phrase
+        return sentence[: phrase.start], sentence[phrase.start : phrase.end], sentence[phrase.end :]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """Cards under a heading.
+
+    Attributes:
+        total: of how many phrases these are examples.
+    """
+
+    title: str
+    text: str
+    cards: Sequence[Card]
+    total: int
+
+
+def answer(name: str, prediction: Prediction, facts: Iterable[str], hit: bool | None = None) -> Answer:
+    """A prediction as drawn on a card."""
+    box = tuple(prediction.boxes[0].tolist()) if len(prediction.boxes) else None
+    return Answer(name, box, point_of(prediction), tuple(facts), hit)
+
+
+def choose(order: Iterable[int], phrases: Sequence[tuple[EntityImage, EntityPhrase]], cards: int = CARDS) -> list[int]:
+    """The first rows of an order, at most one an image and `PER_TYPE` of an entity type.
+
+    Where these are fewer than `cards`, the first of the others, still one an image.
+
+    Args:
+        order: rows of `phrases`, the most wanted first.
+    """
+    wanted = list(order)
+    chosen: set[int] = set()
+    images: set[str] = set()
+    types: Counter[str] = Counter()
+    for per_type in (PER_TYPE, cards):
+        for row in wanted:
+            image, phrase = phrases[row]
+            kind = phrase.types[0]
+            if len(chosen) < cards and image.id not in images and types[kind] < per_type:
+                chosen.add(row)
+                images.add(image.id)
+                types[kind] += 1
+    return [row for row in wanted if row in chosen]
+
+
+def best_typical_worst(overlap: Values, score: Values, rows: Values) -> tuple[list[int], list[int], list[int]]:
+    """Rows in the order of each gallery.
+
+    Args:
+        overlap: (P,) IoU of the first box.
+        score: (P,) score of the first box, NaN where there is none.
+        rows: (P,) bool: those that take part.
+
+    Returns:
+        The highest IoU first; the nearest to the median IoU first; the lowest IoU first, among equals the highest score
+        first. What is still equal stays in order.
+    """
+    here = np.flatnonzero(rows)
+    if not len(here):
+        return [], [], []
+    reached, trust = overlap[here], np.nan_to_num(score[here], nan=-np.inf)
+    away = abs(reached - np.median(reached))
+    orders = np.lexsort([-reached]), np.lexsort([away]), np.lexsort([-trust, reached])
+    best, typical, worst = (here[order].tolist() for order in orders)
+    return best, typical, worst

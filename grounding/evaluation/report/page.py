@@ -1,0 +1,174 @@
+"""The pages for people: one self-contained HTML file of a run, or of two runs side by side."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from grounding.boxes import enclosing, iou
+from grounding.datasets.files import Photographs
+from grounding.evaluation.predictions.prediction import Prediction
+from grounding.evaluation.protocols.measure import point_of
+from grounding.evaluation.report import charts, galleries, sections
+from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
+from grounding.evaluation.report.sections import FIRST, POINT, Measured
+from grounding.evaluation.runs.comparison import Changed, compare
+from grounding.evaluation.runs.folder import Photograph, read_run
+from grounding.evaluation.runs.scoring import Run
+from grounding.folders import check_output, unused_folder, whole_folder
+
+_COMPARISON, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.html")
+
+
+def write_comparison(
+    a: Path, b: Path, photographs: Sequence[Path] | None, folder: Path | None, overwrite: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Compare two finished runs, and write the comparison as JSON and as a page.
+
+    Args:
+        a, b: their folders.
+        photographs: folders, zips or tars for the pictures; by default those of the runs, if they are still there.
+        folder: by default A-vs-B beside b.
+
+    Returns:
+        Where the page is, and what comparison.json says.
+
+    Raises:
+        GroundingError: as `check_output`, `read_run` and `compare`.
+    """
+    folder = folder or unused_folder(b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b)))
+    check_output(folder, overwrite, _COMPARED, (a, b))
+    runs = read_run(a), read_run(b)
+    recorded = [[Path(place) for place in run.metrics["dataset"]["photographs"]["paths"]] for run in runs]
+    places = photographs or next((paths for paths in recorded if paths and all(p.exists() for p in paths)), ())
+    summary, changed = compare(*runs)
+    with whole_folder(folder, overwrite, _COMPARED) as partial:
+        (partial / _COMPARISON).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        page = render_comparison(summary, changed, Photographs(places).get)
+        (partial / _COMPARISON_PAGE).write_text(page, encoding="utf-8")
+    return folder / _COMPARISON_PAGE, summary
+
+
+def render_report(run: Run, photograph: Photograph) -> str:
+    """The page of a run: HTML that loads nothing from anywhere.
+
+    Args:
+        photograph: where it gives None, or what cannot be read, boxes are drawn on a plain canvas.
+    """
+    album, metrics, measured = Album(photograph), run.metrics, None
+    if len(run.columns):
+        measured = Measured(run)
+    return _page(
+        "report.html.jinja",
+        metrics=metrics,
+        headline=sections.headline(metrics),
+        tiles=list(sections.tiles(metrics)),
+        types=[sections.type_bars(metrics, protocol) for protocol in (POINT, FIRST)],
+        curves=sections.recall_curves(metrics),
+        sizes=sections.sizes(measured) if measured else None,
+        reliability=sections.reliability(measured) if measured else None,
+        statuses=sections.statuses(metrics, measured) if measured else [],
+        galleries=list(_galleries(measured, album)) if measured else [],
+        published=published(),
+        photographs=album.elements(),
+    )
+
+
+def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed], photograph: Photograph) -> str:
+    """The page of two runs side by side, as self-contained.
+
+    Args:
+        comparison, changed: of `comparison.compare`.
+        photograph: as in `render_report`.
+    """
+    album, differences = Album(photograph), comparison["differences"]
+    edges = [abs(entry[end]) for entry in differences.values() if entry["count"] for end in ("low", "high")]
+    shown = [
+        _changed_gallery([c for c in changed if (c.protocol, c.gained) == (name, gained)], name, gained, album)
+        for name in dict.fromkeys((FIRST.name, POINT.name, *(change.protocol for change in changed)))
+        for gained in (True, False)
+    ]
+    return _page(
+        "comparison.html.jinja",
+        comparison=comparison,
+        metrics=comparison["b"]["metrics"],
+        groups=sections.grouped(differences),
+        reach=max(edges, default=0) or 1,
+        galleries=shown,
+        photographs=album.elements(),
+    )
+
+
+@cache
+def published() -> dict[str, list[dict[str, Any]]]:
+    """Numbers that others report, by what their methods learnt from: the content of published.yaml."""
+    text = resources.files("grounding.evaluation.report").joinpath("published.yaml").read_text("utf-8")
+    content: dict[str, list[dict[str, Any]]] = yaml.safe_load(text)
+    return content
+
+
+def _page(template: str, **content: Any) -> str:
+    environment = Environment(
+        loader=PackageLoader("grounding.evaluation.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(forest=charts.forest, swatch=charts.swatch)
+    environment.filters["yaml"] = _as_yaml
+    return environment.get_template(template).render(content)
+
+
+def _as_yaml(values: Any) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
+
+
+def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
+    overlap, statuses = measured.overlap, measured.statuses
+    best, typical, worst = galleries.best_typical_worst(overlap, measured.scores, statuses == "localized")
+    for title, text, order in (
+        ("Best", "The highest IoU of the first box with the merged box.", best),
+        ("Typical", "The IoU of the first box nearest to the median of all localized phrases.", typical),
+        ("Worst", "The lowest IoU of the first box, and of these the highest scores.", worst),
+    ):
+        yield Gallery(title, text, _cards(measured, order, album), len(order))
+    for status in sorted(set(statuses.tolist()) - {"localized"}):
+        order = np.flatnonzero(statuses == status).tolist()
+        text = "Phrases with this status, in the order of the split."
+        yield Gallery(f"Status: {status}", text, _cards(measured, order, album), len(order))
+
+
+def _cards(measured: Measured, order: Sequence[int], album: Album) -> list[Card]:
+    overlap, first_hits, pointed = measured.overlap, measured.values(FIRST), measured.values(POINT)
+    cards = []
+    for row in galleries.choose(order, measured.phrases):
+        (image, phrase), prediction, score = measured.phrases[row], measured.predictions[row], measured.scores[row]
+        facts = [f"IoU {overlap[row]:.2f}" if len(prediction.boxes) else "no box"]
+        facts += [f"score {score:#.3g}"] if np.isfinite(score) else []
+        facts += [f"point {'on' if pointed[row] else 'off'} target"] if point_of(prediction) else ["no point"]
+        shown = galleries.answer("", prediction, facts, first_hits[row] == 1)
+        cards.append(Card(image, phrase, (shown,), album.place(image), galleries.map_uri(prediction.map)))
+    return cards
+
+
+def _changed_gallery(changed: Sequence[Changed], protocol: str, gained: bool, album: Album) -> Gallery:
+    cards = []
+    for row in galleries.choose(range(len(changed)), [(change.image, change.phrase) for change in changed]):
+        change = changed[row]
+        answers = (_side("a", change.a, change, not gained), _side("b", change.b, change, gained))
+        cards.append(Card(change.image, change.phrase, answers, album.place(change.image)))
+    text = "b hits and a misses." if gained else "a hits and b misses."
+    return Gallery(f"{'Gained' if gained else 'Lost'}: {protocol}", text, cards, len(changed))
+
+
+def _side(name: str, prediction: Prediction, change: Changed, hit: bool) -> Answer:
+    merged = enclosing(change.image.boxes[change.phrase.chain])
+    fact = f"IoU {float(iou(prediction.boxes[:1], merged)[0, 0]):.2f}" if len(prediction.boxes) else prediction.status
+    return galleries.answer(name, prediction, (fact,), hit)

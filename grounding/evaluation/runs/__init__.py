@@ -1,0 +1,1 @@
+"""A split scored under every protocol, and two such runs compared."""

@@ -1,0 +1,106 @@
+"""Two runs side by side: paired differences with intervals, and the phrases that changed sides."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_index, phrase_key
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, recall
+from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
+from grounding.evaluation.runs.scoring import Run
+
+_SIDES: Final = (recall(1, "merged-box"), POINTING[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Changed:
+    """A phrase that one run hits under a protocol and the other misses: `gained` where it is b that hits."""
+
+    protocol: str
+    gained: bool
+    image: EntityImage
+    phrase: EntityPhrase
+    a: Prediction
+    b: Prediction
+
+
+def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
+    """b minus a on the images that both evaluated, with a 95% bootstrap interval over images for each protocol.
+
+    Returns:
+        Plain values for comparison.json, and the phrases that changed sides under R@1 merged-box or pointing.
+
+    Raises:
+        GroundingError: no image in common, or the runs saw other annotations of one.
+    """
+    images = _common(a, b)
+    rows = phrase_index(images)
+    columns_a, columns_b = (run.columns.loc[rows] for run in (a, b))
+    cluster, weights = image_of_phrase(images), resample(len(images), SEED)
+    differences = {}
+    for protocol in HEADLINE:
+        before, after = protocol.values(columns_a), protocol.values(columns_b)
+        both = ~np.isnan(before) & ~np.isnan(after)
+        if both.any():
+            change = (after - before)[both]
+            low, high = bootstrap_interval(change, cluster[both], weights)
+            differences[protocol.name] = {
+                "a": 100 * float(before[both].mean()),
+                "b": 100 * float(after[both].mean()),
+                "difference": 100 * float(change.mean()),
+                "low": low,
+                "high": high,
+                "count": int(both.sum()),
+                "gained": int((change > 0).sum()),
+                "lost": int((change < 0).sum()),
+            }
+    summary = {
+        "a": {"name": a.metrics["name"], "path": a.path, "metrics": a.metrics},
+        "b": {"name": b.metrics["name"], "path": b.path, "metrics": b.metrics},
+        "phrases": len(rows),
+        "differences": differences,
+        "warnings": list(_warnings(a, b, len(images))),
+    }
+    return summary, list(_changed(images, a, b, columns_a, columns_b))
+
+
+def _common(a: Run, b: Run) -> list[EntityImage]:
+    """The images of both, in a's order."""
+    others = {image.id: image for image in b.images}
+    images = [image for image in a.images if image.id in others]
+    if not images:
+        raise GroundingError(f"{a.path} and {b.path} have no image in common: were they run on different splits?")
+    for image in images:
+        other = others[image.id]
+        mine, its = ({chain: boxes.tolist() for chain, boxes in side.boxes.items()} for side in (image, other))
+        if (image.phrases, mine) != (other.phrases, its):
+            raise GroundingError(f"{a.path} and {b.path} were scored with other annotations of image {image.id}")
+    return images
+
+
+def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
+    for run in (a, b):
+        if len(run.images) != common:
+            yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
+        absent = [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]
+        if absent:
+            yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
+    versions = [run.metrics["versions"]["grounding"] for run in (a, b)]
+    if versions[0] != versions[1]:
+        yield f"the runs were scored by grounding {versions[0]} and {versions[1]}"
+
+
+def _changed(
+    images: Sequence[EntityImage], a: Run, b: Run, columns_a: Columns, columns_b: Columns
+) -> Iterator[Changed]:
+    for protocol in _SIDES:
+        change = protocol.values(columns_b) - protocol.values(columns_a)
+        for (image, phrase), value in zip(boxed_phrases(images), change, strict=True):
+            if value in (1, -1):
+                key = phrase_key(image, phrase)
+                answers = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
+                yield Changed(protocol.name, bool(value > 0), image, phrase, *answers)

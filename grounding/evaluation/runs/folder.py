@@ -1,0 +1,110 @@
+"""The folder of a run: metrics.json, predictions.jsonl, predictions.parquet and report.html."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from grounding.datasets.files import Photographs
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.parquet import read_parquet, write_parquet
+from grounding.evaluation.predictions.prediction import phrase_index
+from grounding.evaluation.predictions.records import to_line
+from grounding.evaluation.protocols.protocol import MEASURED
+from grounding.evaluation.runs.scoring import METRICS_VERSION, Run
+from grounding.resumable import LINES_FILES, difference
+
+Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
+_METRICS, _PREDICTIONS, _TABLE, REPORT = FILES = (
+    "metrics.json",
+    "predictions.jsonl",
+    "predictions.parquet",
+    "report.html",
+)
+REPLACEABLE: Final = (*FILES, *LINES_FILES)
+_KEYS: Final = {"name", "dataset", "statuses", "run", "baselines", "settings", "versions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run is written, and with which report.
+
+    Attributes:
+        folder: None to write nothing.
+        photographs: those of the run, if there are any at hand.
+        report: makes the text of report.html of a run and its photographs.
+        overwrite: replace what the folder holds.
+        inputs: files and folders that must not be replaced.
+    """
+
+    folder: Path | None
+    photographs: Photographs
+    report: Callable[[Run, Photograph], str]
+    overwrite: bool = False
+    inputs: Sequence[Path] = ()
+
+
+def write_run(folder: Path, run: Run, output: Output) -> None:
+    """Write all files into an existing folder; for baselines only, just metrics.json and the report."""
+    (folder / _METRICS).write_text(json.dumps(run.metrics, indent=2) + "\n", encoding="utf-8")
+    if not run.columns.empty:
+        with (folder / _PREDICTIONS).open("w", encoding="utf-8") as file:
+            keys = (key for key in phrase_index(run.images) if key in run.predictions)
+            file.writelines(to_line(key, run.predictions[key]) for key in keys)
+        write_parquet(folder / _TABLE, run.images, run.predictions, run.columns)
+    (folder / REPORT).write_text(output.report(run, output.photographs.get), encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """The metrics.json of a finished run.
+
+    Raises:
+        GroundingError: there is none, or it is another program's or a later version's.
+    """
+    path = folder / _METRICS
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GroundingError(
+            f"{path} cannot be read ({error.strerror}): expected the --output of a finished run"
+        ) from error
+    except ValueError as error:
+        raise GroundingError(f"{path} is not JSON ({error}): expected the --output of a finished run") from error
+    if (
+        not isinstance(metrics, dict)
+        or metrics.get("schema_version") != METRICS_VERSION
+        or _KEYS - metrics.keys()
+        or "photographs" not in metrics["dataset"]
+    ):
+        raise GroundingError(f"{path} is not a metrics.json of version {METRICS_VERSION}: run the evaluation again")
+    return metrics
+
+
+def read_run(folder: Path) -> Run:
+    """A finished run with its predictions.
+
+    Raises:
+        GroundingError: as `read_metrics`; or the run has no predictions (`--baselines-only`).
+    """
+    metrics = read_metrics(folder)
+    if metrics["run"] is None:
+        raise GroundingError(f"{folder} has baselines only: expected a run with predictions")
+    return Run(metrics, *read_parquet(folder / _TABLE, MEASURED), str(folder))
+
+
+def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict[str, Any] | None:
+    """The metrics of a run that is finished in this folder already, or None where it is still to be done.
+
+    Raises:
+        GroundingError: the folder holds another finished run, and `overwrite` is False.
+    """
+    if overwrite or not (folder / _METRICS).is_file():
+        return None
+    metrics = read_metrics(folder)
+    changed = difference(json.loads(json.dumps(settings)), metrics["settings"])
+    if changed is None:
+        return metrics
+    raise GroundingError(
+        f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
+    )

@@ -1,0 +1,164 @@
+"""From a selection of images and their predictions to everything that metrics.json says."""
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import grounding
+from grounding.datasets.files import Photographs
+from grounding.datasets.flickr30k import TYPES, EntityImage, Flickr30kEntities, boxed_phrases, fingerprint
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_key
+from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, Columns
+from grounding.evaluation.protocols.summary import RESAMPLES, SEED, summarize
+
+METRICS_VERSION: Final = 1
+_PACKAGES: Final = ("numpy", "pillow", "torch", "torchvision")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The images of a split that a run is about.
+
+    Attributes:
+        in_split: how many images the split has.
+        limit: only so many of them were asked for, or None.
+        missing: ids without a photograph at hand.
+        failed: ids whose photograph cannot be read, and why.
+        photographs: SHA-256 of all photographs that were looked at, or None.
+    """
+
+    split: str
+    in_split: int
+    images: Sequence[EntityImage]
+    limit: int | None = None
+    missing: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    photographs: str | None = None
+
+    @property
+    def coverage(self) -> str:
+        """What every number is marked with, such as `247 of 1,000 images present`."""
+        if len(self.images) == self.in_split:
+            return f"all {self.in_split:,} images"
+        present = self.in_split - len(self.missing)
+        if len(self.images) + len(self.failed) == present:
+            text = f"{present:,} of {self.in_split:,} images present"
+        else:
+            text = f"the first {len(self.images) + len(self.failed):,} of "
+            text += f"the {present:,} images present, of {self.in_split:,}" if self.missing else f"{present:,} images"
+        return text + (f", {len(self.failed)} of them unreadable" if self.failed else "")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A scored run.
+
+    Attributes:
+        metrics: what metrics.json says; its `run` is None where only the baselines were measured.
+        images: the evaluated ones.
+        columns: of `measure`; empty for baselines only.
+        path: its folder, once it has one.
+    """
+
+    metrics: Mapping[str, Any]
+    images: Sequence[EntityImage]
+    predictions: Mapping[Key, Prediction]
+    columns: Columns
+    path: str = ""
+
+
+def select(
+    entities: Flickr30kEntities,
+    split: str,
+    photographs: Photographs | None,
+    limit: int | None = None,
+    strict: bool = False,
+) -> Selection:
+    """The first `limit` images of a split, of those with a photograph where photographs are given.
+
+    Raises:
+        GroundingError: no photograph is of this split, or, if strict, one is missing; no image has a phrase with a
+            box; or what `Flickr30kEntities.read` refuses.
+    """
+    images = list(entities.read(split))
+    if not images:
+        raise GroundingError(f"split '{split}' has no images: is its list whole?")
+    present = [image for image in images if photographs is None or image.id in photographs]
+    if not present:
+        raise GroundingError(f"none of the photographs belongs to the {len(images):,} images of split '{split}'")
+    if not any(image.boxed_phrases for image in present[:limit]):
+        raise GroundingError(f"none of the {len(present[:limit]):,} images has a phrase with a box: nothing to score")
+    missing = tuple(image.id for image in images if photographs is not None and image.id not in photographs)
+    if strict and missing:
+        raise GroundingError(
+            f"{len(missing):,} of {len(images):,} photographs are missing, such as {missing[0]}.jpg: "
+            "--strict needs them all"
+        )
+    return Selection(split, len(images), present[:limit], limit, missing)
+
+
+def present(annotations: Path, split: str, places: Sequence[Path]) -> tuple[Sequence[EntityImage], Photographs]:
+    """The images of a split that have a photograph in these folders, zips or tars, and the photographs."""
+    photographs = Photographs(places)
+    return select(Flickr30kEntities(annotations), split, photographs).images, photographs
+
+
+def score(
+    selection: Selection,
+    name: str,
+    settings: Mapping[str, Any],
+    predictions: Mapping[Key, Prediction],
+    columns: Columns,
+    photographs: Sequence[Path] = (),
+) -> dict[str, Any]:
+    """Everything that metrics.json says: plain values, the same for the same input.
+
+    Args:
+        columns: of `measure`; empty where only the baselines are asked for.
+        photographs: where they were read.
+    """
+    images = selection.images
+    statuses = Counter(predictions.get(phrase_key(*pair), MISSING).status for pair in boxed_phrases(images))
+    return {
+        "schema_version": METRICS_VERSION,
+        "name": name,
+        "dataset": _dataset(selection, photographs),
+        "statuses": {} if columns.empty else dict(statuses.most_common()),
+        "protocols": {protocol.name: protocol.description for protocol in (*HEADLINE, *CURVE)},
+        "run": None if columns.empty else summarize(images, columns, SEED),
+        "baselines": {title: summarize(images, rows, SEED) for title, rows in baselines(images).items()},
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "cluster": "image"},
+        "settings": dict(settings),
+        "versions": versions(),
+    }
+
+
+def _dataset(selection: Selection, photographs: Sequence[Path]) -> dict[str, Any]:
+    images, phrases = selection.images, [phrase for _, phrase in boxed_phrases(selection.images)]
+    return {
+        "name": "Flickr30k Entities",
+        "split": selection.split,
+        "images_in_split": selection.in_split,
+        "images_evaluated": len(images),
+        "coverage": selection.coverage,
+        "missing": list(selection.missing),
+        "failed": dict(selection.failed),
+        "phrases": len(phrases),
+        "chains": sum(len({phrase.chain for phrase in image.boxed_phrases}) for image in images),
+        "types": {kind: sum(kind in phrase.types for phrase in phrases) for kind in TYPES},
+        "photographs": {"paths": [str(path) for path in photographs], "fingerprint": selection.photographs},
+        "unrelated_captions": sum(len(image.unrelated) for image in images),
+        "fingerprint": fingerprint(images),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What a number may depend on."""
+    ours = {"grounding": grounding.__version__, "python": platform.python_version()}
+    return ours | {package: version(package) for package in _PACKAGES}

@@ -1,0 +1,75 @@
+"""What became of one phrase: frozen records."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from grounding.images import read_only
+from grounding.text.phrases import Phrase
+from grounding.text.vocabulary import Match
+
+Status = Literal["localized", "out-of-vocabulary", "empty-map", "no-proposals"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A scored box in pixels of the upright picture, half-open edges."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    score: float
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """`x0 y0 x1 y1`."""
+        return self.x0, self.y0, self.x1, self.y1
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GroundedPhrase:
+    """One phrase and where it is.
+
+    Attributes:
+        phrase: its text, span and head.
+        status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
+            guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
+        words: each content word, the tag it stands for, and why.
+        point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.
+        regions: best first.
+        grid_map: (h, w) float32 phrase map over the whole picture at working resolution, sums to 1 or all zero.
+        point_map: (h, w) float32, the phrase map smoothed more widely and multiplied with a centre prior
+            (`maps.point_smoothing`, `maps.centre_prior`), sums to 1 or all zero.
+        image_size: (H, W) of the picture.
+    """
+
+    phrase: Phrase
+    status: Status
+    words: tuple[Match, ...]
+    point: tuple[float, float] | None
+    regions: tuple[Region, ...]
+    grid_map: npt.NDArray[np.float32] = field(repr=False)
+    point_map: npt.NDArray[np.float32] = field(repr=False)
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grid_map", read_only(self.grid_map))
+        object.__setattr__(self, "point_map", read_only(self.point_map))
+
+    @property
+    def best(self) -> Region | None:
+        """The best region, or None."""
+        return self.regions[0] if self.regions else None
+
+    @property
+    def phrase_map(self) -> npt.NDArray[np.float32]:
+        """(H, W) float32 at image resolution, at least 0, sums to 1 or all zero. Computed when asked for."""
+        height, width = self.image_size
+        resized = Image.fromarray(self.grid_map).resize((width, height), Image.Resampling.BILINEAR)
+        values = np.asarray(resized, np.float32)
+        total = float(values.sum(dtype=np.float64))
+        return values / total if total > 0 else values

@@ -1,0 +1,179 @@
+"""What turns top-down signals into word maps: contrastive Excitation Backprop, or another method."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from grounding import attention, baselines
+from grounding.attention import Tape, record
+from grounding.attention.excitation import DEFAULT_STRIDE
+from grounding.attention.layers import find_layer, indexed_layer, same_signal
+from grounding.baselines.methods import Method as Baseline
+from grounding.baselines.shared import prepare
+from grounding.config import METHOD, MapConfig
+from grounding.errors import GroundingError, did_you_mean
+from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.network import TagNetwork
+
+Explained = Literal["logits", "mean scores", "probabilities"]
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Encoding:
+    """A picture as a classifier sees it, after one forward pass. Never changes.
+
+    Attributes:
+        classifier: with its network on the device of the images.
+        images: (1, 3, S, S) float32, the network's input.
+        tape: the recorded forward pass, with the scores that the walk starts from.
+        probabilities: (T,) of the tags.
+    """
+
+    classifier: TagClassifier
+    images: Tensor = field(repr=False)
+    tape: Tape = field(repr=False)
+    probabilities: Tensor = field(repr=False)
+
+
+def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
+    """Run one forward pass on (1, 3, S, S) images and record it."""
+    tape = record(classifier.evidence, images)  # the scores that the walk starts from, and the pooled logits
+    return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1])[0].cpu())
+
+
+class Method(Protocol):
+    """Turns the top-down signals of words into their maps.
+
+    Args:
+        encoding: the picture.
+        signals: (K, T), a weight for each output of the classifier.
+        config: where and how a map is read; a method may use what applies to it.
+
+    Returns:
+        (K, h, w) float, at least 0, spread over the whole picture; all zero without evidence.
+
+    Raises:
+        GroundingError: the method cannot work on this classifier.
+    """
+
+    def __call__(self, encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+        """See the class."""
+
+
+def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+    """Contrastive Excitation Backprop: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
+    layer, stride = _place(encoding, config)
+    maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)
+    return maps[0].clamp(min=0)
+
+
+def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+    """Excitation Backprop without the contrast, channels summed."""
+    layer, stride = _place(encoding, config)
+    return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A method of `grounding.baselines`, as a `Method`: its map clamped at 0 and no finer than the working resolution.
+
+    Attributes:
+        baseline: the method.
+        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the linear
+            head on the features averaged over all places, as if a `TagNetwork` pooled by the mean. Of another network
+            these are its logits.
+        at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
+    """
+
+    baseline: Baseline
+    explained: Explained = "logits"
+    at_layer: bool = False
+
+    def __call__(self, encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+        """As `Method`."""
+        model = explained_model(encoding.classifier, self.explained)
+        layer = layer_name(encoding, model, config) if self.at_layer else None
+        maps = self.baseline(model, encoding.images, signals, layer)[0].clamp(min=0)  # (K, h, w)
+        height, width = (min(side, config.resolution) for side in maps.shape[1:])
+        return functional.adaptive_avg_pool2d(maps, (height, width))
+
+
+def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Module:
+    """A module in evaluation mode, around the classifier's own network, that returns what is explained: (N, T)."""
+    network = classifier.network
+    modules: list[nn.Module] = [network]
+    if explained == "mean scores" and isinstance(network, TagNetwork):
+        modules = [network.features, nn.AdaptiveAvgPool2d(1).eval(), nn.Flatten().eval(), network.head]
+    elif explained == "probabilities":
+        modules.append((nn.Sigmoid() if classifier.multi_label else nn.Softmax(1)).eval())
+    model = nn.Sequential(*modules)
+    model.training = False  # eval() would reach into the network
+    return model
+
+
+def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
+    """The name of a module that runs once and returns what the layer that maps are read at holds.
+
+    Raises:
+        GroundingError: there is none.
+    """
+    tape, (layer, stride) = encoding.tape, _place(encoding, config)
+    value = find_layer(tape, stride) if stride is not None else indexed_layer(tape, layer or 0)
+    held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
+    runs: dict[str, list[bool]] = {}
+    model, images = prepare(model, encoding.images)
+    for name, module in model.named_modules():
+
+        def note(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
+            equal = isinstance(output, Tensor) and any(_same(output, content) for content in held)
+            runs.setdefault(name, []).append(equal)
+
+        module.register_forward_hook(note)
+    with torch.no_grad():
+        model(images)
+    names = [name for name, equal in runs.items() if name and equal == [True]]
+    if not names:
+        raise GroundingError(
+            "no module of the network ends once and at the layer that maps are read at: choose another maps.stride"
+        )
+    return names[-1]
+
+
+def find_method(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        GroundingError: there is none, with the nearest known one.
+    """
+    if name not in METHODS:
+        advice = did_you_mean(name, METHODS, f"expected one of {', '.join(METHODS)}")
+        raise GroundingError(f"unknown method '{name}': {advice}")
+    return METHODS[name]
+
+
+def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | None]:
+    """The layer or the stride at which a map is read: the configuration's stride, else the classifier's layer."""
+    if config.stride is None and encoding.classifier.map_layer is not None:
+        return encoding.classifier.map_layer, None
+    return None, config.stride or DEFAULT_STRIDE
+
+
+def _same(output: Tensor, content: Tensor) -> bool:
+    return output.shape == content.shape and torch.allclose(output, content, rtol=1e-4, atol=1e-5)
+
+
+METHODS: Mapping[str, Method] = {
+    METHOD: contrastive_mwp,
+    "mwp": mwp,
+    "cam": Explanation(baselines.cam, "mean scores"),
+    "grad_cam": Explanation(baselines.grad_cam, at_layer=True),
+    "gradient": Explanation(baselines.gradient),
+    "guided_backprop": Explanation(baselines.guided_backprop),
+    "deconvnet": Explanation(baselines.deconvnet),
+    "lrp": Explanation(baselines.lrp, "mean scores"),
+    "rise": Explanation(baselines.rise, "probabilities"),
+}

@@ -1,0 +1,193 @@
+"""Whole trainings: with teachers, from another network, killed and resumed, shared among processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from grounding.tagging.sources import load_classifier
+from helpers.paths import ROOT
+from helpers.training import log_rows, write_config
+
+
+def test_a_teacher_is_trained_first_and_taught_from(train, tmp_path):
+    config = write_config(tmp_path)
+    (tmp_path / "t.yaml").write_text(
+        config.read_text().replace("/run", "/teacher").replace("epochs: 3", "epochs: 1")
+        + "\nloss: {contrast: 1.0, head_penalty: 1e-3}\nema: 0.9\ngradient_accumulation_steps: 2"
+    )
+    taught = ["loss.teacher=1", "loss.words=0.1", "teacher.sizes_px=[96]"]
+    status, _, lines = train(config, f"teacher.classifiers=[{tmp_path / 't.yaml'}]", *taught)
+    assert status == 0
+    assert lines[1] == f"teacher {tmp_path / 't.yaml'}:"
+    assert {row["teacher"] for row in log_rows(tmp_path / "run")}.isdisjoint({""})
+    assert [row["epoch"] for row in log_rows(tmp_path / "teacher")] == ["1"]
+    assert float(log_rows(tmp_path / "teacher")[0]["contrast"]) > 0
+    state, kept = (
+        load_file(tmp_path / "teacher" / name) for name in ("checkpoint.safetensors", "classifier/model.safetensors")
+    )
+    assert torch.equal(kept["head.weight"], state["average.head.weight"].bfloat16())
+    assert not torch.equal(kept["head.weight"], state["network.head.weight"].bfloat16())
+    assert np.load(tmp_path / "run" / "teacher_scores.npy", mmap_mode="r").shape == (24, 7, 12, 12)
+    folder = tmp_path / "teacher" / "classifier"  # the same as a classifier
+    assert train(config, f"teacher.classifiers=[{folder}]", *taught, f"output={tmp_path / 'second'}")[0] == 0
+    run, second = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("run", "second"))
+    assert all(torch.equal(run[key], second[key]) for key in run)
+
+
+def test_bad_teachers(train, tmp_path):
+    config = write_config(tmp_path)
+    itself = config.read_text() + f"\nloss: {{teacher: 1}}\nteacher: {{classifiers: [{config}]}}"
+    config.write_text(itself)
+    for override, message in (
+        ("seed=0", "is that of a training and of one that it needs first"),
+        ("teacher.classifiers=[embedded]", "teacher embedded has other tags"),
+        ("teacher.classifiers=[none.yaml]", "configuration none.yaml cannot be read"),
+        ("teacher.classifiers=[none]", "unknown classifier source 'none'"),
+    ):
+        status, _, lines = train(config, override)
+        assert status == 2
+        assert message in lines[-1]
+
+
+def test_a_network_starts_from_what_is_trained_first(train, tmp_path):
+    config = write_config(tmp_path)
+    first = tmp_path / "first.yaml"
+    first.write_text(config.read_text().replace("/run", "/first"))
+    status, _, lines = train(config, f"network.initial={first}", "learning_rate=1e-12", "epochs=1")
+    assert (status, lines[1]) == (0, f"network.initial {first}:")
+    start, end = (load_file(tmp_path / name / "classifier" / "model.safetensors") for name in ("first", "run"))
+    assert torch.equal(start["head.weight"], end["head.weight"])
+    assert train(config, f"network.initial={config}", f"output={tmp_path / 'third'}", "epochs=1")[0] == 2
+
+
+def test_what_a_network_starts_from(train, tmp_path):
+    config, still = write_config(tmp_path), ["learning_rate=1e-12", "epochs=1"]
+    assert train(config, *still)[0] == 0
+    start = load_classifier(tmp_path / "run" / "classifier")
+    table = (tmp_path / "shapes" / "captions.jsonl").read_text()
+    said = [json.loads(line)["caption"][0] for line in table.splitlines()]
+    shares = torch.tensor([sum(tag in text for text in said) / len(said) for tag in start.tags])
+    torch.testing.assert_close(start.network.head.bias, torch.logit(shares), rtol=0.01, atol=0.01)  # bfloat16
+    assert start.network.head.weight.abs().max() < 1e-9
+    assert train(config, f"output={tmp_path / 'taught'}", "epochs=5")[0] == 0
+    taught = tmp_path / "taught" / "classifier"
+    assert train(config, *still, f"output={tmp_path / 'again'}", f"network.initial={taught}")[0] == 0
+    images = torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        start, end = (load_classifier(folder).network(images) for folder in (taught, tmp_path / "again" / "classifier"))
+    assert torch.corrcoef(torch.stack([start.flatten(), end.flatten()]))[0, 1] > 0.98
+
+
+def test_pictures_that_become_unreadable(train, tmp_path):
+    config = write_config(tmp_path)
+    for name in ("003.png", "004.png"):
+        path = tmp_path / "shapes" / name
+        path.write_bytes(path.read_bytes()[:100])  # the header is whole
+    for kept, said in ((64, ["2 pictures"]), (0, [f"epoch {n}: 2 pictures" for n in (1, 2, 3)])):
+        status, _, lines = train(config, f"data.cache_size_px={kept}", f"output={tmp_path / str(kept)}")
+        assert status == 0
+        assert [line[: len(start)] for line, start in zip(lines[1:], said, strict=True)] == said
+        assert all("could not be read, and the next ones were seen instead: " in line for line in lines[1:])
+        assert all("003.png" in line for line in lines[1:])
+
+
+def test_captions_without_spaces_between_words(train, tmp_path):
+    config = write_config(tmp_path)
+    table = tmp_path / "shapes" / "captions.jsonl"
+    captions = ["一个男人在跑步", "红色的圆形,蓝色的正方形", "кот на диване"]
+    lines = [json.dumps({"image": f"{n:03d}.png", "caption": captions[n % 3]}) for n in range(24)]
+    table.write_text("\n".join(lines) + "\n")
+    status, _, lines = train(config, "epochs=1", "tags=6")
+    assert status == 0
+    assert "一个男人在跑步" in lines[0]
+    assert "диване" in lines[0]
+
+
+KILLED_TRAINING = """
+import os, signal, sys
+from grounding.train import main
+from grounding.training.logs import CsvLog
+
+write = CsvLog.write
+
+def killed(self, row):
+    write(self, row)
+    if row["epoch"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+CsvLog.write = killed
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_with_the_same_weights(train, tmp_path):
+    """The kill comes between the row of the third epoch and its checkpoint."""
+    config = write_config(tmp_path)
+    long = [config, "epochs=5", "ema=0.9", "data.workers=1"]
+    command = [sys.executable, "-c", KILLED_TRAINING, *map(str, long), f"output={tmp_path / 'killed'}"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [row["epoch"] for row in log_rows(tmp_path / "killed")] == ["1", "2", "3"]
+    status, _, lines = train(*long, f"output={tmp_path / 'killed'}", "data.workers=0")
+    assert status == 0
+    assert lines[-1] == "going on after epoch 2 of 5"
+    assert train(*long)[0] == 0
+    for name in ("checkpoint.safetensors", "classifier/model.safetensors"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+    logs = [[row | {"pictures_per_s": ""} for row in log_rows(tmp_path / name)] for name in ("killed", "run")]
+    assert logs[0] == logs[1]
+
+
+SHARED_TRAINING = """
+import sys
+from safetensors.torch import save_file
+from torch.distributed.launcher import LaunchConfig, elastic_launch
+from grounding.train import main
+from grounding.training import run
+
+class Watched(run.Trainer):
+    def run_epoch(self, progress):
+        result = super().run_epoch(progress)
+        parameters = {name: parameter.detach() for name, parameter in self.network.named_parameters()}
+        save_file(parameters, f"rank{self.process.rank}.safetensors")
+        return result
+
+run.Trainer = Watched
+options = {"run_id": "test", "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "start_method": "fork"}
+torchrun = LaunchConfig(1, 1, 2, max_restarts=0, **options)
+assert elastic_launch(torchrun, main)(sys.argv[1:]) == {0: 0, 1: 0}
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(train, tmp_path):
+    """Without batch statistics, two processes end where one does that sees the same pictures in two parts.
+
+    The processes are torchrun's, forked from one that has imported everything.
+    """
+    config = write_config(tmp_path)
+    still = "network.frozen=[norm1, norm2, norm3]"
+    command = [sys.executable, "-c", SHARED_TRAINING, str(config), still]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("classifier: ") == 1
+    assert done.stderr.count("24 pictures with 48 captions") == 1
+    log = log_rows(tmp_path / "run")
+    assert [row["step"] for row in log] == ["1", "2", "3"]
+    assert float(log[2]["loss"]) < float(log[0]["loss"])
+    ranks = [load_file(tmp_path / f"rank{rank}.safetensors") for rank in (0, 1)]
+    assert all(torch.equal(ranks[0][key], ranks[1][key]) for key in ranks[0])
+    assert train(config, still, "gradient_accumulation_steps=2", f"output={tmp_path / 'alone'}")[0] == 0
+    assert [float(row["loss"]) for row in log_rows(tmp_path / "alone")] == pytest.approx(
+        [float(row["loss"]) for row in log], rel=1e-3
+    )
