@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor, no_grad
+from torch import Tensor, inference_mode, no_grad
 
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
@@ -140,7 +140,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
     passed = _passed(steps)
     ends = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
     read: dict[Value, Tensor] = {}
-    with no_grad():
+    with inference_mode(False), no_grad():  # up to torch 2.8, vjp is 0 in inference mode
         for step in steps:
             flows = {value: live.pop(value) for value in step.operation.outputs if value in live}
             for value in flows.keys() & set(stops):
