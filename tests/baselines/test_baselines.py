@@ -565,7 +565,7 @@ def test_the_last_map_of_more_than_one_place_is_read_by_default(method):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("featurs", "no layer 'featurs': expected a module, such as features"),
+        ("featurs", "no layer 'featurs': did you mean 'features'"),
         ("", "no layer ''"),
         ("unused", "layer 'unused' ran 0 times"),
         ("shared", "layer 'shared' ran 2 times"),
