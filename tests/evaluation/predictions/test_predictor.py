@@ -9,6 +9,7 @@ from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.evaluation.predictions.predictor import Job, Predictor, predict
 from grounding.evaluation.predictions.records import prediction_from_json, prediction_to_json
 from grounding.images import read_image
+from grounding.methods import METHODS
 from helpers.entities import write_entities
 from helpers.predictions import parts
 
@@ -41,3 +42,9 @@ def test_an_outcome_is_predictions_or_an_error(localizer, entities):
     outcome = look(broken)
     assert (outcome.image, outcome.predictions) == ("1002", {})
     assert outcome.error.startswith("image 1002.jpg is no picture")
+
+
+def test_a_job_names_its_method():
+    job = Job((), "embedded", LocalizerConfig(), "cpu")
+    assert Predictor(job).localizer.method is METHODS["contrastive_mwp"]
+    assert Predictor(Job((), "embedded", LocalizerConfig(), "cpu", "mwp")).localizer.method is METHODS["mwp"]
