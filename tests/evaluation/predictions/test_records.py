@@ -161,7 +161,7 @@ def test_the_documented_format():
     key, prediction = prediction_from_json(example)
     assert key == ("1000092795", 0, 2)
     assert (len(prediction.boxes), prediction.point) == (2, (96.5, 130))
-    assert tuple(re.findall(r"^\| `(\w+)` \| (?:needed)? ?\|", text, re.MULTILINE)) == KEYS_OF_A_LINE
+    assert tuple(re.findall(r"^\| `(\w+)` \| (?:required)? ?\|", text, re.MULTILINE)) == KEYS_OF_A_LINE
 
 
 # The round trip
