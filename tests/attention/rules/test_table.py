@@ -124,3 +124,11 @@ def test_the_places_of_parts_side_by_side():
 
 def test_split_channels_against_the_matrix():
     check(lambda x: torch.cat([x.split(1, 1)[1], 2 * x.split(1, 1)[0]], 1), (2, 3, 3))
+
+
+def test_arguments_given_by_name():
+    """PyTorch's own calls give them by position; whoever calls an operation directly may not."""
+    check(lambda x: aten.cat.default([2 * x, x], dim=1), (2, 3, 3))
+    check(lambda x: torch.cat(aten.split.Tensor(x, 1, dim=1)[::-1], 1), (2, 3, 3))
+    tape = record(lambda x: network(lambda y: y.mean((2, 3)))(aten.cat.default([x], dim=1) * 2), positive(1, 3, 4, 6))
+    assert mwp(tape, torch.eye(4, dtype=torch.float64), layer=1).shape == (1, 4, 4, 6)
