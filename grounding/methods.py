@@ -54,7 +54,7 @@ class Method(Protocol):
         config: where and how a map is read; a method may use what applies to it.
 
     Returns:
-        (K, h, w) float, at least 0, spread over the whole picture; all zero without evidence.
+        (K, h, w) float, at least 0, over the whole picture at any resolution; all zero without evidence.
 
     Raises:
         GroundingError: the method cannot work on this classifier.
@@ -83,9 +83,8 @@ class Explanation:
 
     Attributes:
         baseline: the method.
-        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the linear
-            head on the features averaged over all places, as if a `TagNetwork` pooled by the mean. Of another network
-            these are its logits.
+        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits with
+            mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
         at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
     """
 
@@ -116,7 +115,7 @@ def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Modul
 
 
 def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
-    """Find the name of a module that runs once and returns what the layer that maps are read at holds.
+    """Find the name of the module whose output is the layer that maps are read at, and which runs once.
 
     Raises:
         GroundingError: there is none.

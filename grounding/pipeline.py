@@ -182,8 +182,8 @@ class Scene:
         for_boxes = normalize(smooth(fine, maps.box_smoothing * side))
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         people = [names_people(phrase.head) for phrase in phrases]
-        powers = area_powers(for_boxes.numpy(), people, self._closeness(), regions)  # (turns, P)
-        scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (turns, P, N)
+        powers = area_powers(for_boxes.numpy(), people, self._closeness(), regions)  # (rankings, P)
+        scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (rankings, P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
             point, boxes = None, tuple[Region, ...]()
@@ -206,7 +206,10 @@ class Scene:
         return upsample(phrase_map(torch.stack(maps), torch.tensor(weights)), side, side)
 
     def _regions(self, scores: npt.NDArray[np.float32], top_k: int) -> tuple[Region, ...]:
-        """The best proposals by the (turns, N) scores of a phrase; shown with the scores of the first turn."""
+        """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
+
+        The result shows the scores of the first ranking.
+        """
         proposals, nms_iou = self.proposals, self.localizer.config.regions.nms_iou
         rankings = [best_boxes(row, proposals, len(proposals), nms_iou) for row in scores]
         best = in_turns(rankings, proposals, top_k, nms_iou)

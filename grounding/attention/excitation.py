@@ -123,7 +123,7 @@ def _read(
     steps = plan(tape, stops, residual, contrast)
     for stop in stops:
         if not channels and grid(stop) is None:
-            lost = f"after {stop.lost_at} it is unknown where its places are" if stop.lost_at else "no places"
+            lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
     group = at_once(tape, steps, channels)
     parts = [walk(tape, signals, steps, stops, residual, channels) for signals in p.split(group)]

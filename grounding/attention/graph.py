@@ -3,6 +3,9 @@
 Tape -> Operation -> Value         a forward pass, its operations, the tensors between them
 Flow                               the winning probability of one value on its way down
 Rule                               all that the engine knows of one kind of operation
+
+Words: *above* is nearer to the scores and later in the forward pass, *below* nearer to the image; winning probability
+passes *down*, from the scores to the image.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ class Value:
         depth: convolutions and linear layers on the longest way from an input.
         version: PyTorch's count of the writes to `tensor` when the recording ended.
         axes: which dimensions are the places of the image (see `spatial`); empty where there are none.
-        lost_at: the operation behind which it is unknown where the places are; empty where it is known.
+        lost_at: the operation above which it is unknown where the places are; empty where it is known.
     """
 
     shape: torch.Size
@@ -76,7 +79,8 @@ class Operation:
         overload: for instance `aten.convolution.default`; None for a write through a view.
         args, kwargs: as it was called, every tensor replaced by its `Value`.
         inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
-        outputs: what it returned; an in-place operation returns a new value.
+        outputs: what it returned; an in-place operation returns a new value. Of outputs that are whole numbers, such as
+            the indices of a maximum, the content is always kept.
         module: the name of the innermost module that called it, such as `layer3.0.conv1`.
         rule: what the engine knows of it; None where that is nothing.
         scales: the constant factors, channel by channel, of the batch normalisations and layer scales that alone
@@ -125,8 +129,8 @@ class Flow:
     Attributes:
         ratio: (K, *shape) floating point.
         activation: (*shape), or None for 1.
-        own: nothing else reads `ratio`, so that the next rule may write into it, by `take` or `take_times`; these use
-            the flow up.
+        own: this flow alone owns `ratio`. Then `take` and `take_times` overwrite it to save memory, and the flow must
+            not be used afterwards. A rule that is in doubt reads `probability` and returns flows without `own`.
     """
 
     ratio: Tensor
@@ -146,7 +150,7 @@ class Flow:
         return self._multiply(factor if self.activation is None else self.activation * factor)
 
     def scaled(self, factor: Tensor) -> Flow:
-        """The same as a flow; the product with the signals is left to the next rule."""
+        """As `take_times`, but as a flow: only `activation` is multiplied, not the ratios of all K signals."""
         return Flow(self.ratio, factor if self.activation is None else self.activation * factor, self.own)
 
     def part(self, channels: slice) -> Flow:
@@ -187,7 +191,7 @@ def first_operand_alone(operation: Operation) -> str | None:
     """The refusal of most rules: exactly one operand, the first, may carry signal."""
     if len(operation.inputs) != 1:
         return "more than one of its operands depends on the images"
-    return None if operation.args[0] is operation.inputs[0] else "an operand behind the first depends on the images"
+    return None if operation.args[0] is operation.inputs[0] else "an operand after the first depends on the images"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -199,15 +203,16 @@ class Rule:
             linear in the flow. None where there is no rule, for what only the other attributes are known of.
         needs_values: it reads the values of its active inputs, so the tape keeps them.
         refuses: why it does not apply to an operation on these operands; None where it does.
-        places: (operation, shape of an output) -> the axes of that output; empty where it has no places. None where
-            that is not known: then no map can be read behind the operation.
+        places: (operation, shape of an output) -> the axes of that output, or () if it has no image positions (see
+            `spatial`). Leave it None if you do not know where they go: then no map can be read above the operation.
         every_output: `pass_down` gets the flows of all outputs that carry signal, by value, instead of one.
         dual: of an operation with weights, `pass_down` with the weights -W: the dual unit.
         pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
-        joins: what it does with two activations: `sum` shares between them; of a `product`, a gate is a constant, and
-            so is a factor that is broadcast; of a `matrix product`, a gate is; `first` is all that carries signal.
-        makes: whether the outputs are gates, constants to the signal, beside an activation; or even attention weights,
-            which stay constants when a layer mixes them.
+        joins: which of two activations carry signal. `sum`: both. `product`: the one that is no gate, else the one that
+            is not broadcast, else both. `matrix product`: the one that is no gate, else both. `first`: the first alone
+            (difference, quotient).
+        makes: what the outputs are where they are multiplied with an activation. `gate`: a constant. `attention
+            weights`: a constant, also after a linear layer has mixed those of several heads.
         scale: (operation, dimension of its input) -> the constants that multiply each entry of that dimension, which
             are folded into the layer below; empty where there are none.
         moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations

@@ -59,7 +59,10 @@ def sum_to_map(probability: Tensor, value: Value) -> Tensor:
 
 
 def aligned(operation: Operation, shape: torch.Size) -> Axes:
-    """Element by element, or pooled and resized: the places of the finest input of that shape, or of an image."""
+    """Element by element, pooled, resized or reduced: the places of the finest input of that shape.
+
+    An image (N, C, h, w) may also have other sides; with another number of channels its places count as gone.
+    """
     sources = _sources(operation)
     alike = max((value.axes for value in sources if value.shape == shape), key=_count, default=())
     pooled = len(shape) == 4 and is_image(sources[0]) and sources[0].shape[:2] == shape[:2]

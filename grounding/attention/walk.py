@@ -14,7 +14,7 @@ from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
 RESIDUAL = ("split", "main")
-_TENSORS = 4  # of the largest of these there are at one time
+_TENSORS = 4  # a walk holds about so many tensors as large as its largest one at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         UnsupportedOperationError: one of them has no rule.
         GroundingError: a layer that no signal gets to, or that lies above the contrast; weights that have changed.
     """
-    ends = classifiers(tape) if contrast else []
-    above = _above(tape, stops, residual)
+    contrasts = classifiers(tape) if contrast else []
+    above = _leading_to(tape, stops, residual)
     live, contrasted, steps = {tape.output} & above, set[Value](), list[Step]()
     for operation in reversed(tape.operations):
         reached = live.intersection(operation.outputs)
@@ -42,13 +42,13 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         if not reached or not onward:
             continue
         _check(operation, reached)
-        steps.append(Step(operation, operation in ends, onward))
+        steps.append(Step(operation, operation in contrasts, onward))
         live.update(onward)
-        if operation in ends and not contrasted.isdisjoint(operation.outputs):
+        if operation in contrasts and not contrasted.isdisjoint(operation.outputs):
             raise GroundingError(
                 "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
             )
-        if operation in ends or not contrasted.isdisjoint(operation.outputs):
+        if operation in contrasts or not contrasted.isdisjoint(operation.outputs):
             contrasted.update(onward)
     if not live.issuperset(stops):
         raise GroundingError("no signal gets from the scores to the layer: read another")
@@ -57,7 +57,7 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
     return steps
 
 
-def _above(tape: Tape, stops: list[Value], residual: str) -> set[Value]:
+def _leading_to(tape: Tape, stops: list[Value], residual: str) -> set[Value]:
     """The values that signal goes through to the layers, and these."""
     above = set(stops)
     for operation in tape.operations:
@@ -132,13 +132,13 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
         channels: keep all units apart instead of summing each place.
 
     Returns:
-        For each layer (N, K, h, w), or (N, K) and its shape behind N.
+        For each layer (N, K, h, w); with `channels` (N, K, *layer.shape[1:]).
     """
     if not len(p):
         return [p.new_zeros(stop.shape[0], 0, *(stop.shape[1:] if channels else grid(stop) or ())) for stop in stops]
     live = {tape.output: Flow(p)}  # the values that carry signal now
     passed = _passed(steps)
-    ends = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
+    map_only = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
     read: dict[Value, Tensor] = {}
     with inference_mode(False), no_grad():  # up to torch 2.8, vjp is 0 in inference mode
         for step in steps:
@@ -147,8 +147,8 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
                 flows[value] = flows[value].shared()
                 probability = flows[value].probability()
                 read[value] = probability if channels else sum_to_map(probability, value)
-            for value, flow in _descend(step, flows, residual, ends):
-                if value in ends:
+            for value, flow in _descend(step, flows, residual, map_only):
+                if value in map_only:
                     part = flow if isinstance(flow, Tensor) else sum_to_map(flow.take(), value)
                     read[value] = read[value] + part if value in read else part
                 elif isinstance(flow, Flow) and (value in passed or value in stops):
@@ -160,9 +160,9 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
 
 
 def _descend(
-    step: Step, flows: dict[Value, Flow], residual: str, ends: set[Value]
+    step: Step, flows: dict[Value, Flow], residual: str, map_only: set[Value]
 ) -> Iterable[tuple[Value, Flow | Tensor]]:
-    """One operation down: the values that receive signal, and what each receives: at an end, a map will do."""
+    """One operation down: the values that receive signal, and what each receives: a map, where nothing else is read."""
     operation, rule = step.operation, step.operation.rule
     assert rule is not None, "plan refuses an operation without a rule"
     assert rule.pass_down is not None, "plan refuses an operation without a rule"
@@ -174,7 +174,7 @@ def _descend(
     source = operation.inputs[0]
     if step.contrast:
         return [(source, contrast(operation, flow))]
-    if rule.pass_map is not None and source in ends and is_image(source):
+    if rule.pass_map is not None and source in map_only and is_image(source):
         map_ = rule.pass_map(operation, flow)
         if map_ is not None:
             return [(source, map_)]

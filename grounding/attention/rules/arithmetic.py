@@ -12,7 +12,7 @@ from grounding.attention.graph import Flow, Operation, Rule, Value
 _ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
 
 
-def each(names: str, rule: Rule) -> dict[OpOverload, Rule]:
+def rules_for(names: str, rule: Rule) -> dict[OpOverload, Rule]:
     """The same rule for several ATen operations, by name and overload, `default` where none is given.
 
     Those that an older torch does not have are left out.
@@ -25,7 +25,7 @@ def each(names: str, rule: Rule) -> dict[OpOverload, Rule]:
     return table
 
 
-def never(operation: Operation) -> str | None:
+def accept_any_operands(operation: Operation) -> str | None:
     """The refusal of rules that take all operands."""
     return None
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule
-from grounding.attention.rules.arithmetic import apply, each, excitation, never, reciprocal, sum_to
+from grounding.attention.rules.arithmetic import accept_any_operands, apply, excitation, reciprocal, rules_for, sum_to
 from grounding.attention.rules.folding import product_scale
 from grounding.attention.spatial import aligned
 
@@ -27,7 +27,7 @@ def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 
 def resampling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """Average pooling, bilinear upsampling, overlapping patches summed: the same, with the signals as a batch."""
+    """Average pooling, upsampling, overlapping patches summed: the transpose by autograd, K * N images as one batch."""
     adaptive = operation.overload is aten._adaptive_avg_pool2d.default
     if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
         return (flow,)  # bins of one element
@@ -88,13 +88,16 @@ def matrix_product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 _AVERAGE = Rule(average, needs_values=True, places=aligned)
 _RESAMPLING = Rule(resampling, needs_values=True, places=aligned)
-_SUM = Rule(addition, needs_values=True, refuses=never, joins="sum", places=aligned)
-_PRODUCT = Rule(product, refuses=never, joins="product", scale=product_scale, places=aligned)
+_SUM = Rule(addition, needs_values=True, refuses=accept_any_operands, joins="sum", places=aligned)
+_MATRIX_PRODUCT = Rule(
+    matrix_product, needs_values=True, refuses=accept_any_operands, joins="matrix product", places=aligned
+)
+_PRODUCT = Rule(product, refuses=accept_any_operands, joins="product", scale=product_scale, places=aligned)
 RULES: dict[OpOverload, Rule] = {
-    **each("mean mean.dim sum.dim_IntList", _AVERAGE),
-    **each("avg_pool2d _adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d col2im", _RESAMPLING),
-    **each("add.Tensor add_.Tensor", _SUM),
-    **each("mul.Tensor mul_.Tensor", _PRODUCT),
-    **each("div.Tensor div_.Tensor", Rule(product, joins="first", places=aligned)),
-    **each("bmm", Rule(matrix_product, needs_values=True, refuses=never, joins="matrix product", places=aligned)),
+    **rules_for("mean mean.dim sum.dim_IntList", _AVERAGE),
+    **rules_for("avg_pool2d _adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d col2im", _RESAMPLING),
+    **rules_for("add.Tensor add_.Tensor", _SUM),
+    **rules_for("mul.Tensor mul_.Tensor", _PRODUCT),
+    **rules_for("div.Tensor div_.Tensor", Rule(product, joins="first", places=aligned)),
+    **rules_for("bmm", _MATRIX_PRODUCT),
 }

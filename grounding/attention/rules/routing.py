@@ -1,4 +1,4 @@
-"""Rules that hand winning probability on as it is: each output is one input element, so nothing is shared out."""
+"""Rules that share nothing out: winning probability passes unchanged, or to the element that an output came from."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
-from grounding.attention.rules.arithmetic import apply, each, never, sum_to
+from grounding.attention.rules.arithmetic import accept_any_operands, apply, rules_for, sum_to
 from grounding.attention.rules.folding import norm_scale, permuted_dimension, reshaped_dimension
 from grounding.attention.spatial import aligned, joined, permuted, regrouped, selected, sliced, split, stacked
 
@@ -118,47 +118,47 @@ _RESHAPE = Rule(reshape, places=regrouped, moves_dimension=reshaped_dimension)
 _PERMUTATION = Rule(routing, places=permuted, moves_dimension=permuted_dimension)
 _MAXIMUM = Rule(maximum, places=aligned)
 RULES: dict[OpOverload, Rule] = {
-    **each(
+    **rules_for(
         "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
         "miopen_batch_norm",
         _NORM,
     ),
-    **each(
+    **rules_for(
         "native_layer_norm native_group_norm _fused_rms_norm native_dropout clone detach alias _to_copy "
         "relu relu_ hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ gelu gelu_ silu silu_ hardswish hardswish_ "
         "leaky_relu leaky_relu_ elu elu_ celu celu_ selu selu_ mish mish_ softplus _prelu_kernel _log_softmax",
         _PASSING,
     ),
-    **each("as_strided_", Rule(identity, places=aligned, refuses=_same_layout)),
-    **each("pow.Tensor_Scalar", Rule(identity, places=aligned, refuses=_positive_power)),
-    **each("sigmoid sigmoid_ hardsigmoid hardsigmoid_ tanh tanh_", _GATE),
-    **each("_softmax _safe_softmax", _WEIGHTS),
-    **each(
+    **rules_for("as_strided_", Rule(identity, places=aligned, refuses=_same_layout)),
+    **rules_for("pow.Tensor_Scalar", Rule(identity, places=aligned, refuses=_positive_power)),
+    **rules_for("sigmoid sigmoid_ hardsigmoid hardsigmoid_ tanh tanh_", _GATE),
+    **rules_for("_softmax _safe_softmax", _WEIGHTS),
+    **rules_for(
         "sqrt rsqrt reciprocal linalg_vector_norm std.correction "
         "gt.Scalar ge.Scalar lt.Scalar le.Scalar gt.Tensor ge.Tensor lt.Tensor le.Tensor",
         Rule(None, places=aligned, makes="gate"),
     ),
-    **each("sub.Tensor sub_.Tensor", Rule(shift, joins="first", places=aligned)),
-    **each("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze", _RESHAPE),
-    **each("permute transpose.int", _PERMUTATION),
-    **each("t", Rule(routing, places=permuted)),
-    **each("select.int", Rule(routing, places=selected)),
-    **each("slice.Tensor", Rule(routing, places=sliced)),
-    **each(
+    **rules_for("sub.Tensor sub_.Tensor", Rule(shift, joins="first", places=aligned)),
+    **rules_for("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze", _RESHAPE),
+    **rules_for("permute transpose.int", _PERMUTATION),
+    **rules_for("t", Rule(routing, places=permuted)),
+    **rules_for("select.int", Rule(routing, places=selected)),
+    **rules_for("slice.Tensor", Rule(routing, places=sliced)),
+    **rules_for(
         "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d replication_pad2d pixel_shuffle "
         "pixel_unshuffle",
         Rule(routing, places=aligned),
     ),
-    **each("index.Tensor index_select roll flip", Rule(routing)),  # places end up elsewhere
-    **each("cat", Rule(concatenation, refuses=never, places=joined)),
-    **each("stack", Rule(stacking, refuses=never, places=stacked)),
-    **each("split.Tensor split_with_sizes", Rule(division, every_output=True, places=split)),
-    **each("unbind.int", Rule(division, every_output=True, places=selected)),
-    **each("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
-    **each("max.dim amax", Rule(maximum_along, needs_values=True, places=aligned)),
-    **each(
+    **rules_for("index.Tensor index_select roll flip", Rule(routing)),  # places end up elsewhere
+    **rules_for("cat", Rule(concatenation, refuses=accept_any_operands, places=joined)),
+    **rules_for("stack", Rule(stacking, refuses=accept_any_operands, places=stacked)),
+    **rules_for("split.Tensor split_with_sizes", Rule(division, every_output=True, places=split)),
+    **rules_for("unbind.int", Rule(division, every_output=True, places=selected)),
+    **rules_for("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
+    **rules_for("max.dim amax", Rule(maximum_along, needs_values=True, places=aligned)),
+    **rules_for(
         "new_zeros new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like",
         Rule(None, ignores_values=True),
     ),
-    **each("upsample_bicubic2d", Rule(None, places=aligned)),
+    **rules_for("upsample_bicubic2d", Rule(None, places=aligned)),
 }

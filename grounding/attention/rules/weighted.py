@@ -14,7 +14,7 @@ from torch._ops import OpOverload
 from torch.nn import functional
 
 from grounding.attention.graph import Flow, Operation, Rule, first_operand_alone
-from grounding.attention.rules.arithmetic import channels_last, each, excitation, reciprocal
+from grounding.attention.rules.arithmetic import channels_last, excitation, reciprocal, rules_for
 from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
@@ -68,14 +68,14 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
 def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     """What `convolution` gives, summed over channels: (K, N, h, w); None where that way is no shorter.
 
-    Z is also a sum over the places of the kernel. With its summands U = W+ x of each of them, (places, N * h' * w', D),
-    the map is the sum of P(y) / Z * U over D, put down at the place that each summand came from: no signal need be
-    walked to the channels of x. A few of the D filters at a time, so that U stays small.
+    Z = W+ x is also a sum over the positions of the kernel, its taps: with the part U of each tap, (taps, N * h' * w',
+    D), Z = U.sum(0), and the map is the sum of P(y) / Z * U over D, put down where each tap read x. So no signal need
+    be walked to the channels of x. A few of the D filters at a time, so that U stays small.
     """
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     filters, channels, *kernel = weight.shape
-    outputs, places = operation.outputs[0].shape[2:], math.prod(kernel)
-    shorter = places * filters * math.prod(outputs) <= 2 * len(flow.ratio) * math.prod(source.shape[1:])
+    outputs, taps = operation.outputs[0].shape[2:], math.prod(kernel)
+    shorter = taps * filters * math.prod(outputs) <= 2 * len(flow.ratio) * math.prod(source.shape[1:])
     if groups != 1 or len(kernel) != 2 or not shorter:
         return None
     settings = {
@@ -83,18 +83,18 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
         for name, setting in (("dilation", dilation), ("padding", padding), ("stride", stride))
     }
     x = source.content(flow.ratio.dtype).clamp(min=0)  # (N, C, h, w)
-    positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), False).flatten(2)  # (D, C, places)
-    seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, places))
-    seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (places, N * h' * w', C)
-    mass = x.new_zeros(seen.shape[1], len(flow.ratio), places)  # (N * h' * w', K, places)
-    group = max(1, _BLOCK // ((places + len(flow.ratio)) * seen.shape[1]))
+    positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), False).flatten(2)  # (D, C, taps)
+    seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, taps))
+    seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (taps, N * h' * w', C)
+    mass = x.new_zeros(seen.shape[1], len(flow.ratio), taps)  # (N * h' * w', K, taps)
+    group = max(1, _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1]))
     for first in range(0, filters, group):
         part = slice(first, first + group)
-        u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (places, N * h' * w', d)
+        u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (taps, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
         n = flow.part(part).take_times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
         mass.baddbmm_(n, u.permute(1, 2, 0))
-    mass = mass.unflatten(0, (len(x), -1)).permute(2, 0, 3, 1).flatten(0, 1)  # (K * N, places, h' * w')
+    mass = mass.unflatten(0, (len(x), -1)).permute(2, 0, 3, 1).flatten(0, 1)  # (K * N, taps, h' * w')
     put = functional.fold(mass, tuple(x.shape[2:]), tuple(kernel), **settings)
     return put.reshape(-1, len(x), *x.shape[2:])
 
@@ -154,6 +154,6 @@ RULES: dict[OpOverload, Rule] = {
         refuses=_convolution_refusal,
         places=convolved,
     ),
-    **each("linear mm", _LINEAR),
+    **rules_for("linear mm", _LINEAR),
     aten.addmm.default: replace(_LINEAR, refuses=_addmm_refusal),
 }
