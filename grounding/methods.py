@@ -83,8 +83,8 @@ class Explanation:
 
     Attributes:
         baseline: the method.
-        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits with
-            mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
+        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits
+            with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
         at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
     """
 

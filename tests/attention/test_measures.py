@@ -183,6 +183,15 @@ def test_contrast_is_mwp_less_the_mwp_of_the_negated_classifier(model):
         torch.testing.assert_close(found, one - other, rtol=1e-9, atol=1e-12)
 
 
+def test_the_contrast_is_taken_in_full_precision_whatever_the_walk():
+    """The two probabilities are close, so half precision would leave few digits of their difference."""
+    head, features = torch.randn(TAGS, 64, generator=torch.Generator().manual_seed(3)), torch.rand(2, 64) + 0.1
+    tape = record(lambda x: functional.linear(x, head), features)
+    precise = contrastive_mwp(tape, torch.eye(TAGS), layer=-1, channels=True)
+    rounded = contrastive_mwp(tape, torch.eye(TAGS), layer=-1, channels=True, dtype=torch.bfloat16)
+    torch.testing.assert_close(rounded.float(), precise, rtol=2**-6, atol=1e-7)  # of each unit, not of the largest
+
+
 @repeated
 @given(model=drawn, first=st.floats(-3, 3), second=st.floats(-3, 3), walk=st.sampled_from([mwp, contrastive_mwp]))
 def test_a_walk_is_linear_in_the_signal_and_in_no_image_but_its_own(model, first, second, walk):
