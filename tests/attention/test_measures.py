@@ -189,7 +189,7 @@ def test_the_contrast_is_taken_in_full_precision_whatever_the_walk():
     tape, signals = record(lambda x: functional.linear(x, head), features), torch.ones(1, TAGS)
     precise = contrastive_mwp(tape, signals, layer=-1, channels=True)
     rounded = contrastive_mwp(tape, signals, layer=-1, channels=True, dtype=torch.bfloat16)
-    torch.testing.assert_close(rounded.float(), precise, rtol=2**-8, atol=0)  # of each unit, rounded once
+    torch.testing.assert_close(rounded.float(), precise, rtol=2**-6, atol=0)  # of each unit, not of the largest
 
 
 @repeated
