@@ -103,9 +103,9 @@ class Operation:
 
     @property
     def refusal(self) -> str | None:
-        """Why winning probability cannot pass down through it; None where it can."""
+        """Why winning probability cannot pass down through it, empty where nobody has said how; None where it can."""
         if self.rule is None or self.rule.pass_down is None:
-            return "there is none for this operation"
+            return ""
         return self.rule.refuses(self)
 
     @property

@@ -70,11 +70,12 @@ def _check(operation: Operation, reached: set[Value]) -> None:
     """That signal can pass down, and that all that the rule may read is as it was recorded."""
     refusal = operation.refusal
     if refusal is None and operation.rule and not operation.rule.every_output and reached != {operation.outputs[0]}:
-        refusal = "there is none for an output behind the first"
+        refusal = "an output behind the first carries signal"
     if refusal is not None:
+        because = refusal and f", because {refusal}"
         kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
         raise UnsupportedOperationError(
-            f"{operation.name} of ({kinds}) has no Excitation Backprop rule ({refusal}): read a layer above it, "
+            f"{operation.name} of ({kinds}) has no Excitation Backprop rule{because}: read a layer above it, "
             "use a network without it, or give record() a rule"
         )
     arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs, *operation.scales)

@@ -197,3 +197,18 @@ def test_a_layer_without_places_says_so():
         mwp(tape, torch.eye(5), layer=-1)
     assert mwp(tape, torch.eye(5), layer=-1, channels=True).shape == (1, 5, 512)
     assert grid(layers(tape)[-1]) is None
+
+
+def test_tokens_before_tokens_move_the_grid():
+    """A class token and a register token, put before the patches one after the other."""
+    first, second, head = torch.rand(1, 1, 3), torch.rand(1, 1, 3), torch.rand(4, 3)
+
+    def model(x):
+        tokens = torch.cat([second, torch.cat([first, x.flatten(2).transpose(1, 2)], 1)], 1)  # (1, 26, 3)
+        return functional.linear(tokens.mean(1), head)
+
+    tape = record(model, torch.rand(1, 3, 4, 6))
+    (tokens,) = (at for at, value in enumerate(layers(tape)) if value.shape == (1, 26, 3))
+    maps = mwp(tape, torch.eye(4), layer=tokens)
+    assert maps.shape == (1, 4, 4, 6)
+    torch.testing.assert_close(maps, mwp(tape, torch.eye(4), layer=0))

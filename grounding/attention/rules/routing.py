@@ -102,12 +102,12 @@ def _same_layout(operation: Operation) -> str | None:
     offset = operation.args[3:]
     if before.shape == after.shape and not offset and all(size == 1 or old == new for size, old, new in sides):
         return first_operand_alone(operation)
-    return "there is none for a view that moves elements"
+    return "the view moves elements"
 
 
 def _positive_power(operation: Operation) -> str | None:
     exponent = operation.args[1]
-    return first_operand_alone(operation) if exponent > 0 else f"there is none for the power {exponent}"
+    return first_operand_alone(operation) if exponent > 0 else f"the power {exponent} is not above 0"
 
 
 _NORM = Rule(identity, places=aligned, scale=norm_scale)

@@ -121,11 +121,11 @@ def _repeat(setting: list[int], dimensions: int) -> list[int]:
 
 def _convolution_refusal(operation: Operation) -> str | None:
     transposed = operation.args[6]
-    return "there is none for a transposed convolution" if transposed else first_operand_alone(operation)
+    return "it is a transposed convolution" if transposed else first_operand_alone(operation)
 
 
 def _scaled(operation: Operation) -> str | None:
-    return "there is none for a product that is scaled (alpha or beta)" if operation.kwargs else None
+    return "its product is scaled (alpha or beta)" if operation.kwargs else None
 
 
 def _linear_refusal(operation: Operation) -> str | None:
