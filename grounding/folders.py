@@ -1,6 +1,7 @@
 """Output folders that are written whole or not at all."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -110,8 +111,5 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 
 def unused_folder(folder: Path) -> Path:
     """`folder`, or `folder-2`, `folder-3`, ... : the first that does not exist."""
-    number, candidate = 1, folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([folder], numbered) if not path.exists())

@@ -85,14 +85,12 @@ def compared(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, list[tuple[Protocol, int, list[Summary]]]]:
     """For each heading its protocols, each with its count and the numbers of the run and of the baselines."""
-    table: dict[str, list[tuple[Protocol, int, list[Summary]]]] = {}
-    for heading, protocols in grouped(metrics["protocols"]).items():
-        table[heading] = []
-        for protocol in protocols:
-            numbers = [summaries.get(protocol.name, _NOTHING) for _, summaries, _ in compared(metrics)]
-            counts = [number["count"] for number in numbers if number["count"]]
-            table[heading].append((protocol, counts[0] if counts else 0, numbers))
-    return table
+
+    def row(protocol: Protocol) -> tuple[Protocol, int, list[Summary]]:
+        numbers = [summaries.get(protocol.name, _NOTHING) for _, summaries, _ in compared(metrics)]
+        return protocol, next((number["count"] for number in numbers if number["count"]), 0), numbers
+
+    return {heading: [row(each) for each in protocols] for heading, protocols in grouped(metrics["protocols"]).items()}
 
 
 def tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -124,10 +122,8 @@ def recall_curves(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     run, blind = metrics["run"] or {}, metrics["baselines"].get("blind boxes", {})
     figures: list[dict[str, Any]] = []
     for target in reversed(TARGETS):
-        series = [
-            Series("upper bound" if k is None else f"k = {k}", _by_iou(run, k, target), style)
-            for style, k in enumerate(_REACHES)
-        ]
+        names = [f"k = {k}" for k in TOP] + ["upper bound"]
+        series = [Series(names[style], _by_iou(run, k, target), style) for style, k in enumerate(_REACHES)]
         series.append(Series("blind boxes, k = 1", _by_iou(blind, 1, target), 4, dashed=True))
         places = [(tenths / 10, f"{tenths / 10:g}") for tenths in range(1, 10)]
         label = f"Recall against the IoU that makes a hit, {target}"
@@ -154,11 +150,11 @@ def _by_reach(summaries: Mapping[str, Any], target: Target) -> dict[float, Summa
     return {float(place): summaries.get(recall(k, target).name, _NOTHING) for place, k in enumerate(_REACHES)}
 
 
-def score_groups(scores: Values, groups: int = SCORE_GROUPS) -> list[npt.NDArray[np.intp]]:
-    """The rows with a score, lowest first, in at most so many groups whose sizes differ by one at most."""
+def score_groups(scores: Values) -> list[npt.NDArray[np.intp]]:
+    """The rows with a score, lowest first, in at most `SCORE_GROUPS` groups whose sizes differ by one at most."""
     order = np.argsort(scores, kind="stable")
     order = order[np.isfinite(scores[order])]
-    return [group for group in np.array_split(order, groups) if len(group)]
+    return [group for group in np.array_split(order, SCORE_GROUPS) if len(group)]
 
 
 def reliability(measured: Measured) -> dict[str, Any] | None:

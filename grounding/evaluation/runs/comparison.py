@@ -86,8 +86,7 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
     for run in (a, b):
         if len(run.images) != common:
             yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
-        absent = [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]
-        if absent:
+        if absent := [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]:
             yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
     versions = [run.metrics["versions"]["grounding"] for run in (a, b)]
     if versions[0] != versions[1]:
