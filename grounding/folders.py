@@ -14,11 +14,7 @@ from grounding.errors import GroundingError
 
 @contextlib.contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Say in one line what the system does not let us write.
-
-    Raises:
-        GroundingError: the disk is full, or the place is not writable.
-    """
+    """Raise a `GroundingError` of one line where the system does not let us write."""
     try:
         yield
     except OSError as error:
@@ -93,11 +89,7 @@ def move_into_place(partial: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not.
-
-    Raises:
-        GroundingError: as `writing`.
-    """
+    """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not."""
     with writing(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:

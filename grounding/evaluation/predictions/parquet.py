@@ -14,7 +14,6 @@ from grounding.evaluation.predictions.records import KEYS, REQUIRED, prediction_
 from grounding.folders import writing
 
 _ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
-_PHRASE: Final = ("sentence", "phrase", "text", "start", "end", "chain")  # of `EntityPhrase`, in its order
 _FIXED: Final = (
     *("image", "width", "height", "sentence", "caption", "phrase", "text", "start", "end", "chain", "types"),
     *("true_boxes", "status", "boxes", "scores", "point_x", "point_y", "map", "point_map", "proposal_iou"),
@@ -89,11 +88,16 @@ def read_parquet(path: Path, measured: Sequence[str]) -> tuple[list[EntityImage]
 
 
 def _image(rows: Sequence[Mapping[str, Any]]) -> EntityImage:
-    facts, texts = [rows[0][name] for name in ("image", "width", "height")], {r["sentence"]: r["caption"] for r in rows}
-    captions = tuple(texts.get(sentence, "") for sentence in range(max(texts) + 1))
-    phrases = (EntityPhrase(*(row[name] for name in _PHRASE), tuple(row["types"])) for row in rows)
+    image, captions = rows[0], {row["sentence"]: row["caption"] for row in rows}
+    texts = tuple(captions.get(sentence, "") for sentence in range(max(captions) + 1))
     boxes = {row["chain"]: np.array(row["true_boxes"], np.float64) for row in rows}
-    return EntityImage(*facts, captions, tuple(phrases), boxes, frozenset(), frozenset())
+    phrases = tuple(map(_phrase, rows))
+    return EntityImage(image["image"], image["width"], image["height"], texts, phrases, boxes, frozenset(), frozenset())
+
+
+def _phrase(row: Mapping[str, Any]) -> EntityPhrase:
+    place = row["sentence"], row["phrase"], row["text"], row["start"], row["end"]
+    return EntityPhrase(*place, row["chain"], tuple(row["types"]))
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -157,11 +157,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_json(text: bytes, where: str) -> Any:
-    """What UTF-8 JSON says.
-
-    Raises:
-        GroundingError: it is not JSON.
-    """
+    """What UTF-8 JSON says; a `GroundingError` with the place where it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -184,19 +180,16 @@ def _phrase_name(key: Key) -> str:
 def check_split(
     path: Path, what: str, places: Sequence[tuple[str, str]], split: str, splits: Mapping[str, Collection[str]]
 ) -> None:
-    """See that every image is in this split.
+    """Raise a `GroundingError` that says where they are unless every image is in this split.
 
     Args:
         places: each image id, and where it stands.
-
-    Raises:
-        GroundingError: some are not; it says which split they are in.
     """
-    sets = {name: frozenset(ids) for name, ids in splits.items()}
-    strays = [(image, place) for image, place in places if image not in sets[split]]
+    split_of = {image: name for name, ids in splits.items() for image in ids} | dict.fromkeys(splits[split], split)
+    strays = [(image, place) for image, place in places if split_of.get(image) != split]
     if not strays:
         return
-    homes = Counter(next((name for name, ids in sets.items() if image in ids), None) for image, _ in strays)
+    homes = Counter(split_of.get(image) for image, _ in strays)
     advice = "; ".join(f"{count:,} are in {name or 'no split'}" for name, count in homes.most_common())
     if homes.keys() == {None}:
         advice = "they are in no split of these annotations: expected ids such as '1000092795'"

@@ -60,7 +60,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     path, expected = folder / _METRICS, "expected the --output of a finished run"
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
     except ValueError as error:
@@ -92,9 +92,8 @@ def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict
     if overwrite or not (folder / _METRICS).is_file():
         return None
     metrics = read_metrics(folder)
-    changed = difference(json.loads(json.dumps(settings)), metrics["settings"])
-    if changed is None:
-        return metrics
-    raise GroundingError(
-        f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
-    )
+    if changed := difference(json.loads(json.dumps(settings)), metrics["settings"]):
+        raise GroundingError(
+            f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
+        )
+    return metrics
