@@ -104,7 +104,7 @@ def _misses(options: argparse.Namespace) -> None:
 
 def _control(options: argparse.Namespace) -> None:
     from grounding.evaluation.report.terminal import difference_table
-    from grounding.evaluation.runs.control import control
+    from grounding.evaluation.runs.comparison import control
     from grounding.evaluation.runs.folder import read_run
 
     print(difference_table(control(read_run(options.run), options.seed)), end="")

@@ -120,11 +120,11 @@ POINTING: Final = (  # the map's maximum, or the point given, falls in the targe
         "point_near_any",
     ),
 )
-MEASURED: Final = (  # every column that `measure` gives
-    *(iou_column(k, target) for target in TARGETS for k in (*TOP, None)),
-    *(mass_column(target) for target in TARGETS),
-    *("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged", "merged_share", "first_share"),
-)
+POINTS: Final = ("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged")
+MASSES: Final = tuple(mass_column(target) for target in TARGETS)
+SHARES: Final = ("merged_share", "first_share")
+IOUS: Final = tuple(iou_column(k, target) for target in TARGETS for k in (*TOP, None))
+MEASURED: Final = (*IOUS, *MASSES, *POINTS, *SHARES)  # every column that `measure` gives
 HEADLINE: Final = (
     *POINTING,
     *(recall(k, target) for target in TARGETS for k in (*TOP, None)),

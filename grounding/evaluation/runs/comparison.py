@@ -1,5 +1,6 @@
-"""Two runs side by side: paired differences with intervals, and the phrases that changed sides."""
+"""Two runs side by side: paired differences, the phrases that changed sides, and a run against its own control."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +10,7 @@ import numpy as np
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_index, phrase_key
+from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, recall
 from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
 from grounding.evaluation.runs.scoring import Run
@@ -103,3 +105,26 @@ def _changed(
                 key = phrase_key(image, phrase)
                 answers = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
                 yield Changed(protocol.name, bool(value > 0), image, phrase, *answers)
+
+
+def control(run: Run, seed: int) -> dict[str, Any]:
+    """Do the maps know the phrase? What `compare` says of the run (b) and of it with its phrases exchanged (a)."""
+    return compare(exchanged(run, seed), run)[0]
+
+
+def exchanged(run: Run, seed: int) -> Run:
+    """The run with every phrase's prediction that of another phrase of the same photograph.
+
+    The other phrase is one of another chain or, where there is none, with another text, drawn with the seed.
+    """
+    draw, predictions = random.Random(seed), {}
+    for image in run.images:
+        phrases = image.boxed_phrases
+        for phrase in phrases:
+            others = [other for other in phrases if other.chain != phrase.chain] or [
+                other for other in phrases if other.text != phrase.text
+            ]
+            other = draw.choice(others) if others else phrase
+            predictions[phrase_key(image, phrase)] = run.predictions.get(phrase_key(image, other), MISSING)
+    metrics = {**run.metrics, "name": "another phrase's result"}
+    return Run(metrics, run.images, predictions, measure(run.images, predictions), "exchanged")

@@ -76,10 +76,7 @@ def sweep(
 
 
 def table(
-    split: str,
-    images: Sequence[EntityImage],
-    predictions: Mapping[Overrides, Mapping[Key, Prediction]],
-    halves: bool,
+    split: str, images: Sequence[EntityImage], predictions: Mapping[Overrides, Mapping[Key, Prediction]], halves: bool
 ) -> Iterator[str]:
     """A line a combination; with `halves` also what is chosen on every other photograph, reported on the rest."""
     yield f"{len(images)} photographs of {split}; {', '.join(protocol.name for protocol in SHOWN)}"
