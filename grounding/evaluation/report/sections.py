@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from grounding.boxes import Values
 from grounding.datasets.flickr30k import boxed_phrases
-from grounding.evaluation.predictions.prediction import MISSING, Prediction
+from grounding.evaluation.predictions.prediction import MISSING
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, TARGETS, TOP, Protocol, Target, recall
 from grounding.evaluation.protocols.summary import Rows, image_of_phrase, interval, resample
 from grounding.evaluation.report import charts
@@ -48,7 +48,8 @@ class Measured:
         self.phrases, self.columns = boxed_phrases(run.images), run.columns
         self.predictions = [run.predictions.get(key, MISSING) for key in run.columns.index]
         self.statuses = np.array([prediction.status for prediction in self.predictions], object)
-        self.scores = np.array([_first_score(prediction) for prediction in self.predictions], np.float64)
+        ranked = [np.empty(0) if prediction.scores is None else prediction.scores for prediction in self.predictions]
+        self.scores = np.array([scores[0] if len(scores) else np.nan for scores in ranked], np.float64)
         self.overlap = run.columns[FIRST.column].to_numpy()
         self._cluster = image_of_phrase(run.images)
         self._weights = resample(len(run.images), run.metrics["bootstrap"]["seed"])
@@ -60,10 +61,6 @@ class Measured:
     def summary(self, protocol: Protocol, rows: Rows) -> Summary:
         """The number of these rows, with its interval."""
         return interval(self.values(protocol)[rows], self._cluster[rows], self._weights)
-
-
-def _first_score(prediction: Prediction) -> float:
-    return np.nan if prediction.scores is None or not len(prediction.scores) else float(prediction.scores[0])
 
 
 def grouped(names: Mapping[str, Any]) -> dict[str, list[Protocol]]:
