@@ -11,7 +11,7 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrase
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_index, phrase_key
 from grounding.evaluation.protocols.measure import measure
-from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, recall
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
 from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
 from grounding.evaluation.runs.scoring import Run
 
@@ -67,7 +67,7 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
         "differences": differences,
         "warnings": list(_warnings(a, b, len(images))),
     }
-    return summary, list(_changed(images, a, b, columns_a, columns_b))
+    return summary, list(_changed(images, a, b))
 
 
 def _common(a: Run, b: Run) -> list[EntityImage]:
@@ -95,14 +95,12 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
         yield f"the runs were scored by grounding {versions[0]} and {versions[1]}"
 
 
-def _changed(
-    images: Sequence[EntityImage], a: Run, b: Run, columns_a: Columns, columns_b: Columns
-) -> Iterator[Changed]:
+def _changed(images: Sequence[EntityImage], a: Run, b: Run) -> Iterator[Changed]:
+    rows = phrase_index(images)
     for protocol in _SIDES:
-        change = protocol.values(columns_b) - protocol.values(columns_a)
-        for (image, phrase), value in zip(boxed_phrases(images), change, strict=True):
+        change = protocol.values(b.columns.loc[rows]) - protocol.values(a.columns.loc[rows])
+        for (image, phrase), key, value in zip(boxed_phrases(images), rows, change, strict=True):
             if value in (1, -1):
-                key = phrase_key(image, phrase)
                 answers = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
                 yield Changed(protocol.name, bool(value > 0), image, phrase, *answers)
 
