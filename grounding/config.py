@@ -29,6 +29,24 @@ def require(name: str, value: float, low: float, high: float) -> None:
         raise GroundingError(f"configuration key '{name}' is {value}: expected {low} to {high}")
 
 
+def limited(default: Any, low: float, high: float, **metadata: str) -> Any:
+    """A field of a configuration whose number, or each of whose numbers, lies in [low, high]; None is allowed."""
+    return field(default=default, metadata={"limits": (low, high), **metadata})
+
+
+def check_limits(config: Any, group: str = "") -> None:
+    """Raise a `GroundingError` unless the numbers of a configuration lie where `limited` says.
+
+    Args:
+        group: of its keys, such as `maps.`.
+    """
+    for each in dataclasses.fields(config):
+        value = getattr(config, each.name)
+        for number in value if isinstance(value, tuple) else [value]:
+            if "limits" in each.metadata and number is not None:
+                require(f"{group}{each.name}", number, *each.metadata["limits"])
+
+
 @dataclass(frozen=True, slots=True)
 class MapConfig:
     """From tags to a phrase map. Widths are shares of the picture's side.
@@ -36,20 +54,15 @@ class MapConfig:
     `stride` None reads the map at the layer that the classifier recommends, or else at stride 16.
     """
 
-    stride: int | None = None
+    stride: int | None = limited(None, 1, 1024)
     residual: Literal["split", "main"] = "split"
-    resolution: int = 96
-    point_smoothing: float = 1 / 16
-    box_smoothing: float = 1 / 48
-    centre_prior: float = 0.4
+    resolution: int = limited(96, 8, 1024)
+    point_smoothing: float = limited(1 / 16, 0, 1)
+    box_smoothing: float = limited(1 / 48, 0, 1)
+    centre_prior: float = limited(0.4, 0, 100)
 
     def __post_init__(self) -> None:
-        if self.stride is not None:
-            require("maps.stride", self.stride, 1, 1024)
-        require("maps.resolution", self.resolution, 8, 1024)
-        require("maps.point_smoothing", self.point_smoothing, 0, 1)
-        require("maps.box_smoothing", self.box_smoothing, 0, 1)
-        require("maps.centre_prior", self.centre_prior, 0, 100)
+        check_limits(self, "maps.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +78,17 @@ class RegionConfig:
     """
 
     proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
-    windows: int = 16
-    gamma: float = 0.1
-    spread_gamma: float = 0.2
-    closeness_gamma: float = 0.2
-    usual_closeness: float = -4.2
-    turns: tuple[float, ...] = (0.0, 0.3, -0.15)
-    nms_iou: float = 0.5
+    windows: int = limited(16, 1, 48)
+    gamma: float = limited(0.1, 0, 10)
+    spread_gamma: float = limited(0.2, 0, 10)
+    closeness_gamma: float = limited(0.2, 0, 10)
+    usual_closeness: float = limited(-4.2, -100, 100)
+    turns: tuple[float, ...] = limited((0.0, 0.3, -0.15), -10, 10)
+    nms_iou: float = limited(0.5, 0, 1)
 
     def __post_init__(self) -> None:
-        require("regions.windows", self.windows, 1, 48)
-        require("regions.gamma", self.gamma, 0, 10)
-        require("regions.spread_gamma", self.spread_gamma, 0, 10)
-        require("regions.closeness_gamma", self.closeness_gamma, 0, 10)
-        require("regions.usual_closeness", self.usual_closeness, -100, 100)
+        check_limits(self, "regions.")
         require("the number of regions.turns", len(self.turns), 1, 10)
-        for turn in self.turns:
-            require("regions.turns", turn, -10, 10)
-        require("regions.nms_iou", self.nms_iou, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,19 +23,13 @@ Work = Callable[[T], R]
 _PATIENCE: Final = timedelta(days=7)  # while rank 0 writes teacher scores the others wait
 
 
-def _cpu() -> "torch.device":
-    import torch
-
-    return torch.device("cpu")
-
-
 @dataclass(frozen=True, slots=True)
 class Process:
     """One of the processes that share a job, and the device it uses."""
 
-    rank: int = 0
-    count: int = 1
-    device: "torch.device" = field(default_factory=_cpu)
+    rank: int
+    count: int
+    device: "torch.device"
 
 
 def world() -> tuple[int, int]:
@@ -76,7 +70,7 @@ def processes(device: str) -> Iterator[Process]:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
     place = usable_device(device)
     if count == 1:
-        yield Process(device=place)
+        yield Process(rank, count, place)
         return
     backend = "gloo"
     if place.type == "cuda":

@@ -58,8 +58,7 @@ def _compare(options: argparse.Namespace) -> None:
     from grounding.evaluation.report.terminal import difference_table
 
     page, summary = write_comparison(options.a, options.b, options.images, options.output, options.overwrite)
-    for warning in summary["warnings"]:
-        _note(warning)
+    _note(*summary["warnings"])
     print(difference_table(summary), end="")
     print(f"pictures of what changed sides: {page}")
 
@@ -70,8 +69,7 @@ def _convert(options: argparse.Namespace) -> None:
 
     entities, output = Flickr30kEntities(options.annotations), options.output
     count, notes = convert_file(options.results, options.style, entities, options.split, output, options.overwrite)
-    for note in notes:
-        _note(note)
+    _note(*notes)
     print(f"{count:,} predictions: {output}")
 
 
@@ -104,14 +102,15 @@ def _misses(options: argparse.Namespace) -> None:
 
 def _control(options: argparse.Namespace) -> None:
     from grounding.evaluation.report.terminal import difference_table
-    from grounding.evaluation.runs.control import control
+    from grounding.evaluation.runs.comparison import control
     from grounding.evaluation.runs.folder import read_run
 
     print(difference_table(control(read_run(options.run), options.seed)), end="")
 
 
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)
+def _note(*texts: str) -> None:
+    for text in texts:
+        print(f"note: {text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Output folders that are written whole or not at all."""
 
 import contextlib
+import itertools
 import os
 import shutil
 import tempfile
@@ -13,11 +14,7 @@ from grounding.errors import GroundingError
 
 @contextlib.contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Say in one line what the system does not let us write.
-
-    Raises:
-        GroundingError: the disk is full, or the place is not writable.
-    """
+    """Raise a `GroundingError` of one line where the system does not let us write."""
     try:
         yield
     except OSError as error:
@@ -92,11 +89,7 @@ def move_into_place(partial: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not.
-
-    Raises:
-        GroundingError: as `writing`.
-    """
+    """A temporary file beside `path` that takes its name when the block ends well, and vanishes when it does not."""
     with writing(str(path)):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
@@ -110,8 +103,5 @@ def whole_file(path: Path) -> Iterator[TextIO]:
 
 def unused_folder(folder: Path) -> Path:
     """`folder`, or `folder-2`, `folder-3`, ... : the first that does not exist."""
-    number, candidate = 1, folder
-    while candidate.exists():
-        number += 1
-        candidate = folder.with_name(f"{folder.name}-{number}")
-    return candidate
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([folder], numbered) if not path.exists())

@@ -44,10 +44,8 @@ def read_manifest(path: Path) -> list[Row]:
         raise GroundingError(f"manifest {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise GroundingError(f"manifest {path} is not UTF-8 text: save it as UTF-8") from error
-    rows = [
-        _row(path, number, values)
-        for number, values in (_csv(path, text) if path.suffix == ".csv" else _jsonl(path, text))
-    ]
+    numbered = _csv(path, text) if path.suffix == ".csv" else _jsonl(path, text)
+    rows = [_row(path, number, values) for number, values in numbered]
     if not rows:
         raise GroundingError(f"manifest {path} has no rows: expected one picture and caption a row")
     return rows
@@ -79,20 +77,18 @@ def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Any]]:
 
 def _row(path: Path, number: int, values: Any) -> Row:
     """Check the values of one line; without a caption, the phrases divided by commas stand for it."""
-    where = f"manifest {path}, line {number}"
+    where, expected = f"manifest {path}, line {number}", "expected image, caption and maybe phrases"
     if not isinstance(values, dict):
-        raise GroundingError(f"{where} is no object: expected image, caption and maybe phrases")
+        raise GroundingError(f"{where} is no object: {expected}")
     image, caption, phrases = values.get("image"), values.get("caption"), values.get("phrases")
     if not isinstance(image, str) or not image:
-        raise GroundingError(f"{where} has no image: expected image, caption and maybe phrases")
-    if phrases is not None and not (
-        isinstance(phrases, list) and all(isinstance(p, str) and p.strip() for p in phrases)
-    ):
+        raise GroundingError(f"{where} has no image: {expected}")
+    texts = phrases if isinstance(phrases, list) else [None]
+    if phrases is not None and not all(isinstance(text, str) and text.strip() for text in texts):
         raise GroundingError(f"{where}: phrases are {phrases!r}: expected a list of texts that are not blank")
-    if phrases and not caption:
-        caption = ", ".join(phrases)
+    caption = caption or ", ".join(phrases or ())
     if not isinstance(caption, str) or not caption.strip():
-        raise GroundingError(f"{where} has no caption: expected image, caption and maybe phrases")
+        raise GroundingError(f"{where} has no caption: {expected}")
     return Row(image, caption, None if phrases is None else tuple(phrases))
 
 
@@ -117,7 +113,7 @@ def ground_manifest(
         How many rows failed.
     """
     settings = {
-        "manifest": fingerprint(rows),
+        "manifest": hashlib.sha256(repr(rows).encode()).hexdigest(),
         "folder": str(folder.resolve()),
         "classifier": localizer.classifier.fingerprint(),
         "top_k": top_k,
@@ -128,19 +124,15 @@ def ground_manifest(
     with lines as file:
         done = file.done if file else []
         failed = sum("error" in json.loads(line) for line in done)
-        results = ground_rows(localizer, rows[len(done) :], folder, top_k)
+        results = _results(localizer, rows[len(done) :], folder, top_k)
         for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
             failed += "error" in result
             (file.write if file else show)(to_json(result))
     return failed
 
 
-def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
-    """Yield one result a row, in order; a row that cannot be done has an `error` and no phrases.
-
-    Args:
-        folder: relative picture paths start here.
-    """
+def _results(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
+    """One result a row, in order; a row that cannot be done has an `error` and no phrases."""
     encoded: str | None = None
     scene: Scene | None = None
     for row in rows:
@@ -158,8 +150,3 @@ def ground_rows(localizer: Localizer, rows: list[Row], folder: Path, top_k: int)
                 "error": str(error),
                 "phrases": [],
             }
-
-
-def fingerprint(rows: list[Row]) -> str:
-    """Return the SHA-256 of the rows."""
-    return hashlib.sha256(repr(rows).encode()).hexdigest()

@@ -29,11 +29,7 @@ class ResumableLines:
     _file: TextIOWrapper
 
     def write(self, line: str) -> None:
-        """Append one line at once.
-
-        Raises:
-            GroundingError: as `writing`.
-        """
+        """Append one line at once; a `GroundingError` where the disk is full."""
         with writing(str(self.folder)):
             self._file.write(line + "\n")
             self._file.flush()
@@ -114,8 +110,7 @@ def _claim(partial: Path, claim: TextIO, settings: Mapping[str, Any], overwrite:
         claimed = json.loads(claim.read())
     except ValueError:  # new, or ended before it had said what it is
         claimed = {}
-    changed = difference(wanted, claimed if isinstance(claimed, dict) else {})
-    if not changed:
+    if not (changed := difference(wanted, claimed if isinstance(claimed, dict) else {})):
         return
     lines = partial / _LINES
     if lines.is_file() and lines.stat().st_size and not overwrite:

@@ -23,7 +23,6 @@ HOME: Final = "https://github.com/BryanPlummer/flickr30k_entities"
 SPLITS: Final = ("train", "val", "test")
 TYPES: Final = ("people", "clothing", "bodyparts", "animals", "vehicles", "instruments", "scene", "other")
 _MARK = re.compile(r"\[/EN#(\d+)((?:/\w+)+) ([^\[\]]+)\]")
-_EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +156,7 @@ class Flickr30kEntities:
             for mark in _MARK.finditer(line):
                 caption += line[after : mark.start()]
                 chain, types, text = mark[1], tuple(mark[2][1:].split("/")), mark[3]
-                unknown = [kind for kind in types if kind not in (*TYPES, "notvisual")]
-                if unknown:
+                if unknown := [kind for kind in types if kind not in (*TYPES, "notvisual")]:
                     raise GroundingError(f"{self.path}: {name}, line {number}: unknown entity type '{unknown[0]}'")
                 start = len(caption)
                 phrases.append(EntityPhrase(len(captions), index, text, start, start + len(text), chain, types))
@@ -178,29 +176,29 @@ class Flickr30kEntities:
             root = ET.fromstring(content)
         except ET.ParseError as error:
             raise GroundingError(f"{where}, line {error.position[0]}: broken XML ({error})") from error
-        try:
-            width, height = (int(root.findtext(f"size/{side}", "")) for side in ("width", "height"))
-            boxes, scene = defaultdict(list), set()
-            for thing in root.iterfind("object"):
-                chains = [(element.text or "").strip() for element in thing.iterfind("name")]
-                if not all(chains):
-                    raise GroundingError(f"{where}: an object has an empty name: expected the number of a chain")
-                if thing.findtext("scene") == "1":
-                    scene.update(chains)
-                if (corners := thing.find("bndbox")) is not None:
-                    x0, y0, x1, y1 = (int(corners.findtext(edge, "")) for edge in _EDGES)
-                    if not (1 <= x0 <= x1 <= width and 1 <= y0 <= y1 <= height):
-                        raise GroundingError(
-                            f"{where}: box {x0} {y0} {x1} {y1} of chain {', '.join(chains)} is not inside "
-                            f"{width} x {height} px"
-                        )
-                    for chain in chains:
-                        boxes[chain].append((x0 - 1, y0 - 1, x1, y1))  # from 1-based, inclusive
-        except ValueError as error:
-            if isinstance(error, GroundingError):
-                raise
-            raise GroundingError(f"{where}: a size or box edge is no whole number ({error})") from error
+        width, height = _whole_numbers(where, root, "size/width", "size/height")
+        boxes, scene = defaultdict(list), set()
+        for thing in root.iterfind("object"):
+            chains = [(element.text or "").strip() for element in thing.iterfind("name")]
+            if not all(chains):
+                raise GroundingError(f"{where}: an object has an empty name: expected the number of a chain")
+            if thing.findtext("scene") == "1":
+                scene.update(chains)
+            if (corners := thing.find("bndbox")) is not None:
+                x0, y0, x1, y1 = _whole_numbers(where, corners, "xmin", "ymin", "xmax", "ymax")
+                if not (1 <= x0 <= x1 <= width and 1 <= y0 <= y1 <= height):
+                    box = f"box {x0} {y0} {x1} {y1} of chain {', '.join(chains)}"
+                    raise GroundingError(f"{where}: {box} is not inside {width} x {height} px")
+                for chain in chains:
+                    boxes[chain].append((x0 - 1, y0 - 1, x1, y1))  # from 1-based, inclusive
         return width, height, {chain: np.array(group, np.float64) for chain, group in boxes.items()}, frozenset(scene)
+
+
+def _whole_numbers(where: str, element: ET.Element, *paths: str) -> list[int]:
+    try:
+        return [int(element.findtext(path, "")) for path in paths]
+    except ValueError as error:
+        raise GroundingError(f"{where}: a size or box edge is no whole number ({error})") from error
 
 
 def boxed_phrases(images: Iterable[EntityImage]) -> list[tuple[EntityImage, EntityPhrase]]:

@@ -72,25 +72,21 @@ class CaptionedImages:
     ) -> None:
         if not sources:
             raise GroundingError(f"no source of pictures and captions is given: {_EXPECTED}")
+        columns = image_column, caption_column
         skipped: Counter[str] = Counter()
-        ids: list[str] = []
-        captions: list[tuple[str, ...]] = []
-        self._places: list[_Place] = []
+        kept: list[_Entry] = []
         for source in map(Path, sources):
-            before = skipped.copy()
-            first = len(ids)
+            before, first = skipped.copy(), len(kept)
             try:
-                for entry in _entries(source, (image_column, caption_column), skipped):
-                    if kept := _kept(entry, skipped):
-                        ids.append(entry.id)
-                        captions.append(kept)
-                        self._places.append(entry.picture)
+                kept += filter(None, (_kept(entry, skipped) for entry in _entries(source, columns, skipped)))
             except OSError as error:
                 raise GroundingError(f"{source} cannot be read: {error.strerror or error}") from error
-            if len(ids) == first:
+            if len(kept) == first:
                 reasons = ", ".join(f"{reason}: {count}" for reason, count in (skipped - before).items())
                 raise GroundingError(f"{source} holds no picture with a caption ({reasons or 'nothing was found'})")
-        self.ids, self.captions = tuple(ids), tuple(captions)
+        self.ids = tuple(entry.id for entry in kept)
+        self.captions = tuple(tuple(entry.texts) for entry in kept)
+        self._places = [entry.picture for entry in kept]
         self.skipped: Mapping[str, int] = dict(skipped)
 
     def __len__(self) -> int:
@@ -119,25 +115,21 @@ class CaptionedImages:
             raise GroundingError(f"image {name} cannot be read ({error}): {expected}") from error
 
 
-def _kept(entry: _Entry, skipped: Counter[str]) -> tuple[str, ...]:
-    """The captions that are not blank; none where the picture is missing or is no picture."""
-    if not entry.texts:
-        skipped["picture without a caption"] += 1
-        return ()
-    kept = tuple(text for text in entry.texts if text.strip())
+def _kept(entry: _Entry, skipped: Counter[str]) -> _Entry | None:
+    """The entry with the captions that are not blank; None without any, or where the picture is missing or none."""
+    kept = [text for text in entry.texts if text.strip()]
+    reason = "" if entry.texts else "picture without a caption"
     if len(kept) < len(entry.texts):
         skipped["empty caption"] += len(entry.texts) - len(kept)
-    if not kept:
-        return ()
-    try:
-        start = entry.picture.read(limit=16)
-    except (OSError, ValueError):  # ValueError: a NUL in its name
-        skipped["picture file missing or unreadable"] += 1
-        return ()
-    if not start.startswith(_SIGNATURES):
-        skipped["file that is no picture"] += 1
-        return ()
-    return kept
+    if kept:
+        try:
+            if not entry.picture.read(limit=16).startswith(_SIGNATURES):
+                reason = "file that is no picture"
+        except (OSError, ValueError):  # ValueError: a NUL in its name
+            reason = "picture file missing or unreadable"
+    if reason:
+        skipped[reason] += 1
+    return entry._replace(texts=kept) if kept and not reason else None
 
 
 def _entries(source: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[_Entry]:

@@ -52,13 +52,8 @@ def _flickr30k(score: argparse.ArgumentParser) -> None:
     what = score.add_mutually_exclusive_group()
     what.add_argument("--predictions", type=Path, metavar="FILE", help="score these (.jsonl or .parquet) instead")
     what.add_argument("--baselines-only", action="store_true", help="only the trivial baselines; needs no photograph")
-    score.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="folder for metrics, predictions and report.html; needed with --images, where a run can go on",
-    )
-    score.add_argument("--overwrite", action="store_true", help="replace what --output holds; an equal run goes on")
+    text = "folder for metrics, predictions and report.html; needed with --images, where a run can go on"
+    _add_output(score, text, required=False)
     score.add_argument("--limit", type=at_least_1, metavar="N", help="only the first N images of those present")
     score.add_argument("--strict", action="store_true", help="refuse when a photograph is missing or unreadable")
     score.add_argument("--allow-missing", action="store_true", help="count phrases without a prediction as misses")
@@ -73,16 +68,14 @@ def _compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("a", type=Path, help="the --output of a run")
     compare.add_argument("b", type=Path, help="the --output of another")
     _add_images(compare, required=False, what="for the pictures")
-    compare.add_argument("--output", type=Path, metavar="DIR", help="folder (default: A-vs-B beside B)")
-    compare.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    _add_output(compare, "folder (default: A-vs-B beside B)", required=False)
 
 
 def _convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("style", choices=("mdetr", "huggingface"))
     convert.add_argument("results", type=Path, help="see docs/predictions.md for what is accepted")
     _add_data(convert)
-    convert.add_argument("--output", type=Path, required=True, metavar="FILE", help="the .jsonl to write")
-    convert.add_argument("--overwrite", action="store_true", help="replace --output")
+    _add_output(convert, "the .jsonl to write", "FILE")
 
 
 def _sweep(sweep: argparse.ArgumentParser) -> None:
@@ -102,14 +95,18 @@ def _misses(misses: argparse.ArgumentParser) -> None:
     _add_images(misses)
     misses.add_argument("--count", type=at_least_1, default=100, metavar="N", help="draw at most N (default: 100)")
     misses.add_argument("--seed", type=int, default=0, help="of the choice (default: 0)")
-    misses.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for sheets and misses.csv")
-    misses.add_argument("--overwrite", action="store_true", help="replace what --output holds")
+    _add_output(misses, "folder for sheets and misses.csv")
     add_localizer_options(misses)
 
 
 def _control(control: argparse.ArgumentParser) -> None:
     control.add_argument("run", type=Path, help="the --output of a run")
     control.add_argument("--seed", type=int, default=0, help="of the exchange (default: 0)")
+
+
+def _add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "DIR", required: bool = True) -> None:
+    parser.add_argument("--output", type=Path, required=required, metavar=metavar, help=what)
+    parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -74,17 +74,15 @@ class Pictures:
         """The picture at an index or, where that cannot be read, the next one: its own index and (3, H, W) uint8."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        reason = ""
+        reasons = []
         for candidate in (*range(index, len(self)), *range(index)):
-            if self._cache is not None and candidate not in self.unreadable:
-                return candidate, self._cache[candidate]
             try:
-                if self._cache is None:
-                    return candidate, _read(self.images, candidate)
+                if candidate in self.unreadable:
+                    raise GroundingError(self.unreadable[candidate])
+                return candidate, _read(self.images, candidate) if self._cache is None else self._cache[candidate]
             except GroundingError as error:
-                reason = reason or str(error)
-        reason = reason or self.unreadable[index]
-        raise GroundingError(f"none of the {len(self):,} pictures can be read, such as: {reason}")
+                reasons.append(str(error))
+        raise GroundingError(f"none of the {len(self):,} pictures can be read, such as: {reasons[0]}")
 
 
 def _read(images: CaptionedImages, index: int, size_px: int = 0) -> Tensor:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from grounding.config import METHOD, require
+from grounding.config import METHOD, check_limits, limited, require
 from grounding.errors import GroundingError
 
 Pooling = Literal["log-sum-exp", "average", "top-k", "attention"]
@@ -21,12 +21,11 @@ class DataConfig:
     sources: tuple[str, ...] = ()
     image_column: str = "image"
     caption_column: str = "caption"
-    cache_size_px: int = field(default=224, metadata={"formerly": "kept_size_px"})
-    workers: int = 0
+    cache_size_px: int = limited(224, 0, 8192, formerly="kept_size_px")
+    workers: int = limited(0, 0, 256)
 
     def __post_init__(self) -> None:
-        require("data.cache_size_px", self.cache_size_px, 0, 8192)
-        require("data.workers", self.workers, 0, 256)
+        check_limits(self, "data.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +40,8 @@ class NetworkConfig:
     """
 
     architecture: str = "plain"
-    channels: tuple[int, ...] = (32, 64, 128, 128, 256, 256, 256, 256, 512)
-    strides: tuple[int, ...] = (2, 2, 2, 1, 2, 1, 1, 1, 1)
+    channels: tuple[int, ...] = limited((32, 64, 128, 128, 256, 256, 256, 256, 512), 1, 8192)
+    strides: tuple[int, ...] = limited((2, 2, 2, 1, 2, 1, 1, 1, 1), 1, 16)
     pooling: Pooling = "log-sum-exp"
     weights: str = ""
     initial: str = ""
@@ -59,9 +58,7 @@ class NetworkConfig:
                 f"configuration keys 'network.channels' and 'network.strides' have {len(self.channels)} and "
                 f"{len(self.strides)} numbers: expected one of each for every layer"
             )
-        for channels, stride in zip(self.channels, self.strides, strict=True):
-            require("network.channels", channels, 1, 8192)
-            require("network.strides", stride, 1, 16)
+        check_limits(self, "network.")
         if self.weights and self.initial:
             raise GroundingError("configuration keys 'network.weights' and 'network.initial' exclude each other")
 
@@ -75,28 +72,25 @@ class TeacherConfig:
     """
 
     classifiers: tuple[str, ...] = ()
-    sizes_px: tuple[int, ...] = (384,)
+    sizes_px: tuple[int, ...] = limited((384,), 16, 8192)
 
     def __post_init__(self) -> None:
         require("the number of teacher.sizes_px", len(self.sizes_px), 1, 16)
-        for size in self.sizes_px:
-            require("teacher.sizes_px", size, 16, 8192)
+        check_limits(self, "teacher.")
 
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
     """The weight of each loss; a loss of weight 0 is not computed."""
 
-    words: float = 1.0
-    teacher: float = 0.0
-    contrast: float = 0.0
-    contrast_temperature: float = 1.0
-    head_penalty: float = 0.0
+    words: float = limited(1.0, 0, _HUGE)
+    teacher: float = limited(0.0, 0, _HUGE)
+    contrast: float = limited(0.0, 0, _HUGE)
+    contrast_temperature: float = limited(1.0, _TINY, _HUGE)
+    head_penalty: float = limited(0.0, 0, _HUGE)
 
     def __post_init__(self) -> None:
-        for name in ("words", "teacher", "contrast", "head_penalty"):
-            require(f"loss.{name}", getattr(self, name), 0, _HUGE)
-        require("loss.contrast_temperature", self.contrast_temperature, _TINY, _HUGE)
+        check_limits(self, "loss.")
         if not (self.words or self.teacher or self.contrast):
             raise GroundingError("loss.words, loss.teacher and loss.contrast are all 0: expected at least one above 0")
 
@@ -109,15 +103,13 @@ class AugmentationConfig:
     `color_jitter` is the strength for brightness, contrast and saturation alike.
     """
 
-    min_crop_scale: float = field(default=0.35, metadata={"formerly": "smallest_crop"})
-    flip: float = 0.5
-    color_jitter: float = field(default=0.4, metadata={"formerly": "jitter"})
-    grayscale: float = field(default=0.1, metadata={"formerly": "grey"})
+    min_crop_scale: float = limited(0.35, 0.01, 1, formerly="smallest_crop")
+    flip: float = limited(0.5, 0, 1)
+    color_jitter: float = limited(0.4, 0, 1, formerly="jitter")
+    grayscale: float = limited(0.1, 0, 1, formerly="grey")
 
     def __post_init__(self) -> None:
-        require("augmentation.min_crop_scale", self.min_crop_scale, 0.01, 1)
-        for name in ("flip", "color_jitter", "grayscale"):
-            require(f"augmentation.{name}", getattr(self, name), 0, 1)
+        check_limits(self, "augmentation.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +123,12 @@ class ValidationConfig:
     images: tuple[str, ...] = ()
     annotations: str = ""
     split: str = "val"
-    limit: int = 100
-    every: int = 1
+    limit: int = limited(100, 1, _HUGE)
+    every: int = limited(1, 1, _HUGE)
     method: str = METHOD
 
     def __post_init__(self) -> None:
-        require("validation.limit", self.limit, 1, _HUGE)
-        require("validation.every", self.every, 1, _HUGE)
+        check_limits(self, "validation.")
         if self.images and not self.annotations:
             raise GroundingError("validation.images are given without validation.annotations: expected both or neither")
 
@@ -154,21 +145,21 @@ class TrainConfig:
     """
 
     output: str = "runs/classifier"
-    seed: int = 0
+    seed: int = limited(0, 0, 2**63 - 1)
     device: str = "cpu"
-    tags: int = 1000
-    inference_size_px: int = field(default=384, metadata={"formerly": "shown_size_px"})
-    map_layer: int | None = None
-    image_size_px: int = 224
-    epochs: int = 40
-    batch_size: int = 32
-    gradient_accumulation_steps: int = field(default=1, metadata={"formerly": "accumulate"})
-    learning_rate: float = 2e-3
-    head_learning_rate: float | None = None
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    max_grad_norm: float = field(default=10.0, metadata={"formerly": "clip"})
-    ema: float = 0.0
+    tags: int = limited(1000, 1, _HUGE)
+    inference_size_px: int = limited(384, 16, 8192, formerly="shown_size_px")
+    map_layer: int | None = limited(None, -1000, -2)  # -1, the input of the head, has no places
+    image_size_px: int = limited(224, 16, 8192)
+    epochs: int = limited(40, 1, _HUGE)
+    batch_size: int = limited(32, 1, _HUGE)
+    gradient_accumulation_steps: int = limited(1, 1, _HUGE, formerly="accumulate")
+    learning_rate: float = limited(2e-3, _TINY, 10)
+    head_learning_rate: float | None = limited(None, _TINY, 10)
+    weight_decay: float = limited(0.05, 0, 10)
+    warmup: float = limited(0.05, 0, 1)
+    max_grad_norm: float = limited(10.0, _TINY, _HUGE, formerly="clip")
+    ema: float = limited(0.0, 0, 0.99999)
     bf16: bool = True
     log: Literal["csv", "tensorboard"] = "csv"
     data: DataConfig = field(default_factory=DataConfig)
@@ -179,20 +170,7 @@ class TrainConfig:
     validation: ValidationConfig = field(default_factory=ValidationConfig)
 
     def __post_init__(self) -> None:
-        for name in ("tags", "epochs", "batch_size", "gradient_accumulation_steps"):
-            require(name, getattr(self, name), 1, _HUGE)
-        for name in ("image_size_px", "inference_size_px"):
-            require(name, getattr(self, name), 16, 8192)
-        require("seed", self.seed, 0, 2**63 - 1)
-        if self.map_layer is not None:
-            require("map_layer", self.map_layer, -1000, -2)  # -1, the input of the head, has no places
-        require("learning_rate", self.learning_rate, _TINY, 10)
-        if self.head_learning_rate is not None:
-            require("head_learning_rate", self.head_learning_rate, _TINY, 10)
-        require("weight_decay", self.weight_decay, 0, 10)
-        require("warmup", self.warmup, 0, 1)
-        require("max_grad_norm", self.max_grad_norm, _TINY, _HUGE)
-        require("ema", self.ema, 0, 0.99999)
+        check_limits(self)
         if bool(self.loss.teacher) != bool(self.teacher.classifiers):
             raise GroundingError(
                 f"loss.teacher is {self.loss.teacher:g} with {len(self.teacher.classifiers)} teacher.classifiers: "

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from grounding.errors import GroundingError
+from grounding.folders import writing
 from grounding.tagging.classifier import TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.training.batches import Pictures
@@ -48,9 +49,10 @@ def write_teacher_scores(
         GroundingError: a teacher has other tags or no score maps; or the disk is full, and nothing is left behind.
     """
     for teacher in teachers:
-        _check(teacher, tags)
+        check_tags(teacher, tags, "teacher")
     shape = (len(pictures), len(tags), *_largest_map(teachers, sizes_px[0]))  # (N, T, h, w)
-    partial = _partial(path, teachers, sizes_px)
+    run = " ".join([*(teacher.fingerprint() for teacher in teachers), str(list(sizes_px))])
+    partial = path.with_name(f"{path.name}.{hashlib.sha256(run.encode()).hexdigest()[:12]}.partial")
     with _writing(partial, path):
         done = _begin(partial, shape)
     for first in range(done, len(pictures), _AT_ONCE):
@@ -88,22 +90,11 @@ def logits_of_bytes(scores: Tensor) -> Tensor:
     return scores.float().mul((LOGIT_HIGH - LOGIT_LOW) / 255).add(LOGIT_LOW)
 
 
-def _partial(path: Path, teachers: Sequence[TagClassifier], sizes_px: Sequence[int]) -> Path:
-    """The file of unfinished scores: one for each choice of teachers and sizes."""
-    names = " ".join([*(teacher.fingerprint() for teacher in teachers), str(list(sizes_px))])
-    return path.with_name(f"{path.name}.{hashlib.sha256(names.encode()).hexdigest()[:12]}.partial")
-
-
-def _check(teacher: TagClassifier, tags: Sequence[str]) -> None:
-    check_tags(teacher, tags, "teacher")
-    if not isinstance(teacher.network, TagNetwork):
-        raise GroundingError(f"teacher {teacher.name} scores no places: expected one that grounding.train has trained")
-
-
 def _probabilities(teacher: TagClassifier, images: Tensor) -> Tensor:
     """(B, 3, S, S) in [0, 1] -> (B, T, h, w) float32 tag probabilities, on the teacher's device."""
     network = teacher.network
-    assert isinstance(network, TagNetwork)
+    if not isinstance(network, TagNetwork):
+        raise GroundingError(f"teacher {teacher.name} scores no places: expected one that grounding.train has trained")
     device = network.head.weight.device
     pixels = teacher.preprocessing.normalise(images.to(device)).contiguous(memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16):
@@ -132,8 +123,9 @@ def _begin(partial: Path, shape: tuple[int, ...]) -> int:
 @contextlib.contextmanager
 def _writing(partial: Path, path: Path) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
+        with writing(f"teacher scores {path}"):
+            yield
+    except GroundingError:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise GroundingError(f"teacher scores {path} cannot be written: {error.strerror}") from error
+        raise

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from grounding.errors import GroundingError
-from grounding.folders import whole_file
+from grounding.folders import whole_file, writing
 
 
 class CsvLog:
@@ -27,21 +27,14 @@ class CsvLog:
             writer.writerows(rows)
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Append a row.
-
-        Raises:
-            GroundingError: it cannot be written.
-        """
-        try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, self._columns, lineterminator="\n")
-                writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
-        except OSError as error:
-            raise GroundingError(f"log {self._path} cannot be written: {error.strerror}") from error
+        """Append a row; a `GroundingError` where it cannot be written."""
+        with writing(f"log {self._path}"), self._path.open("a", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, self._columns, lineterminator="\n")
+            writer.writerow({key: f"{value:.6g}" for key, value in row.items()})
 
 
 class TensorBoardLog:
-    """TensorBoard events, a curve for every column."""
+    """TensorBoard events, a curve for every column; a `GroundingError` where TensorBoard is not installed."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -57,23 +50,13 @@ class TensorBoardLog:
         self._writer = self._open(str(self._folder), purge_step=epoch + 1)
 
     def write(self, row: Mapping[str, float]) -> None:
-        """Add a point to each curve.
-
-        Raises:
-            GroundingError: it cannot be written.
-        """
-        try:
+        """Add a point to each curve; a `GroundingError` where it cannot be written."""
+        with writing(f"log {self._folder}"):
             for name, value in row.items():
                 self._writer.add_scalar(name, value, int(row["epoch"]))
             self._writer.flush()
-        except OSError as error:
-            raise GroundingError(f"log {self._folder} cannot be written: {error.strerror}") from error
 
 
 def open_log(kind: Literal["csv", "tensorboard"], folder: Path, columns: Sequence[str]) -> CsvLog | TensorBoardLog:
-    """`FOLDER/log.csv`, or event files in `FOLDER/tensorboard`; nothing is written before `begin`.
-
-    Raises:
-        GroundingError: TensorBoard is not installed.
-    """
+    """`FOLDER/log.csv`, or event files in `FOLDER/tensorboard`; nothing is written before `begin`."""
     return CsvLog(folder / "log.csv", columns) if kind == "csv" else TensorBoardLog(folder / "tensorboard")

@@ -62,15 +62,14 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
 
 def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> None:
     """Raise a `GroundingError` that says where the tags differ unless a classifier has these tags in this order."""
-    pairs = zip(classifier.tags, tags, strict=False)
-    number, pair = next(((n, p) for n, p in enumerate(pairs, start=1) if p[0] != p[1]), (0, ("", "")))
-    if number:
-        what = f"tag {number} is '{pair[0]}' where the captions give '{pair[1]}'"
-    elif len(classifier.tags) != len(tags):
-        what = f"it has {len(classifier.tags)} where the captions give {len(tags)}"
-    else:
-        return
-    raise GroundingError(f"{role} {classifier.name} has other tags: {what}: train it on the same captions")
+    pairs = enumerate(zip(classifier.tags, tags, strict=False), start=1)
+    differences = [f"tag {n} is '{its}' where the captions give '{ours}'" for n, (its, ours) in pairs if its != ours]
+    if len(classifier.tags) != len(tags):
+        differences.append(f"it has {len(classifier.tags)} where the captions give {len(tags)}")
+    if differences:
+        raise GroundingError(
+            f"{role} {classifier.name} has other tags: {differences[0]}: train it on the same captions"
+        )
 
 
 def _plain(config: NetworkConfig, tags: int) -> TagNetwork:

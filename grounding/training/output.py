@@ -8,7 +8,7 @@ from typing import Any
 
 from grounding.config import with_new_names
 from grounding.errors import GroundingError
-from grounding.folders import whole_file
+from grounding.folders import whole_file, writing
 from grounding.resumable import difference
 from grounding.training.config import TrainConfig
 
@@ -40,11 +40,7 @@ class Output:
         }
 
     def check(self) -> None:
-        """Refuse to use or to continue what another configuration began.
-
-        Raises:
-            GroundingError: the first key that differs, with both values.
-        """
+        """Refuse to use or to continue what another configuration began: says the first key that differs."""
         if self.classifier.is_dir():
             self._compare(self._config)
         elif self.checkpoint.is_file():
@@ -61,7 +57,7 @@ class Output:
             GroundingError: as `check`; or the folder holds other files or cannot be written.
         """
         settings = self._settings | {"data": data, "teachers": list(teachers)}
-        try:
+        with writing(f"output {self.folder}"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if self.checkpoint.is_file():
                 self._compare(settings)
@@ -72,16 +68,13 @@ class Output:
             if any(begun.get(key) != settings[key] for key in _OF_SCORES):
                 for path in self.folder.glob(f"{self.scores.name}*"):
                     path.unlink()
-        except OSError as error:
-            raise GroundingError(f"output {self.folder} cannot be written: {error.strerror}") from error
         with whole_file(self._settings_file) as file:
             file.write(json.dumps(settings, indent=2) + "\n")
 
     def _compare(self, settings: dict[str, Any]) -> None:
         """Raise a `GroundingError` unless the training in the folder was begun with these settings."""
         begun, wanted = self._read(), json.loads(json.dumps(settings))
-        changed = difference(wanted, {key: begun.get(key) for key in wanted})
-        if changed:
+        if changed := difference(wanted, {key: begun.get(key) for key in wanted}):
             raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
 
     def _read(self) -> dict[str, Any]:

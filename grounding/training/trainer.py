@@ -65,10 +65,11 @@ class Trainer:
         pictures: Pictures,
         targets: Tensor,
         scores: npt.NDArray[np.uint8] | None,
-        process: Process = Process(),  # noqa: B008, it never changes
+        process: Process | None = None,
     ) -> None:
         self.config, self.pictures, self.targets, self.scores = config, pictures, targets, scores
-        self.process, self.network = process, network.to(process.device)
+        self.process = process = process or Process(0, 1, torch.device("cpu"))
+        self.network = network.to(process.device)
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema else None
         self._scoring: nn.Module = _Scoring(network).to(process.device)
         if process.count > 1:

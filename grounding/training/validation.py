@@ -1,20 +1,18 @@
 """Validation while training: phrases of Flickr30k Entities, two protocols, beside the trivial baselines."""
 
-import io
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from grounding.datasets.files import Photographs
-from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
+from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.evaluation.predictions.prediction import Key, Prediction
 from grounding.evaluation.predictions.predictor import predict
 from grounding.evaluation.protocols.baselines import baselines
 from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import POINTING, Columns, recall
 from grounding.evaluation.runs.scoring import select
-from grounding.images import RgbImage, read_image
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import TagClassifier
 from grounding.training.config import ValidationConfig
@@ -35,13 +33,12 @@ class Validation:
 
     def __init__(self, config: ValidationConfig) -> None:
         self._method = config.method
-        self._method = config.method
         self._photographs = Photographs([Path(path) for path in config.images])
         entities = Flickr30kEntities(Path(config.annotations))
         selection = select(entities, config.split, self._photographs, config.limit)
         self._images = [image for image in selection.images if image.boxed_phrases]
         for image in self._images:
-            self._read(image)
+            self._photographs.picture(image.id)
         answers = baselines(self._images)
         trivial = [
             f"{baseline}: {protocol} {value:.1f}"
@@ -60,11 +57,8 @@ class Validation:
         predictions: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:
-            predictions |= predict(localizer.encode(self._read(image)), image)
+            predictions |= predict(localizer.encode(self._photographs.picture(image.id)), image)
         return percentages(measure(images, predictions))
-
-    def _read(self, image: EntityImage) -> RgbImage:
-        return read_image(io.BytesIO(self._photographs.read(image.id)), f"{image.id}.jpg")
 
 
 def percentages(columns: Columns) -> dict[str, float]:

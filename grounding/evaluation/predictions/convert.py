@@ -1,6 +1,5 @@
 """Results of other tools as the documented predictions. docs/predictions.md says which shapes are read."""
 
-import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities, boxed_phrases
 from grounding.errors import GroundingError
-from grounding.evaluation.predictions.prediction import Key, Prediction, phrase_key
-from grounding.evaluation.predictions.reading import check_split, json_lines, parse_json
+from grounding.evaluation.predictions.prediction import Key, Prediction
+from grounding.evaluation.predictions.reading import check_split, errors_at, json_lines, parse_json
 from grounding.evaluation.predictions.records import (
     box_array,
     image_id,
@@ -82,7 +81,7 @@ def convert(
     name = "image_id" if style == "mdetr" else "image"
     objects = []
     for place, values in _objects(path):
-        with _at(f"{path}, {place}"):
+        with errors_at(f"{path}, {place}"):
             objects.append((place, image_id(_value(values, name)), values))
     check_split(path, "results", [(image, place) for place, image, _ in objects], split, splits)
     by_id = {image.id: image for image in images}
@@ -96,32 +95,21 @@ def convert(
 
 def _objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each object, and where it stands in the file."""
-    if path.suffix not in (".json", ".jsonl"):
+    if path.suffix == ".jsonl":
+        yield from ((f"line {number}", values) for number, values in json_lines(path))
+        return
+    if path.suffix != ".json":
         raise GroundingError(f"results {path} end in '{path.suffix}': expected .json or .jsonl")
     try:
-        content = path.read_bytes() if path.suffix == ".json" else b""
+        items = parse_json(path.read_bytes(), str(path))
     except OSError as error:
         raise GroundingError(f"results {path} cannot be read: {error.strerror}") from error
-    if path.suffix != ".json":
-        for number, values in json_lines(path):
-            yield f"line {number}", values
-        return
-    items = parse_json(content, str(path))
     if not isinstance(items, list):
         raise GroundingError(f"{path} holds {short(items)}: expected a list of objects, or .jsonl with one a line")
     for number, values in enumerate(items):
         if not isinstance(values, dict):
             raise GroundingError(f"{path}, item {number}: {short(values)} is no object: expected {{...}}")
         yield f"item {number}", values
-
-
-@contextlib.contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Say where an error was."""
-    try:
-        yield
-    except GroundingError as error:
-        raise GroundingError(f"{place}: {error}") from error
 
 
 def _value(values: Mapping[str, Any], name: str) -> Any:
@@ -138,8 +126,7 @@ def _sentence(image: EntityImage, value: Any, name: str) -> int:
 
 
 def _prediction(image: EntityImage, phrase: EntityPhrase, values: Mapping[str, Any]) -> tuple[Key, Prediction]:
-    key = zip(("image", "sentence", "phrase"), phrase_key(image, phrase), strict=True)
-    return prediction_from_json({**dict(key), **values})
+    return prediction_from_json({"image": image.id, "sentence": phrase.sentence, "phrase": phrase.index, **values})
 
 
 def _from_mdetr(results: Sequence[_Result]) -> tuple[dict[Key, Prediction], list[str]]:
@@ -151,7 +138,7 @@ def _from_mdetr(results: Sequence[_Result]) -> tuple[dict[Key, Prediction], list
     predictions: dict[Key, Prediction] = {}
     repeated = unexpected = 0
     for place, image, values in results:
-        with _at(place):
+        with errors_at(place):
             sentence = _sentence(image, _value(values, "sentence_id"), "sentence_id")
             phrases = [phrase for phrase in image.boxed_phrases if phrase.sentence == sentence]
             repeated += (image.id, sentence) in done
@@ -180,7 +167,7 @@ def _mdetr_sentence(
                 f"with a box: expected a list for each of {', '.join(repr(phrase.text) for phrase in phrases)}"
             )
     for number, phrase in enumerate(phrases):
-        with _at(f"item {number} ('{phrase.text}')"):
+        with errors_at(f"item {number} ('{phrase.text}')"):
             yield _prediction(image, phrase, {name: lists[number] for name, lists in columns.items()})
 
 
@@ -192,7 +179,7 @@ def _from_huggingface(
     strangers: Counter[str] = Counter()
     labels = 0
     for place, image, values in results:
-        with _at(place):
+        with errors_at(place):
             given = values.get("sentence")
             sentences = range(len(image.captions)) if given is None else [_sentence(image, given, "sentence")]
             listed = _detections(image, values)
@@ -218,14 +205,12 @@ def _from_huggingface(
 def _detections(image: EntityImage, values: Mapping[str, Any]) -> list[_Detection]:
     """The detections of one object, in px of the original photograph, in file order."""
     results = _value(values, "results")
-    labels: Any
     if isinstance(results, list):
-        labels, scores, boxes = _pipeline_columns(results)
-    elif isinstance(results, dict):
-        scores, boxes = _value(results, "scores"), _value(results, "boxes")
-        labels = results.get("labels") if results.get("text_labels") is None else results["text_labels"]
-    else:
+        results = _pipeline_columns(results)
+    if not isinstance(results, dict):
         raise GroundingError(f"results is {short(results)}: expected a list of detections, or scores, boxes and labels")
+    scores, boxes = _value(results, "scores"), _value(results, "boxes")
+    labels = results.get("labels") if results.get("text_labels") is None else results["text_labels"]
     placed = box_array(boxes) * _scale(image, values)
     ranked = number_array(scores, "scores", len(placed), f"{len(placed)} finite numbers, one a box")
     if not isinstance(labels, list) or len(labels) != len(placed) or not all(isinstance(text, str) for text in labels):
@@ -235,14 +220,12 @@ def _detections(image: EntityImage, values: Mapping[str, Any]) -> list[_Detectio
     return [_Detection(*row) for row in zip(labels, ranked.tolist(), placed.tolist(), strict=True)]
 
 
-def _pipeline_columns(results: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+def _pipeline_columns(results: Sequence[Any]) -> dict[str, list[Any]]:
     """Labels, scores and boxes of what the pipeline gives."""
     try:
-        return (
-            [detection["label"] for detection in results],
-            [detection["score"] for detection in results],
-            [[detection["box"][edge] for edge in ("xmin", "ymin", "xmax", "ymax")] for detection in results],
-        )
+        columns = {f"{name}s": [detection[name] for detection in results] for name in ("label", "score")}
+        corners = ("xmin", "ymin", "xmax", "ymax")
+        return columns | {"boxes": [[detection["box"][edge] for edge in corners] for detection in results]}
     except (KeyError, TypeError) as error:
         raise GroundingError(
             f"results is {short(results)}: expected each to have score, label and box with xmin, ymin, xmax, ymax"
@@ -251,12 +234,12 @@ def _pipeline_columns(results: Sequence[Any]) -> tuple[list[Any], list[Any], lis
 
 def _scale(image: EntityImage, values: Mapping[str, Any]) -> Values:
     """(4,) from the picture that the boxes are in to the original photograph."""
-    given = [values.get("width"), values.get("height")]
+    given, expected = [values.get("width"), values.get("height")], "two numbers above 0, or neither"
     if given == [None, None]:
         return np.ones(4)
-    size = number_array(given, "width and height", 2, "two numbers above 0, or neither")
+    size = number_array(given, "width and height", 2, expected)
     if size.min() <= 0:
-        raise GroundingError(f"width and height is {short(given)}: expected two numbers above 0, or neither")
+        raise GroundingError(f"width and height is {short(given)}: expected {expected}")
     return np.tile(np.array([image.width, image.height]) / size, 2)
 
 

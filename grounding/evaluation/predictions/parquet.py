@@ -88,29 +88,16 @@ def read_parquet(path: Path, measured: Sequence[str]) -> tuple[list[EntityImage]
 
 
 def _image(rows: Sequence[Mapping[str, Any]]) -> EntityImage:
-    first, captions = rows[0], {row["sentence"]: row["caption"] for row in rows}
-    return EntityImage(
-        id=first["image"],
-        width=first["width"],
-        height=first["height"],
-        captions=tuple(captions.get(sentence, "") for sentence in range(max(captions) + 1)),
-        phrases=tuple(_phrase(row) for row in rows),
-        boxes={row["chain"]: np.array(row["true_boxes"], np.float64) for row in rows},
-        scene_chains=frozenset(),
-        unrelated=frozenset(),
-    )
+    image, captions = rows[0], {row["sentence"]: row["caption"] for row in rows}
+    texts = tuple(captions.get(sentence, "") for sentence in range(max(captions) + 1))
+    boxes = {row["chain"]: np.array(row["true_boxes"], np.float64) for row in rows}
+    phrases = tuple(map(_phrase, rows))
+    return EntityImage(image["image"], image["width"], image["height"], texts, phrases, boxes, frozenset(), frozenset())
 
 
 def _phrase(row: Mapping[str, Any]) -> EntityPhrase:
-    return EntityPhrase(
-        sentence=row["sentence"],
-        index=row["phrase"],
-        text=row["text"],
-        start=row["start"],
-        end=row["end"],
-        chain=row["chain"],
-        types=tuple(row["types"]),
-    )
+    place = row["sentence"], row["phrase"], row["text"], row["start"], row["end"]
+    return EntityPhrase(*place, row["chain"], tuple(row["types"]))
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -132,18 +119,17 @@ def _predicted(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, 
             yield number, values
 
 
-def _read(path: Path, names: Sequence[str] | None, required: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows, with those of these columns that there are, or with all."""
+def _read(path: Path, names: Sequence[str], required: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows, with those of these columns that there are."""
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(path) as file:
             present = file.schema_arrow.names
-            absent = [name for name in required if name not in present]
-            if absent:
+            if absent := [name for name in required if name not in present]:
                 raise GroundingError(f"{path} has no column '{absent[0]}': expected at least {', '.join(required)}")
-            rows: list[dict[str, Any]] = file.read([name for name in names or present if name in present]).to_pylist()
+            rows: list[dict[str, Any]] = file.read([name for name in names if name in present]).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise GroundingError(f"predictions {path} cannot be read: {' '.join(str(error).split())}") from error
     return rows

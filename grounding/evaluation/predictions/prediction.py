@@ -15,10 +15,6 @@ Key = tuple[str, int, int]  # image id, sentence from 0, phrase from 0 among all
 Map = npt.NDArray[np.float32 | np.uint8]  # (h, w), at least 0, spread over the whole picture; uint8 as stored
 
 
-def _no_boxes() -> Values:
-    return np.zeros((0, 4))
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """One phrase's result, in px of the original photograph (the size in its XML file).
@@ -34,7 +30,7 @@ class Prediction:
             it considered more boxes than it gives.
     """
 
-    boxes: Values = field(default_factory=_no_boxes)
+    boxes: Values = field(default_factory=lambda: np.zeros((0, 4)))
     scores: Values | None = None
     point: tuple[float, float] | None = None
     map: Map | None = None

@@ -1,5 +1,6 @@
 """Files of predictions: JSON Lines, made here or by anyone else, and Parquet. docs/predictions.md has the format."""
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -41,6 +42,32 @@ def read_predictions(
     Raises:
         GroundingError: anything wrong, named with its line (from 1) or row (from 0).
     """
+    predictions, places, ignored = _parse(path)
+    check_split(path, "predictions", [(key[0], place) for key, place in places.items()], split, splits)
+    boxed = {phrase_key(image, phrase): phrase.chain in image.boxes for image in images for phrase in image.phrases}
+    evaluated = {image.id for image in images}
+    if unknown := [key for key in predictions if key not in boxed and key[0] in evaluated]:
+        raise GroundingError(
+            f"{path}: {len(unknown):,} of {len(predictions):,} predictions are for phrases that do not exist "
+            f"(first: {_phrase_name(unknown[0])}, {places[unknown[0]]}): "
+            "sentences, and all marked phrases of each, count from 0"
+        )
+    selected = {key: prediction for key, prediction in predictions.items() if boxed.get(key)}
+    missing = [key for key, has_box in boxed.items() if has_box and key not in selected]
+    without_box = sum(not boxed.get(key, True) for key in predictions)
+    elsewhere = sum(key[0] not in evaluated for key in predictions)
+    notes = (
+        _ignored_note(ignored),
+        f"{without_box:,} predictions are for phrases without a box: ignored" if without_box else "",
+        f"{elsewhere:,} predictions are for images of '{split}' that are not evaluated: ignored" if elsewhere else "",
+        _frame_note(images, selected),
+        _missing_note(path, missing, sum(boxed.values()), allow_missing),
+    )
+    return Loaded(selected, tuple(filter(None, notes)))
+
+
+def _parse(path: Path) -> tuple[dict[Key, Prediction], dict[Key, str], Counter[str]]:
+    """All predictions, where each stands, and how often each key is there that is not of the format."""
     if path.suffix not in (".jsonl", ".parquet"):
         raise GroundingError(f"predictions {path} end in '{path.suffix}': expected .jsonl or .parquet")
     unit, rows = ("row", parquet_rows(path)) if path.suffix == ".parquet" else ("line", json_lines(path))
@@ -50,58 +77,27 @@ def read_predictions(
     ignored: Counter[str] = Counter()
     for number, values in rows:
         place = f"{unit} {number}"
-        try:
+        with errors_at(f"{path}, {place}"):
             key, prediction = prediction_from_json(values)
             if key in places:
-                raise GroundingError(f"{phrase_name(key)} stands in {places[key]} already: expected it once")
+                raise GroundingError(f"{_phrase_name(key)} stands in {places[key]} already: expected it once")
             _check_shapes(shapes, key[0], prediction, place)
-        except GroundingError as error:
-            raise GroundingError(f"{path}, {place}: {error}") from error
         predictions[key], places[key] = prediction, place
         ignored.update(values.keys() - set(KEYS))
     if not predictions:
         raise GroundingError(f"{path} has no predictions: expected one a phrase")
-    check_split(path, "predictions", [(key[0], place) for key, place in places.items()], split, splits)
-    return _select(path, images, split, predictions, places, ignored, allow_missing)
+    return predictions, places, ignored
 
 
-def _select(
-    path: Path,
-    images: Sequence[EntityImage],
-    split: str,
-    predictions: dict[Key, Prediction],
-    places: dict[Key, str],
-    ignored: Counter[str],
-    allow_missing: bool,
-) -> Loaded:
-    """Those for the phrases with a box of these images."""
-    boxed = {phrase_key(image, phrase): phrase.chain in image.boxes for image in images for phrase in image.phrases}
-    evaluated = {image.id for image in images}
-    unknown = [key for key in predictions if key not in boxed and key[0] in evaluated]
-    if unknown:
+def _missing_note(path: Path, missing: Sequence[Key], total: int, allowed: bool) -> str:
+    lacking = f"{len(missing):,} of {total:,} phrases"
+    if missing and not allowed:
         raise GroundingError(
-            f"{path}: {len(unknown):,} of {len(predictions):,} predictions are for phrases that do not exist (first: "
-            f"{phrase_name(unknown[0])}, {places[unknown[0]]}): sentences, and all marked phrases of each, count from 0"
-        )
-    selected = {key: prediction for key, prediction in predictions.items() if boxed.get(key)}
-    missing = [key for key, has_box in boxed.items() if has_box and key not in selected]
-    total = sum(boxed.values())
-    if missing and not allow_missing:
-        raise GroundingError(
-            f"{path}: {len(missing):,} of {total:,} phrases with a box have no prediction (first: "
-            f"{phrase_name(missing[0])}; phrases count from 0 among all marked ones of their sentence): "
+            f"{path}: {lacking} with a box have no prediction (first: {_phrase_name(missing[0])}; phrases count from 0 "
+            "among all marked ones of their sentence): "
             "add them, with empty boxes where nothing was found, or pass --allow-missing"
         )
-    without_box = sum(not boxed.get(key, True) for key in predictions)
-    elsewhere = sum(key[0] not in evaluated for key in predictions)
-    notes = [
-        _ignored_note(ignored),
-        without_box and f"{without_box:,} predictions are for phrases without a box: ignored",
-        elsewhere and f"{elsewhere:,} predictions are for images of '{split}' that are not evaluated: ignored",
-        _frame_note(images, selected),
-        missing and f"{len(missing):,} of {total:,} phrases have no prediction: counted as misses",
-    ]
-    return Loaded(selected, tuple(note for note in notes if isinstance(note, str) and note))
+    return f"{lacking} have no prediction: counted as misses" if missing else ""
 
 
 def _ignored_note(ignored: Counter[str]) -> str:
@@ -161,38 +157,39 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def parse_json(text: bytes, where: str) -> Any:
-    """What UTF-8 JSON says.
-
-    Raises:
-        GroundingError: it is not JSON.
-    """
+    """What UTF-8 JSON says; a `GroundingError` with the place where it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GroundingError(f"{where} is not JSON: {error}") from error
 
 
-def phrase_name(key: Key) -> str:
-    """A phrase in words."""
+@contextlib.contextmanager
+def errors_at(place: str) -> Iterator[None]:
+    """Say where a `GroundingError` was."""
+    try:
+        yield
+    except GroundingError as error:
+        raise GroundingError(f"{place}: {error}") from error
+
+
+def _phrase_name(key: Key) -> str:
     return "image {}, sentence {}, phrase {}".format(*key)
 
 
 def check_split(
     path: Path, what: str, places: Sequence[tuple[str, str]], split: str, splits: Mapping[str, Collection[str]]
 ) -> None:
-    """See that every image is in this split.
+    """Raise a `GroundingError` that says where they are unless every image is in this split.
 
     Args:
         places: each image id, and where it stands.
-
-    Raises:
-        GroundingError: some are not; it says which split they are in.
     """
-    sets = {name: frozenset(ids) for name, ids in splits.items()}
-    strays = [(image, place) for image, place in places if image not in sets[split]]
+    split_of = {image: name for name, ids in splits.items() for image in ids} | dict.fromkeys(splits[split], split)
+    strays = [(image, place) for image, place in places if split_of.get(image) != split]
     if not strays:
         return
-    homes = Counter(next((name for name, ids in sets.items() if image in ids), None) for image, _ in strays)
+    homes = Counter(split_of.get(image) for image, _ in strays)
     advice = "; ".join(f"{count:,} are in {name or 'no split'}" for name, count in homes.most_common())
     if homes.keys() == {None}:
         advice = "they are in no split of these annotations: expected ids such as '1000092795'"

@@ -53,11 +53,9 @@ def prediction_to_json(key: Key, prediction: Prediction) -> dict[str, Any]:
     """The documented JSON object of what a file keeps of a prediction; no null."""
     kept = as_stored(prediction)
     values: dict[str, Any] = dict(zip(("image", "sentence", "phrase"), key, strict=True))
-    values["boxes"] = kept.boxes.tolist()
-    values["scores"] = None if kept.scores is None else kept.scores.tolist()
-    values["point"] = kept.point and list(kept.point)
-    values |= {"map": _png(kept.map), "point_map": _png(kept.point_map), "status": kept.status}
-    values["proposal_iou"] = kept.proposal_iou and list(kept.proposal_iou)
+    values |= {"boxes": kept.boxes.tolist(), "scores": None if kept.scores is None else kept.scores.tolist()}
+    values |= {"point": kept.point and list(kept.point), "map": _png(kept.map), "point_map": _png(kept.point_map)}
+    values |= {"status": kept.status, "proposal_iou": kept.proposal_iou and list(kept.proposal_iou)}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -95,22 +93,14 @@ def prediction_from_json(values: Mapping[str, Any]) -> tuple[Key, Prediction]:
 
 
 def image_id(value: Any) -> str:
-    """An image id, given as text or as a whole number.
-
-    Raises:
-        GroundingError: it is something else.
-    """
+    """An image id, given as text or as a whole number; a `GroundingError` for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise GroundingError(f"the image is {short(value)}: expected its id, such as '1000092795'")
     return str(value)
 
 
 def number_from_0(value: Any, name: str) -> int:
-    """A whole number of at least 0.
-
-    Raises:
-        GroundingError: it is something else.
-    """
+    """A whole number of at least 0; a `GroundingError` for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise GroundingError(f"{name} is {short(value)}: expected a whole number from 0")
     return value
@@ -126,11 +116,7 @@ def _array(value: Any) -> Values | None:
 
 
 def number_array(value: Any, name: str, count: int, expected: str) -> Values:
-    """(count,) of a list of finite numbers.
-
-    Raises:
-        GroundingError: it is something else; `expected` says what it should be.
-    """
+    """(count,) of a list of finite numbers; for anything else a `GroundingError` that says what was `expected`."""
     array = _array(value)
     if array is None or array.shape != (count,) or not np.isfinite(array).all():
         given = f"{len(value)} numbers" if array is not None and array.shape not in ((count,), ()) else short(value)
@@ -146,20 +132,16 @@ def _pair(values: Mapping[str, Any], name: str, expected: str) -> tuple[float, f
 
 
 def box_array(value: Any) -> Values:
-    """(N, 4) of a list of boxes, which may be empty.
-
-    Raises:
-        GroundingError: it is something else, or a box is upside down.
-    """
+    """(N, 4) of a list of boxes, which may be empty; a `GroundingError` for anything else or a box upside down."""
     if not isinstance(value, list):
         raise GroundingError(f"boxes is {short(value)}: expected a list of [x0, y0, x1, y1], which may be empty")
+    if not value:
+        return np.zeros((0, 4))
     array = _array(value)
-    if value and (array is None or array.shape != (len(value), 4)):
+    if array is None or array.shape != (len(value), 4):
         rows = [_array(box) for box in value]
         bad = next((place for place, row in enumerate(rows) if row is None or row.shape != (4,)), 0)
         raise GroundingError(f"boxes[{bad}] is {short(value[bad])}: expected four numbers, x0 y0 x1 y1")
-    if array is None or not value:
-        return np.zeros((0, 4))
     wrong = ~(np.abs(array) <= _FARTHEST_PX).all(1) | (array[:, 2:] < array[:, :2]).any(1)
     if wrong.any():
         bad = int(wrong.argmax())

@@ -12,14 +12,20 @@ from grounding.datasets.flickr30k import EntityImage
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Key, Map, Prediction, phrase_key
 from grounding.evaluation.protocols.measure import measure
-from grounding.evaluation.protocols.protocol import TARGETS, TOLERANCE_PX, TOP, Columns, iou_column, mass_column
+from grounding.evaluation.protocols.protocol import (
+    IOUS,
+    MASSES,
+    POINTS,
+    SHARES,
+    TARGETS,
+    TOLERANCE_PX,
+    TOP,
+    Columns,
+    iou_column,
+)
 
 BLIND_BOXES_FILE: Final = "blind_boxes.json"
-_POINTS: Final = ("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged")
-_MASSES: Final = tuple(mass_column(target) for target in TARGETS)
 _RECALLS: Final = tuple(iou_column(k, target) for target in TARGETS for k in TOP)
-_BOUNDS: Final = tuple(iou_column(None, target) for target in TARGETS)
-_SHARES: Final = ("merged_share", "first_share")
 _CELLS: Final = 65  # of the Gaussian, each way: odd, so that its highest cell is at the very centre
 _WHOLE: Final = np.array([[0.0, 0.0, 1.0, 1.0]])
 _UNIFORM: Final = np.ones((1, 1), np.float32)
@@ -46,11 +52,11 @@ def baselines(images: Sequence[EntityImage]) -> dict[str, Columns]:
     uniform = _same_for_all(images, _WHOLE, _UNIFORM)
     fitted = _same_for_all(images, blind_boxes(), _gaussian())
     return {
-        "centre point": _only(_POINTS, uniform),
-        "random point": _only((*_POINTS, *_MASSES), uniform.assign(**_random_point(images, uniform))),
-        "whole image": _only((*_RECALLS, *_BOUNDS), uniform),
+        "centre point": _only(POINTS, uniform),
+        "random point": _only((*POINTS, *MASSES), uniform.assign(**_random_point(images, uniform))),
+        "whole image": _only(IOUS, uniform),
         "blind boxes": _only(_RECALLS, fitted),
-        "centre Gaussian": _only((*_POINTS, *_MASSES), fitted),
+        "centre Gaussian": _only((*POINTS, *MASSES), fitted),
     }
 
 
@@ -81,7 +87,7 @@ def _same_for_all(images: Sequence[EntityImage], boxes: Values, map_: Map) -> Co
 
 
 def _only(answered: Collection[str], columns: Columns) -> Columns:
-    return columns.assign(**dict.fromkeys(columns.columns.difference([*answered, *_SHARES]), np.nan))
+    return columns.assign(**dict.fromkeys(columns.columns.difference([*answered, *SHARES]), np.nan))
 
 
 def _random_point(images: Sequence[EntityImage], uniform: Columns) -> dict[str, Values]:
@@ -91,9 +97,9 @@ def _random_point(images: Sequence[EntityImage], uniform: Columns) -> dict[str, 
         chains = [phrase.chain for phrase in image.boxed_phrases]
         known = {chain: _near_share(image.boxes[chain], image.width, image.height) for chain in set(chains)}
         near += [known[chain] for chain in chains]
-    on_any, on_merged = (uniform[name].to_numpy() for name in _MASSES)
+    on_any, on_merged = (uniform[name].to_numpy() for name in MASSES)
     on_chain = np.where(np.isnan(uniform["chain_point_on_merged"]), np.nan, on_merged)
-    return dict(zip(_POINTS, (on_any, on_merged, np.array(near, np.float64), on_chain), strict=True))
+    return dict(zip(POINTS, (on_any, on_merged, np.array(near, np.float64), on_chain), strict=True))
 
 
 def _near_share(boxes: Values, width: int, height: int) -> float:

@@ -17,9 +17,10 @@ Target = Literal["any-box", "merged-box"]
 TARGETS: Final[tuple[Target, ...]] = ("any-box", "merged-box")
 TOP: Final = (1, 5, 10)
 TOLERANCE_PX: Final = 15.0
-_MERGED: Final = "the box that encloses all boxes of its chain"
-_TARGET_TEXT: Final = {"any-box": "any box of its chain", "merged-box": _MERGED}
-_INSIDE_TEXT: Final = {"any-box": "the boxes of its chain", "merged-box": _MERGED}
+_TARGET_TEXT: Final = {
+    "any-box": "any box of its chain",
+    "merged-box": "the box that encloses all boxes of its chain",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,17 @@ def recall(k: int | None, target: Target, iou: float = 0.5) -> Protocol:
     )
 
 
+def _mean_iou(target: Target) -> Protocol:
+    text = f"the mean IoU of the first box with {_TARGET_TEXT[target]}, 0 without a box"
+    return Protocol(f"mean-iou/{target}", text, iou_column(1, target))
+
+
+def _attention_correctness(target: Target) -> Protocol:
+    inside = "the boxes of its chain" if target == "any-box" else _TARGET_TEXT[target]
+    text = f"the share of the phrase map's mass that lies inside {inside}, 0 for an empty map"
+    return Protocol(f"attention-correctness/{target}", text, mass_column(target))
+
+
 POINTING: Final = (  # the map's maximum, or the point given, falls in the target
     Protocol(
         "pointing/phrase",
@@ -108,32 +120,16 @@ POINTING: Final = (  # the map's maximum, or the point given, falls in the targe
         "point_near_any",
     ),
 )
-_MEAN_IOU: Final = tuple(
-    Protocol(
-        f"mean-iou/{target}",
-        f"the mean IoU of the first box with {_TARGET_TEXT[target]}, 0 without a box",
-        iou_column(1, target),
-    )
-    for target in TARGETS
-)
-_ATTENTION_CORRECTNESS: Final = tuple(
-    Protocol(
-        f"attention-correctness/{target}",
-        f"the share of the phrase map's mass that lies inside {_INSIDE_TEXT[target]}, 0 for an empty map",
-        mass_column(target),
-    )
-    for target in TARGETS
-)
-MEASURED: Final = (  # every column that `measure` gives
-    *(iou_column(k, target) for target in TARGETS for k in (*TOP, None)),
-    *(mass_column(target) for target in TARGETS),
-    *("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged", "merged_share", "first_share"),
-)
+POINTS: Final = ("point_on_any", "point_on_merged", "point_near_any", "chain_point_on_merged")
+MASSES: Final = tuple(mass_column(target) for target in TARGETS)
+SHARES: Final = ("merged_share", "first_share")
+IOUS: Final = tuple(iou_column(k, target) for target in TARGETS for k in (*TOP, None))
+MEASURED: Final = (*IOUS, *MASSES, *POINTS, *SHARES)  # every column that `measure` gives
 HEADLINE: Final = (
     *POINTING,
     *(recall(k, target) for target in TARGETS for k in (*TOP, None)),
-    *_MEAN_IOU,
-    *_ATTENTION_CORRECTNESS,
+    *(_mean_iou(target) for target in TARGETS),
+    *(_attention_correctness(target) for target in TARGETS),
 )
 CURVE: Final = tuple(
     recall(k, target, tenths / 10) for target in TARGETS for k in (*TOP, None) for tenths in range(1, 10) if tenths != 5

@@ -120,10 +120,7 @@ def lines(
     margin = 0.04 * (high - low)
     across, up = linear(low - margin, high + margin, _LEFT, _RIGHT), linear(0, 100, _BOTTOM, _TOP)
     marks = places or [(tick, f"{tick:g}") for tick in (round(tick, 10) for tick in ticks(low, high, 8))]
-    parts = _frame(up, (0, 20, 40, 60, 80, 100), x_title, y_title)
-    for place, text in marks:
-        x = across(place)
-        parts += [_line("tick", x, _BOTTOM, x, _BOTTOM + 4), _text(x, _BOTTOM + 17, text, "middle")]
+    parts = _frame(across, marks, up, (0, 20, 40, 60, 80, 100), x_title, y_title)
     if diagonal:
         parts.append(_line("diagonal", across(low), up(100 * low), across(high), up(100 * high)))
     parts += [_curve(values, across, up, intervals) for values in series]
@@ -139,12 +136,8 @@ def stacked(bins: Sequence[tuple[str, int, int]], last: str, label: str, x_title
     """
     highest = max((hits + misses for _, hits, misses in bins), default=0) or 1
     up, across = linear(0, highest * 1.08, _BOTTOM, _TOP), linear(0, len(bins), _LEFT, _RIGHT)
-    parts = _frame(up, [tick for tick in ticks(0, highest) if tick == int(tick)], x_title, y_title)
-    for place, text in enumerate([*(text for text, _, _ in bins), last]):
-        parts += [
-            _line("tick", across(place), _BOTTOM, across(place), _BOTTOM + 4),
-            _text(across(place), _BOTTOM + 17, text, "middle"),
-        ]
+    edges = enumerate([*(text for text, _, _ in bins), last])
+    parts = _frame(across, edges, up, [tick for tick in ticks(0, highest) if tick == int(tick)], x_title, y_title)
     for place, (_, hits, misses) in enumerate(bins):
         if hits + misses:
             x, width, share = across(place) + 2, across(1) - across(0) - 4, 100 * hits / (hits + misses)
@@ -172,12 +165,10 @@ def forest(summary: Summary, reach: float) -> Markup:
 def swatch(style: int, kind: str, dashed: bool = False) -> Markup:
     """A legend's sample: `bar`, `line`, `hits` or `misses`."""
     if kind == "line":
-        drawn = Markup('<path class="line{}" d="M2 7H30"/>{}').format(
-            " dashed" if dashed else "", _marker(style, 16, 7)
-        )
+        line = Markup('<path class="line{}" d="M2 7H30"/>{}')
+        width, drawn = 32, line.format(" dashed" if dashed else "", _marker(style, 16, 7))
     else:
-        drawn = Markup('<rect class="{}" y="1" width="12" height="12"/>').format(kind)
-    width = 32 if kind == "line" else 14
+        width, drawn = 14, Markup('<rect class="{}" y="1" width="12" height="12"/>').format(kind)
     return Markup('<svg class="swatch s{0}" width="{1}" viewBox="0 0 {1} 14" aria-hidden="true">{2}</svg>').format(
         style, width, drawn
     )
@@ -200,20 +191,20 @@ def _curve(series: Series, across: Scale, up: Scale, intervals: str) -> Markup:
     return Markup('<g class="s{}">{}</g>').format(series.style, Markup("").join(parts))
 
 
-def _frame(up: Scale, y_ticks: Iterable[float], x_title: str, y_title: str) -> list[Markup]:
+def _frame(
+    across: Scale, x_ticks: Iterable[tuple[float, str]], up: Scale, y_ticks: Iterable[float], x_title: str, y_title: str
+) -> list[Markup]:
     parts = []
     for tick in y_ticks:
         y = up(tick)
         parts += [_line("grid", _LEFT, y, _RIGHT, y), _text(_LEFT - 6, y + 4, f"{tick:,.0f}", "end")]
-    middle = (_TOP + _BOTTOM) / 2
-    turned = Markup(
-        '<text class="axis" x="{0}" y="{1}" text-anchor="middle" transform="rotate(-90 {0} {1})">{2}</text>'
-    )
-    return [
-        *parts,
-        _text((_LEFT + _RIGHT) / 2, _HEIGHT - 6, x_title, "middle", "axis"),
-        turned.format(10, middle, y_title),
-    ]
+    turned = '<text class="axis" x="{0}" y="{1}" text-anchor="middle" transform="rotate(-90 {0} {1})">{2}</text>'
+    parts.append(_text((_LEFT + _RIGHT) / 2, _HEIGHT - 6, x_title, "middle", "axis"))
+    parts.append(Markup(turned).format(10, (_TOP + _BOTTOM) / 2, y_title))
+    for place, text in x_ticks:
+        x = across(place)
+        parts += [_line("tick", x, _BOTTOM, x, _BOTTOM + 4), _text(x, _BOTTOM + 17, text, "middle")]
+    return parts
 
 
 def _marker(style: int, x: float, y: float) -> Markup:

@@ -27,11 +27,7 @@ Box = tuple[float, ...]
 
 
 class Album:
-    """The photographs of a page, each small and held once.
-
-    Args:
-        photograph: an image id -> the bytes of its file, or None where there is none.
-    """
+    """The photographs of a page, each small and held once."""
 
     def __init__(self, photograph: Photograph) -> None:
         self._photograph = photograph

@@ -5,7 +5,6 @@ its map with our box and point.
 """
 
 import csv
-import io
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,6 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.drawing import map_picture
 from grounding.folders import check_output, whole_folder
 from grounding.grounded import GroundedPhrase
-from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
 
 _PICTURE_PX: Final = (300, 225)  # of each of the two pictures of a phrase
@@ -52,10 +50,10 @@ def draw_misses(
     sample = random.Random(seed).sample(missed, min(count, len(missed)))
     rows, tiles = [], []
     for number, (image, phrase) in enumerate(tqdm(sample, unit=" phrases"), start=1):
-        scene = _encode(localizer, photographs, image)
+        scene = localizer.encode(photographs.picture(image.id))
         answer = scene.ground(phrase.text, [phrase.text])[0]
         rows.append(_facts(number, scene, answer, image, phrase))
-        tiles.append(_tile(rows[-1], scene, answer, image, phrase))
+        tiles.append(_tile(rows[-1], scene, answer, _true_boxes(answer, image, phrase)))
     with whole_folder(folder, overwrite, (_TABLE, _SHEETS)) as partial:
         for first in range(0, len(tiles), _A_SHEET):
             name = _SHEETS.replace("*", f"{first // _A_SHEET + 1:02d}")
@@ -73,14 +71,10 @@ def _missed(
     missed: list[tuple[EntityImage, EntityPhrase]] = []
     for image in tqdm(images, unit=" photographs"):
         if texts := list(dict.fromkeys(phrase.text for phrase in image.boxed_phrases)):
-            grounding = _encode(localizer, photographs, image).ground(", ".join(texts), texts)
+            grounding = localizer.encode(photographs.picture(image.id)).ground(", ".join(texts), texts)
             answers = dict(zip(texts, grounding, strict=True))
             missed += [(image, p) for p in image.boxed_phrases if _overlap(answers[p.text], image, p) < 0.5]
     return missed
-
-
-def _encode(localizer: Localizer, photographs: Photographs, image: EntityImage) -> Scene:
-    return localizer.encode(read_image(io.BytesIO(photographs.read(image.id)), f"{image.id}.jpg"))
 
 
 def _true_boxes(answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase) -> Values:
@@ -119,11 +113,8 @@ def _facts(
     }
 
 
-def _tile(
-    facts: dict[str, Any], scene: Scene, answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase
-) -> Image.Image:
+def _tile(facts: dict[str, Any], scene: Scene, answer: GroundedPhrase, boxes: Values) -> Image.Image:
     """The two pictures of a phrase under two lines of text."""
-    boxes = _true_boxes(answer, image, phrase)
     photograph = Image.fromarray(scene.image)
     pen = ImageDraw.Draw(photograph)
     pen.rectangle(tuple(enclosing(boxes)[0]), outline="white", width=2)

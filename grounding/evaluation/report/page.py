@@ -61,9 +61,8 @@ def render_report(run: Run, photograph: Photograph) -> str:
     Args:
         photograph: where it gives None, or what cannot be read, boxes are drawn on a plain canvas.
     """
-    album, metrics, measured = Album(photograph), run.metrics, None
-    if len(run.columns):
-        measured = Measured(run)
+    album, metrics = Album(photograph), run.metrics
+    measured = Measured(run) if len(run.columns) else None
     return _page(
         "report.html.jinja",
         metrics=metrics,
@@ -122,12 +121,8 @@ def _page(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(forest=charts.forest, swatch=charts.swatch)
-    environment.filters["yaml"] = _as_yaml
+    environment.filters["yaml"] = lambda values: yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
     return environment.get_template(template).render(content)
-
-
-def _as_yaml(values: Any) -> str:
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
 
 
 def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:

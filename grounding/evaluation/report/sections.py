@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from grounding.boxes import Values
 from grounding.datasets.flickr30k import boxed_phrases
-from grounding.evaluation.predictions.prediction import MISSING, Prediction
+from grounding.evaluation.predictions.prediction import MISSING
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, TARGETS, TOP, Protocol, Target, recall
 from grounding.evaluation.protocols.summary import Rows, image_of_phrase, interval, resample
 from grounding.evaluation.report import charts
@@ -48,7 +48,8 @@ class Measured:
         self.phrases, self.columns = boxed_phrases(run.images), run.columns
         self.predictions = [run.predictions.get(key, MISSING) for key in run.columns.index]
         self.statuses = np.array([prediction.status for prediction in self.predictions], object)
-        self.scores = np.array([_first_score(prediction) for prediction in self.predictions], np.float64)
+        ranked = [np.empty(0) if prediction.scores is None else prediction.scores for prediction in self.predictions]
+        self.scores = np.array([scores[0] if len(scores) else np.nan for scores in ranked], np.float64)
         self.overlap = run.columns[FIRST.column].to_numpy()
         self._cluster = image_of_phrase(run.images)
         self._weights = resample(len(run.images), run.metrics["bootstrap"]["seed"])
@@ -60,10 +61,6 @@ class Measured:
     def summary(self, protocol: Protocol, rows: Rows) -> Summary:
         """The number of these rows, with its interval."""
         return interval(self.values(protocol)[rows], self._cluster[rows], self._weights)
-
-
-def _first_score(prediction: Prediction) -> float:
-    return np.nan if prediction.scores is None or not len(prediction.scores) else float(prediction.scores[0])
 
 
 def grouped(names: Mapping[str, Any]) -> dict[str, list[Protocol]]:
@@ -85,14 +82,12 @@ def compared(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, list[tuple[Protocol, int, list[Summary]]]]:
     """For each heading its protocols, each with its count and the numbers of the run and of the baselines."""
-    table: dict[str, list[tuple[Protocol, int, list[Summary]]]] = {}
-    for heading, protocols in grouped(metrics["protocols"]).items():
-        table[heading] = []
-        for protocol in protocols:
-            numbers = [summaries.get(protocol.name, _NOTHING) for _, summaries, _ in compared(metrics)]
-            counts = [number["count"] for number in numbers if number["count"]]
-            table[heading].append((protocol, counts[0] if counts else 0, numbers))
-    return table
+
+    def row(protocol: Protocol) -> tuple[Protocol, int, list[Summary]]:
+        numbers = [summaries.get(protocol.name, _NOTHING) for _, summaries, _ in compared(metrics)]
+        return protocol, next((number["count"] for number in numbers if number["count"]), 0), numbers
+
+    return {heading: [row(each) for each in protocols] for heading, protocols in grouped(metrics["protocols"]).items()}
 
 
 def tiles(metrics: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -124,10 +119,8 @@ def recall_curves(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     run, blind = metrics["run"] or {}, metrics["baselines"].get("blind boxes", {})
     figures: list[dict[str, Any]] = []
     for target in reversed(TARGETS):
-        series = [
-            Series("upper bound" if k is None else f"k = {k}", _by_iou(run, k, target), style)
-            for style, k in enumerate(_REACHES)
-        ]
+        names = [f"k = {k}" for k in TOP] + ["upper bound"]
+        series = [Series(names[style], _by_iou(run, k, target), style) for style, k in enumerate(_REACHES)]
         series.append(Series("blind boxes, k = 1", _by_iou(blind, 1, target), 4, dashed=True))
         places = [(tenths / 10, f"{tenths / 10:g}") for tenths in range(1, 10)]
         label = f"Recall against the IoU that makes a hit, {target}"
@@ -154,11 +147,11 @@ def _by_reach(summaries: Mapping[str, Any], target: Target) -> dict[float, Summa
     return {float(place): summaries.get(recall(k, target).name, _NOTHING) for place, k in enumerate(_REACHES)}
 
 
-def score_groups(scores: Values, groups: int = SCORE_GROUPS) -> list[npt.NDArray[np.intp]]:
-    """The rows with a score, lowest first, in at most so many groups whose sizes differ by one at most."""
+def score_groups(scores: Values) -> list[npt.NDArray[np.intp]]:
+    """The rows with a score, lowest first, in at most `SCORE_GROUPS` groups whose sizes differ by one at most."""
     order = np.argsort(scores, kind="stable")
     order = order[np.isfinite(scores[order])]
-    return [group for group in np.array_split(order, groups) if len(group)]
+    return [group for group in np.array_split(order, SCORE_GROUPS) if len(group)]
 
 
 def reliability(measured: Measured) -> dict[str, Any] | None:

@@ -9,21 +9,21 @@ from rich.table import Table
 
 from grounding.datasets.flickr30k import TYPES
 from grounding.evaluation.protocols.protocol import HEADLINE
+from grounding.evaluation.report.charts import describe
+from grounding.evaluation.report.sections import compared
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
     """The run beside the baselines under every headline protocol, then the run by entity type."""
     data, run = metrics["dataset"], metrics["run"]
     title = f"{data['name']} {data['split']}, {data['coverage']}, {data['phrases']:,} phrases with a box; percent"
-    columns = ([escape(metrics["name"])] if run else []) + list(metrics["baselines"])
+    columns = [escape(name) for name, _, _ in compared(metrics)]
     table = Table("protocol", "phrases", *columns, title=f"{title} \\[95% interval over images]")
     for protocol in HEADLINE:
-        numbers = [group[protocol.name] for group in ([run] if run else []) + list(metrics["baselines"].values())]
+        numbers = [summaries[protocol.name] for _, summaries, _ in compared(metrics)]
         count = max(number["count"] for number in numbers)
-        shown = [
-            _with_interval(number) if place == 0 and run else _short(number) for place, number in enumerate(numbers)
-        ]
-        table.add_row(protocol.name, f"{count:,}", *shown)
+        first = describe(numbers[0]) if run and numbers[0]["count"] else _short(numbers[0])
+        table.add_row(protocol.name, f"{count:,}", first, *map(_short, numbers[1:]))
     text = _text(table)
     if run:
         types = Table("protocol", *(f"{kind} {data['types'][kind]:,}" for kind in TYPES), title=f"{title}, by type")
@@ -41,21 +41,10 @@ def difference_table(comparison: Mapping[str, Any]) -> str:
     for name, row in comparison["differences"].items():
         change = f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
         change += " *" if row["low"] > 0 or row["high"] < 0 else ""
-        table.add_row(
-            name,
-            f"{row['count']:,}",
-            f"{row['a']:.1f}",
-            f"{row['b']:.1f}",
-            change,
-            str(row["gained"]),
-            str(row["lost"]),
-        )
+        numbers = f"{row['count']:,}", f"{row['a']:.1f}", f"{row['b']:.1f}"
+        table.add_row(name, *numbers, change, str(row["gained"]), str(row["lost"]))
     note = f"{comparison['phrases']:,} phrases in both; paired, resampled by image; * the interval leaves out 0"
     return f"{_text(table)}{note}\n"
-
-
-def _with_interval(number: Mapping[str, Any]) -> str:
-    return f"{number['value']:.1f} [{number['low']:.1f}, {number['high']:.1f}]" if "value" in number else "-"
 
 
 def _short(number: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
-"""Two runs side by side: paired differences with intervals, and the phrases that changed sides."""
+"""Two runs side by side: paired differences, the phrases that changed sides, and a run against its own control."""
 
+import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,8 @@ import numpy as np
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Prediction, phrase_index, phrase_key
-from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, Columns, recall
+from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
 from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
 from grounding.evaluation.runs.scoring import Run
 
@@ -65,7 +67,7 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
         "differences": differences,
         "warnings": list(_warnings(a, b, len(images))),
     }
-    return summary, list(_changed(images, a, b, columns_a, columns_b))
+    return summary, list(_changed(images, a, b))
 
 
 def _common(a: Run, b: Run) -> list[EntityImage]:
@@ -86,21 +88,41 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
     for run in (a, b):
         if len(run.images) != common:
             yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
-        absent = [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]
-        if absent:
+        if absent := [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]:
             yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
     versions = [run.metrics["versions"]["grounding"] for run in (a, b)]
     if versions[0] != versions[1]:
         yield f"the runs were scored by grounding {versions[0]} and {versions[1]}"
 
 
-def _changed(
-    images: Sequence[EntityImage], a: Run, b: Run, columns_a: Columns, columns_b: Columns
-) -> Iterator[Changed]:
+def _changed(images: Sequence[EntityImage], a: Run, b: Run) -> Iterator[Changed]:
+    rows = phrase_index(images)
     for protocol in _SIDES:
-        change = protocol.values(columns_b) - protocol.values(columns_a)
-        for (image, phrase), value in zip(boxed_phrases(images), change, strict=True):
+        change = protocol.values(b.columns.loc[rows]) - protocol.values(a.columns.loc[rows])
+        for (image, phrase), key, value in zip(boxed_phrases(images), rows, change, strict=True):
             if value in (1, -1):
-                key = phrase_key(image, phrase)
                 answers = a.predictions.get(key, MISSING), b.predictions.get(key, MISSING)
                 yield Changed(protocol.name, bool(value > 0), image, phrase, *answers)
+
+
+def control(run: Run, seed: int) -> dict[str, Any]:
+    """Do the maps know the phrase? What `compare` says of the run (b) and of it with its phrases exchanged (a)."""
+    return compare(exchanged(run, seed), run)[0]
+
+
+def exchanged(run: Run, seed: int) -> Run:
+    """The run with every phrase's prediction that of another phrase of the same photograph.
+
+    The other phrase is one of another chain or, where there is none, with another text, drawn with the seed.
+    """
+    draw, predictions = random.Random(seed), {}
+    for image in run.images:
+        phrases = image.boxed_phrases
+        for phrase in phrases:
+            others = [other for other in phrases if other.chain != phrase.chain] or [
+                other for other in phrases if other.text != phrase.text
+            ]
+            other = draw.choice(others) if others else phrase
+            predictions[phrase_key(image, phrase)] = run.predictions.get(phrase_key(image, other), MISSING)
+    metrics = {**run.metrics, "name": "another phrase's result"}
+    return Run(metrics, run.images, predictions, measure(run.images, predictions), "exchanged")

@@ -16,12 +16,8 @@ from grounding.evaluation.runs.scoring import METRICS_VERSION, Run
 from grounding.resumable import LINES_FILES, difference
 
 Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
-_METRICS, _PREDICTIONS, _TABLE, REPORT = FILES = (
-    "metrics.json",
-    "predictions.jsonl",
-    "predictions.parquet",
-    "report.html",
-)
+_METRICS, _PREDICTIONS, _TABLE, REPORT = "metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"
+FILES: Final = (_METRICS, _PREDICTIONS, _TABLE, REPORT)
 REPLACEABLE: Final = (*FILES, *LINES_FILES)
 _KEYS: Final = {"name", "dataset", "statuses", "run", "baselines", "settings", "versions"}
 
@@ -62,21 +58,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     Raises:
         GroundingError: there is none, or it is another program's or a later version's.
     """
-    path = folder / _METRICS
+    path, expected = folder / _METRICS, "expected the --output of a finished run"
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise GroundingError(
-            f"{path} cannot be read ({error.strerror}): expected the --output of a finished run"
-        ) from error
+        raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
     except ValueError as error:
-        raise GroundingError(f"{path} is not JSON ({error}): expected the --output of a finished run") from error
-    if (
-        not isinstance(metrics, dict)
-        or metrics.get("schema_version") != METRICS_VERSION
-        or _KEYS - metrics.keys()
-        or "photographs" not in metrics["dataset"]
-    ):
+        raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
+    known = isinstance(metrics, dict) and metrics.get("schema_version") == METRICS_VERSION
+    if not known or _KEYS - metrics.keys() or "photographs" not in metrics["dataset"]:
         raise GroundingError(f"{path} is not a metrics.json of version {METRICS_VERSION}: run the evaluation again")
     return metrics
 
@@ -102,9 +92,8 @@ def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict
     if overwrite or not (folder / _METRICS).is_file():
         return None
     metrics = read_metrics(folder)
-    changed = difference(json.loads(json.dumps(settings)), metrics["settings"])
-    if changed is None:
-        return metrics
-    raise GroundingError(
-        f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
-    )
+    if changed := difference(json.loads(json.dumps(settings)), metrics["settings"]):
+        raise GroundingError(
+            f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
+        )
+    return metrics

@@ -94,7 +94,7 @@ class LocalizerRun:
         """Predict what is not predicted yet, and write everything."""
         output, photographs = self.output, self.output.photographs
         with resumable_lines(folder, settings, output.overwrite, REPLACEABLE, output.inputs, keep=False) as file:
-            todo = unfinished(file.done, self.selection.images, photographs, file.folder)
+            todo = _unfinished(file.done, self.selection.images, photographs, file.folder)
             from_rank_0(tuple(image.id for image in todo))
             total = len(self.selection.images)
             prepare = partial(Predictor, self.job, classifier if self.workers == 1 else None)
@@ -103,9 +103,9 @@ class LocalizerRun:
                 if self.strict and outcome.error is not None:
                     raise GroundingError(outcome.error)
                 file.write(_to_line(outcome))
-            selection, predictions, notes = collect(file.read(), self.selection)
-            for text in notes:
-                self.note(text)
+            selection, predictions, note = _collect(file.read(), self.selection)
+            if note:
+                self.note(note)
             columns = measure(selection.images, predictions)
             name = self.name or classifier.name
             metrics = score(selection, name, settings, predictions, columns, photographs.paths)
@@ -117,7 +117,7 @@ class LocalizerRun:
         if self.strict and failed:
             raise GroundingError(next(iter(failed.values())))
         digests = (digest(photographs.read(image.id)) for image in self.selection.images if image.id not in failed)
-        if combined(digests) != metrics["dataset"]["photographs"]["fingerprint"]:
+        if _combined(digests) != metrics["dataset"]["photographs"]["fingerprint"]:
             raise GroundingError(
                 f"{self.output.folder} holds a finished run on other photographs: "
                 "choose another output or add --overwrite"
@@ -133,7 +133,7 @@ def _to_line(outcome: Outcome) -> str:
     return json.dumps(record | {"predictions": [prediction_to_json(*pair) for pair in outcome.predictions.items()]})
 
 
-def unfinished(
+def _unfinished(
     lines: Sequence[str], images: Sequence[EntityImage], photographs: Photographs, folder: Path
 ) -> list[EntityImage]:
     """The images without a line, and those whose photograph could not be read: it may have been mended."""
@@ -146,43 +146,33 @@ def unfinished(
     return [image for image in images if image.id not in seen]
 
 
-def combined(digests: Iterable[str]) -> str:
-    """SHA-256 of many."""
+def _combined(digests: Iterable[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict[Key, Prediction], list[str]]:
-    """All predictions of finished lines, the selection without unreadable photographs, and what a person should know.
+def _collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict[Key, Prediction], str]:
+    """All predictions, the selection without unreadable photographs, and what a person should know, if anything.
 
     Args:
-        lines: of an unfinished run, in any order; the last one of an image counts.
+        lines: of every photograph, in any order; the last one of an image counts.
     """
-    predictions: dict[Key, Prediction] = {}
-    failed: dict[str, str] = {}
-    resized: list[str] = []
-    digests: list[str] = []
-    images = []
     records = {record["image"]: record for record in map(json.loads, lines)}
-    for image in selection.images:
-        record = records[image.id]
-        if "error" in record:
-            failed[image.id] = record["error"]
-            continue
-        images.append(image)
-        digests.append(record["sha256"])
-        predictions |= map(prediction_from_json, record["predictions"])
-        if (record["width"], record["height"]) != (image.width, image.height):
-            sizes = f"{record['width']} x {record['height']} px for {image.width} x {image.height}"
-            resized.append(f"{image.id}: {sizes}")
-    if not images:
+    failed = {i.id: records[i.id]["error"] for i in selection.images if "error" in records[i.id]}
+    read = [(image, records[image.id]) for image in selection.images if image.id not in failed]
+    if not read:
         raise GroundingError(
             f"none of the {len(failed)} photographs can be read, such as: {next(iter(failed.values()))}"
         )
-    notes = []
-    if resized:
-        notes.append(
-            f"{len(resized):,} of {len(images):,} photographs are not of the size in their XML file "
-            f"(such as {resized[0]}): boxes and points are scaled"
-        )
-    seen = dataclasses.replace(selection, images=images, failed=failed, photographs=combined(digests))
-    return seen, predictions, notes
+    predictions = dict(prediction_from_json(values) for _, record in read for values in record["predictions"])
+    resized = [
+        f"{image.id}: {record['width']} x {record['height']} px for {image.width} x {image.height}"
+        for image, record in read
+        if (record["width"], record["height"]) != (image.width, image.height)
+    ]
+    share = f"{len(resized):,} of {len(read):,} photographs"
+    note = (
+        resized and f"{share} are not of the size in their XML file (such as {resized[0]}): boxes and points are scaled"
+    )
+    photographs = _combined(record["sha256"] for _, record in read)
+    seen = dataclasses.replace(selection, images=[image for image, _ in read], failed=failed, photographs=photographs)
+    return seen, predictions, note or ""

@@ -61,7 +61,6 @@ class Run:
 
     Attributes:
         metrics: what metrics.json says; its `run` is None where only the baselines were measured.
-        images: the evaluated ones.
         columns: of `measure`; empty for baselines only.
         path: its folder, once it has one.
     """

@@ -1,6 +1,5 @@
 """Every combination of settings of maps and regions on the same photographs, and how far choosing flatters."""
 
-import io
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,6 @@ from grounding.evaluation.predictions.prediction import Key, Prediction
 from grounding.evaluation.predictions.predictor import predict
 from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import POINTING, recall
-from grounding.images import read_image
 from grounding.pipeline import Localizer
 from grounding.tagging.sources import load_classifier
 
@@ -71,17 +69,14 @@ def sweep(
     localizers = {overrides: Localizer(classifier, config, device, method) for overrides, config in settings.items()}
     predictions: dict[Overrides, dict[Key, Prediction]] = {overrides: {} for overrides in settings}
     for image in tqdm(images, unit=" photographs"):
-        picture = read_image(io.BytesIO(photographs.read(image.id)))
+        picture = photographs.picture(image.id)
         for overrides, localizer in localizers.items():
             predictions[overrides] |= predict(localizer.encode(picture), image)
     return predictions
 
 
 def table(
-    split: str,
-    images: Sequence[EntityImage],
-    predictions: Mapping[Overrides, Mapping[Key, Prediction]],
-    halves: bool,
+    split: str, images: Sequence[EntityImage], predictions: Mapping[Overrides, Mapping[Key, Prediction]], halves: bool
 ) -> Iterator[str]:
     """A line a combination; with `halves` also what is chosen on every other photograph, reported on the rest."""
     yield f"{len(images)} photographs of {split}; {', '.join(protocol.name for protocol in SHOWN)}"

@@ -8,7 +8,7 @@ import pytest
 from grounding.datasets.flickr30k import Flickr30kEntities, boxed_phrases
 from grounding.evaluation.predictions.prediction import Prediction, phrase_key
 from grounding.evaluation.protocols.measure import measure
-from grounding.evaluation.runs.control import control, exchanged
+from grounding.evaluation.runs.comparison import control, exchanged
 from grounding.evaluation.runs.scoring import Run, Selection, score
 from helpers.entities import write_entities
 
