@@ -112,7 +112,7 @@ def same_signal(tape: Tape, value: Value) -> Value:
     readers = readers_of(tape.operations)
     while value is not tape.output:
         following = readers.get(value, [])
-        if len(following) != 1 or following[0].refusal:
+        if len(following) != 1 or following[0].refusal is not None:
             return value
         rule = following[0].rule
         if rule is None or rule.pass_down is not identity:

@@ -129,3 +129,22 @@ def test_arguments_given_by_name():
     check(lambda x: torch.cat(aten.split.Tensor(x, 1, dim=1)[::-1], 1), (2, 3, 3))
     tape = record(lambda x: network(lambda y: y.mean((2, 3)))(aten.cat.default([x], dim=1) * 2), positive(1, 3, 4, 6))
     assert mwp(tape, torch.eye(4, dtype=torch.float64), layer=1).shape == (1, 4, 4, 6)
+
+
+def test_a_rule_for_a_fused_operation_keeps_it_whole():
+    factor = positive(3)
+    model = network(lambda x: torch.addcmul(x.mean((2, 3)), factor, factor))
+    images, signals = positive(2, 3, 4, 4), torch.eye(4, dtype=torch.float64)
+    fused = aten.addcmul.default
+    tape = record(model, images, rules={fused: Rule(lambda operation, flow: (flow,), places=aligned)})
+    assert fused in [operation.overload for operation in tape.operations]
+    assert fused not in [operation.overload for operation in record(model, images).operations]
+    torch.testing.assert_close(mwp(tape, signals), mwp(record(model, images), signals))
+
+
+def test_a_layer_below_an_operation_that_is_refused():
+    """What passes the signal unchanged, a power, does not where it is refused: then the layer is not the one above it."""
+    tape = record(network(lambda x: (x.mean((2, 3)) + 1) ** -1.5), positive(2, 3, 4, 4))
+    assert mwp(tape, torch.eye(4, dtype=torch.float64), layer=-1, channels=True).shape == (2, 4, 3)
+    with pytest.raises(UnsupportedOperationError, match="power"):
+        mwp(tape, torch.eye(4, dtype=torch.float64), layer=-2, channels=True)
