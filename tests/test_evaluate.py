@@ -186,6 +186,15 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(whole, evaluate, arguments
     assert (status, "holds a finished run with another limit (2, was None)" in err) == (2, True)
 
 
+def test_a_run_that_was_killed_while_it_tidied_up_is_tidied(whole, evaluate, arguments, tmp_path):
+    shutil.copytree(whole, tmp_path / "out")
+    for name in ("settings.json", "results.jsonl"):
+        (tmp_path / "out" / name).write_text("{}\n")
+    status, _, _ = evaluate(*arguments, "--output", tmp_path / "out")
+    assert status == 0
+    assert contents(tmp_path / "out") == contents(whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_killed_run_goes_on_and_ends_the_same(whole, arguments, tmp_path, workers):

@@ -96,4 +96,6 @@ def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict
         raise GroundingError(
             f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
         )
+    for name in LINES_FILES:  # left by a run that was killed while it tidied up
+        (folder / name).unlink(missing_ok=True)
     return metrics

@@ -28,7 +28,7 @@ def score_given(
 
     Args:
         path: of the predictions; None for the baselines alone.
-        note: told what a person should know.
+        note: called with each message for the user.
         name: what the method is called; by default as its file.
 
     Returns:

@@ -32,7 +32,7 @@ class LocalizerRun:
     """A localizer, the images it is scored on, and how.
 
     Attributes:
-        note: told what a person should know.
+        note: called with each message for the user.
         name: what the method is called; by default as its classifier.
         workers: processes.
         strict: refuse unreadable photographs.
@@ -70,14 +70,14 @@ class LocalizerRun:
         if metrics is None:
             metrics = self._run(self.output.folder, settings, classifier)
         else:
-            from_rank_0(())
+            from_rank_0(())  # tells the other ranks that nothing is left to do
             self._check_finished(metrics)
         for error in metrics["dataset"]["failed"].values():
             self.note(f"not counted: {error}")
         return metrics
 
     def _settings(self, classifier: TagClassifier) -> dict[str, Any]:
-        """What decides the results: a run is gone on with only where these are equal."""
+        """What decides the results: an interrupted run is resumed only if these are equal."""
         return {
             "split": self.selection.split,
             "limit": self.selection.limit,

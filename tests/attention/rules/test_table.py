@@ -143,7 +143,7 @@ def test_a_rule_for_a_fused_operation_keeps_it_whole():
 
 
 def test_a_layer_below_an_operation_that_is_refused():
-    """What passes the signal unchanged, a power, does not where it is refused: then the layer is not the one above it."""
+    """A power passes the signal unchanged, but not where it is refused: then the layer above it is another one."""
     tape = record(network(lambda x: (x.mean((2, 3)) + 1) ** -1.5), positive(2, 3, 4, 4))
     assert mwp(tape, torch.eye(4, dtype=torch.float64), layer=-1, channels=True).shape == (2, 4, 3)
     with pytest.raises(UnsupportedOperationError, match="power"):
