@@ -50,7 +50,7 @@ def install(resolution: str, folder: Path) -> str:
         raise SystemExit("rows of versions are installed by uv, which is not there: pip install uv")
     python = str(folder / "bin" / "python")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    subprocess.run([uv, "venv", "-q", "--python", version, str(folder)], check=True)
+    subprocess.run([uv, "venv", "-q", "--seed", "--python", version, str(folder)], check=True)
     command = [uv, "pip", "install", "-q", "--compile-bytecode", "--python", python, "--resolution", resolution]
     subprocess.run([*command, "-e", ".[test]"], cwd=ROOT, check=True)
     return python
