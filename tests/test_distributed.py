@@ -22,11 +22,13 @@ def test_one_process_prepares_once_and_works_in_order():
     assert list(in_order(prepare, [])) == []
 
 
+@pytest.mark.slow
 def test_workers_give_results_in_order():
     letters = [chr(97 + number % 26) for number in range(40)]
     assert list(in_order(partial(methodcaller, "upper"), letters, workers=2)) == [each.upper() for each in letters]
 
 
+@pytest.mark.slow
 def test_a_lost_worker_is_one_line():
     with pytest.raises(GroundingError, match=r"^a worker process ended .* fewer --workers$"):
         list(in_order(partial(partial, os._exit), [3, 3], workers=2))

@@ -251,6 +251,7 @@ def test_torchrun_gives_the_same(whole, arguments, tmp_path):
     assert contents(tmp_path / "out") == contents(whole)
 
 
+@pytest.mark.slow
 def test_missing_and_broken_photographs_are_listed_and_not_counted(entities, evaluate, tmp_path):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
@@ -290,6 +291,7 @@ def copied(entities, tmp_path):
     return folder, ["flickr30k", "--annotations", str(entities), "--images", str(folder)]
 
 
+@pytest.mark.slow
 def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_path):
     photographs, arguments = copied(entities, tmp_path)
     good = {path: path.read_bytes() for path in photographs.iterdir()}
@@ -303,6 +305,7 @@ def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_p
     assert Path("out/predictions.jsonl").read_bytes() == (whole / "predictions.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_photographs_are_not_mixed_into_a_run(entities, evaluate, tmp_path, monkeypatch):
     from grounding.evaluation.predictions.predictor import Predictor
 

@@ -169,6 +169,7 @@ def test_the_picture_is_the_one_given_or_the_tensor_stretched(model, image):
     assert not attention.explain(two, torch.ones(2, 8, 8)).picture.any()  # a constant
 
 
+@pytest.mark.slow
 def test_the_grid_has_a_row_a_prediction_and_three_columns_a_depth_and_shows_the_maps(model, image):
     found = attention.explain(model, image, top=2, names=NAMES)
     grid = found.grid()

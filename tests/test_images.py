@@ -93,6 +93,7 @@ def test_missing_file_and_folder(tmp_path):
         read_image(tmp_path)
 
 
+@pytest.mark.slow
 def test_decompression_bomb():
     bomb = encoded(Image.new("1", (20_000, 20_000)))
     with pytest.raises(GroundingError, match="million pixels"):

@@ -226,6 +226,7 @@ def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, l
     assert err.count("\n") == lines, err
 
 
+@pytest.mark.slow
 def test_a_method_makes_other_maps_of_the_same_phrases(run):
     by_default, named, cam = (
         json.loads(run("--phrases", "a man", "--json", *method)[1])["phrases"][0]
@@ -235,6 +236,7 @@ def test_a_method_makes_other_maps_of_the_same_phrases(run):
     assert by_default["words"] == cam["words"]
 
 
+@pytest.mark.slow
 def test_text_of_any_kind(run):
     for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 2500):
         status, out, err = run("--caption", caption, "--json")

@@ -42,6 +42,7 @@ def test_manifest_results_equal_single_ones_and_bad_pictures_are_reported(run, p
     assert results[2]["phrases"][1]["regions"] == results[0]["phrases"][0]["regions"]
 
 
+@pytest.mark.slow
 def test_manifest_with_output_continues_after_an_interruption(run, photograph, tmp_path, monkeypatch):
     rows = [("none.png", "a cat"), ("p.png", "a man"), ("p.png", "a hat"), ("p.png", "grass"), ("p.png", "a camera")]
     lines = [json.dumps({"image": image, "caption": caption}) for image, caption in rows]

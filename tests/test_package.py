@@ -34,6 +34,7 @@ def test_importing_the_package_and_its_engine_imports_nothing_heavy():
     assert modules_after(code) & HEAVY == set()
 
 
+@pytest.mark.slow
 def test_recording_a_bare_model_needs_torch_and_no_more():
     torch_alone = modules_after("import torch, torch.utils._python_dispatch; torch.rand(1, 3)")
     assert (modules_after(RECORD) & HEAVY) - torch_alone == set()

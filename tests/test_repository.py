@@ -112,6 +112,7 @@ def test_documented_scripts_have_these_options():
             assert not option.startswith("--") or f'"{option}"' in source or "parse_known_args" in source, command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if fences(path, "python")], ids=named)
 def test_examples_run(path, workplace, monkeypatch):
     """The blocks of a page one after another, as a reader would type them."""

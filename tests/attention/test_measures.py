@@ -780,6 +780,7 @@ def test_memory_is_flat_over_repeated_images(how, uncollected, mixed):
 # --- an independent implementation ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_agrees_with_zennit_on_vgg16():
     """Down to the image; zennit adds 1e-6 to every Z, which is more than rounding where activations are small."""
     pytest.importorskip("zennit")

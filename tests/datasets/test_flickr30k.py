@@ -287,6 +287,7 @@ def boxes_by_pattern(xml):
     return found
 
 
+@pytest.mark.slow
 @real
 def test_the_real_val_split_counts_what_is_published_and_reads_as_its_raw_text():
     types, phrases = Counter(), 0

@@ -178,6 +178,7 @@ def evaluated(localizer, images, photographs):
     return measure(images, found)
 
 
+@pytest.mark.slow
 def test_our_columns_are_the_evaluators_under_every_setting(script, localizer, tmp_path):
     folder = write_entities(tmp_path / "entities", photographs=True)
     photographs = Photographs([folder / "photographs"])
@@ -190,6 +191,7 @@ def test_our_columns_are_the_evaluators_under_every_setting(script, localizer, t
     assert len({tuple(found["best_iou_1_merged"]) for found in columns.values()}) > 1
 
 
+@pytest.mark.slow
 def test_a_run_has_the_numbers_of_the_evaluator(script, localizer, tmp_path, monkeypatch):
     folder = write_entities(tmp_path / "entities", photographs=True)
     localizer.classifier.save_pretrained(tmp_path / "small")

@@ -102,6 +102,7 @@ def tiny(script, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_rows_of_tiny_networks(tiny, tmp_path, capsys):
     status, rows, page = tiny("--repeats", "1")
     assert status == 0

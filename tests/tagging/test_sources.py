@@ -161,6 +161,7 @@ def test_weights_in_half_precision_become_float32():
     assert all(torch.equal(loaded[key], value.half().float()) for key, value in weights().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_auxiliary_heads_are_left_out(name):
     """torchvision's files have them, and the networks that they are for shift their input."""

@@ -174,6 +174,7 @@ def test_a_blank_phrase_is_refused(text: str) -> None:
         find_phrases("a man", ["a man", text])
 
 
+@pytest.mark.slow
 def test_no_torch_and_no_nltk_data() -> None:
     """A fresh interpreter: this one may have imported torch for other tests."""
     code = (

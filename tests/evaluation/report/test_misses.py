@@ -18,6 +18,7 @@ def data(tmp_path_factory):
     return ["--annotations", str(folder), "--images", str(folder / "photographs")]
 
 
+@pytest.mark.slow
 def test_misses_are_those_of_a_run(data, in_empty_folder):
     assert in_empty_folder(main, "flickr30k", *data, "--output", "run")[0] == 0
     recall = json.loads(Path("run/metrics.json").read_text())["run"]["recall@1/merged-box"]

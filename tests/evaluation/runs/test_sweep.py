@@ -21,6 +21,7 @@ def data(tmp_path_factory):
     return ["--images", str(folder / "photographs"), "--annotations", str(folder)]
 
 
+@pytest.mark.slow
 def test_a_line_a_combination_with_the_numbers_of_a_run(data, in_empty_folder):
     status, out, _ = in_empty_folder(main, "sweep", *data, "regions.gamma=0.1,0.3", "--halves")
     lines = out.splitlines()
