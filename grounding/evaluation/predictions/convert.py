@@ -46,7 +46,7 @@ def convert_file(
     """Write another tool's results in the documented format.
 
     Returns:
-        How many predictions there are, and what a person should know about them.
+        How many predictions there are, and notes for the user about them.
 
     Raises:
         GroundingError: as `convert`; there is no result; or `output` is no .jsonl, is the results, or is taken.
@@ -68,7 +68,7 @@ def convert_file(
 def convert(
     path: Path, style: Style, images: Sequence[EntityImage], split: str, splits: Mapping[str, Collection[str]]
 ) -> tuple[dict[Key, Prediction], list[str]]:
-    """The predictions in another tool's results, and what a person should know about them.
+    """The predictions in another tool's results, and notes for the user about them.
 
     Args:
         path: a JSON list of objects, or JSON Lines.

@@ -22,7 +22,7 @@ _SLACK: Final = 0.05  # of a side
 
 @dataclass(frozen=True)
 class Loaded:
-    """Predictions for phrases with a box, and what a person should know about the file they come from."""
+    """Predictions for phrases with a box, and notes for the user about the file they come from."""
 
     predictions: dict[Key, Prediction]
     notes: tuple[str, ...]

@@ -151,7 +151,7 @@ def _combined(digests: Iterable[str]) -> str:
 
 
 def _collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dict[Key, Prediction], str]:
-    """All predictions, the selection without unreadable photographs, and what a person should know, if anything.
+    """All predictions, the selection without unreadable photographs, and notes for the user.
 
     Args:
         lines: of every photograph, in any order; the last one of an image counts.
