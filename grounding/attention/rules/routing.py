@@ -98,7 +98,7 @@ def maximum_along(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 def _same_layout(operation: Operation) -> str | None:
     """Of `as_strided_`: every element stays where it is, as in adaptive pooling of channels-last to one cell."""
     before, after = operation.inputs[0], operation.outputs[0]
-    sides = zip(after.shape, before.stride, after.stride, strict=False)
+    sides = zip(after.shape, before.stride, after.stride, strict=True)
     offset = operation.args[3:]
     if before.shape == after.shape and not offset and all(size == 1 or old == new for size, old, new in sides):
         return first_operand_alone(operation)
