@@ -1,5 +1,6 @@
 """What cannot be recorded, said before anything is: wrapped models, training mode, tensors that are not dense."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.nn.parameter import is_lazy
 
+from grounding.attention.decompositions import by_name
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
@@ -69,13 +71,18 @@ def check_outputs(outputs: tuple[Any, ...]) -> None:
 
 def check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:
     """That an operation neither drops out nor, on an active tensor, takes the statistics of a batch."""
-    names = [argument.name for argument in func._schema.arguments]
-    if active and {"training", "running_mean"} <= set(names):  # batch normalisation
-        given = dict(zip(names, args, strict=False), **kwargs)
-        as_instance_norm = given.get("running_mean") is None and len(args[0]) == 1
-        if given.get("training", False) and not as_instance_norm:
+    if active and _is_batch_norm(func):
+        call = by_name(func, *args, **kwargs)
+        as_instance_norm = call.running_mean is None and len(args[0]) == 1
+        if call.training and not as_instance_norm:
             raise GroundingError(
                 f"batch normalisation uses the statistics of the batch ({func}): call model.eval() first"
             )
     if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")
+
+
+@functools.cache
+def _is_batch_norm(func: OpOverload) -> bool:
+    """Whether an operation can take the statistics of its batch."""
+    return {"training", "running_mean"} <= {argument.name for argument in func._schema.arguments}

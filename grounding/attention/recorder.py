@@ -130,12 +130,13 @@ class _Recorder(TorchDispatchMode):
             if _memory(tensor) not in before:
                 self._watch(tensor)
         if active or mutated:
-            self._note(func, args, kwargs, values, active, mutated, outputs)
+            self._note(func, rule, args, kwargs, values, active, mutated, outputs)
         return result
 
     def _note(
         self,
         func: OpOverload,
+        rule: Rule | None,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         values: dict[int, Value],
@@ -144,7 +145,6 @@ class _Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
-        rule = rule_of(func, self._rules)
         depth = max((value.depth for value in active), default=0) + (rule is not None and rule.dual is not None)
         results = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
         for tensor in mutated:
