@@ -14,6 +14,7 @@ from PIL import Image
 from grounding.images import sample_scene
 
 NUMBER = {"type": "number"}
+PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def record(**properties):
@@ -30,6 +31,7 @@ SCHEMA = record(
     image=record(path={"type": ["string", "null"]}, width={"type": "integer"}, height={"type": "integer"}),
     caption={"type": "string"},
     classifier={"type": "string"},
+    presence=record(computed_from={"type": "string"}, min_presence=PROBABILITY),
     phrases={
         "type": "array",
         "items": record(
@@ -37,7 +39,8 @@ SCHEMA = record(
             start={"type": ["integer", "null"]},
             end={"type": ["integer", "null"]},
             head={"type": "string"},
-            status={"enum": ["localized", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            presence={"anyOf": [PROBABILITY, {"type": "null"}]},
             words={
                 "type": "array",
                 "items": record(
