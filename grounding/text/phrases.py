@@ -28,6 +28,7 @@ PREPOSITIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 _HEAD_ENDS_BEFORE = PREPOSITIONS | frozenset("who whom whose which that where while is are was were".split())  # noqa: SIM905
+_PLURALS = frozenset({"men", "women", "people", "children"})
 _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
 
 
@@ -87,7 +88,23 @@ class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
             f"t-w {prev} {before} {here}",
             f"-w+ {before} {here} {after}",
         )
+        if number := _number(before):  # 'trucks race', 'number five leads': is the word their verb?
+            names += (
+                f"k {number} {here}",
+                f"k+ {number} {here} {after}",
+                f"ks {number} {here[-3:]} {prev}",
+                f"k2 {number} {_number(here)} {prev}",
+            )
         return dict.fromkeys(names, 1)
+
+
+def _number(word: str) -> str:
+    """'s' for what looks like a plural, '0' for a numeral, '' for other words, in the form that features see."""
+    if word == "0" or word == "one" or word in _NUMERALS:
+        return "0"
+    if word in _PLURALS or (len(word) > 3 and word[-1] == "s" and word[-2] not in "su"):
+        return "s"
+    return ""
 
 
 class Chunker:
