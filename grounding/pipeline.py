@@ -214,7 +214,7 @@ class Scene:
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         presences = self._presences(phrases, matches)
         people = [names_people(phrase.head) for phrase in phrases]
-        powers = area_powers(for_boxes.numpy(), people, self._closeness(), regions)  # (rankings, P)
+        powers = area_powers(for_boxes.numpy(), people, self.closeness(), regions)  # (rankings, P)
         scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (rankings, P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
@@ -250,8 +250,8 @@ class Scene:
         boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
         return tuple(Region(*row) for row in boxes.tolist())
 
-    def _closeness(self) -> float | None:
-        """How close the photograph is taken; None where tags exclude each other, or name no body parts."""
+    def closeness(self) -> float | None:
+        """Say how close the photograph is taken; None where tags exclude each other, or name no body parts."""
         classifier = self.localizer.classifier
         if not classifier.multi_label:
             return None

@@ -283,7 +283,9 @@ def supports(nouns: Nouns, in_captions: Counter[str]) -> dict[tuple[str, str], f
         cosines[row] = 0.0
         total: Counter[str] = Counter()
         for other in np.argsort(-cosines, kind="stable")[:NEIGHBOURS]:
-            kinship = {offset: max(kin(nouns, offset, theirs) for theirs in senses[stems[other]]) for offset in senses[s]}
+            kinship = {
+                offset: max(kin(nouns, offset, theirs) for theirs in senses[stems[other]]) for offset in senses[s]
+            }
             share = cosines[other] / (sum(kinship.values()) or 1.0)
             total.update({offset: share * value for offset, value in kinship.items()})
         best = max(total.values()) or 1.0

@@ -45,9 +45,7 @@ def read_caption(given: str) -> Caption:
     if _ORDINARY.fullmatch(given):
         return Caption(given, given, range(len(given)), range(1, len(given) + 1))
     pieces = [
-        (character, start, end)
-        for text, start, end in _without_runs_of_space(_pieces(given))
-        for character in text
+        (character, start, end) for text, start, end in _without_runs_of_space(_pieces(given)) for character in text
     ]
     text = "".join(character for character, _, _ in pieces)
     return Caption(given, text, tuple(start for _, start, _ in pieces), tuple(end for _, _, end in pieces))
