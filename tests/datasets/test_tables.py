@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from grounding.datasets.webimages import CaptionedImages
+from grounding.datasets.columns import TableOptions
 from helpers.captioned import contents, picture, refused, three_pictures
 
 
@@ -120,10 +121,15 @@ def test_damaged_rows_are_counted(kind, content, captions, skipped, pictures):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_columns_by_name(kind, pictures):
     path = WRITERS[kind](pictures / f"t.{kind}", [("alt_text", "file", "caption"), ("yes", "r.png", "no")])
-    assert contents(CaptionedImages([path], "file", "alt_text")) == {"r.png": (("yes",), "red")}
+    assert contents(CaptionedImages([path], TableOptions("file", "alt_text"))) == {"r.png": (("yes",), "red")}
     assert "no column 'image': it has alt_text, file, caption" in refused(CaptionedImages, [path])
-    message = refused(CaptionedImages, [path], "file", "alt-text")
-    assert message == f"{path} has no column 'alt-text': did you mean 'alt_text'? it has alt_text, file, caption"
+    message = refused(CaptionedImages, [path], TableOptions("file", "alt-text"))
+    expected = (
+        f"{path} has no column 'alt-text': did you mean 'alt_text'? it has alt_text, file, caption; name the right"
+    )
+    assert message.startswith(expected)
+    assert "--caption-column" in message
+    assert "data.caption_column" in message
 
 
 def test_absolute_paths(pictures, tmp_path_factory):

@@ -152,7 +152,7 @@ def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path / "none.tar", "none.tar does not exist: expected a folder, an uncompressed .tar, or a .csv"),
+        (lambda path: path / "none.tar", "none.tar does not exist: expected a folder, a .tar or .tar.gz, or a .csv"),
         (lambda path: folder(path, ("t.xlsx", b"x")) / "t.xlsx", "t.xlsx is of a kind that is not known: expected"),
         (lambda path: folder(path / "empty", ("x", b"")), "empty holds no picture with a caption (nothing was found)"),
         (lambda path: shard(path / "e.tar"), "e.tar holds no picture with a caption (nothing was found)"),
@@ -160,13 +160,13 @@ def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
             lambda path: shard(path / "e.tar", ("1.jpg", picture()), ("2.jpg", picture()), ("3.txt", b"")),
             "e.tar holds no picture with a caption (picture without a caption: 2, caption without a picture: 1)",
         ),
-        (lambda path: folder(path, ("t.tar", b"")) / "t.tar", "t.tar cannot be read (empty file): expected an unco"),
+        (lambda path: folder(path, ("t.tar", b"")) / "t.tar", "t.tar cannot be read (empty file): expected a tar"),
         (lambda path: folder(path, ("t.tar", b"x" * 2000)) / "t.tar", "t.tar cannot be read (invalid header)"),
         (lambda path: folder(path, ("t.tar", b"x" * 512)) / "t.tar", "t.tar cannot be read ("),
         (lambda path: folder(path, ("t.parquet", b"x" * 99)) / "t.parquet", "expected a Parquet file"),
-        (lambda path: folder(path, ("t.csv", b"")) / "t.csv", "t.csv has no column 'image': it has none"),
-        (lambda path: folder(path, ("t.csv", b"\n")) / "t.csv", "t.csv has no column 'image': it has none"),
-        (lambda path: folder(path, ("t.csv", b'image,"cap')) / "t.csv", "expected a CSV with a line of names"),
+        (lambda path: folder(path, ("t.csv", b"")) / "t.csv", "(nothing was found)"),
+        (lambda path: folder(path, ("t.csv", b"\n")) / "t.csv", "(nothing was found)"),
+        (lambda path: folder(path, ("t.csv", b'image,"cap')) / "t.csv", "no column 'caption': did you mean 'cap'?"),
         (lambda path: folder(path, ("t.csv", b"image,caption\n")) / "t.csv", "(nothing was found)"),
         (
             lambda path: folder(path, ("t.jsonl", b"")) / "t.jsonl",
