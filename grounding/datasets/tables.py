@@ -65,6 +65,11 @@ def is_table(path: Path) -> bool:
     return kind_of(path) in (*TEXT_TABLES, *PARQUET)
 
 
+def counts_lines(path: Path) -> bool:
+    """Whether numbers of rows are lines of the file, which an editor shows."""
+    return kind_of(path) in TEXT_TABLES and kind_of(path) != ".json"
+
+
 def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") -> Iterator[TableRow]:
     """Read the rows of a CSV, TSV, JSON Lines, COCO captions, Parquet or Flickr30k token file, told by its ending.
 
@@ -112,21 +117,31 @@ def _open_text(path: Path) -> Iterator[TextIO]:
 
 
 def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
-    image = ""
+    if record.damage:
+        return TableRow(record.number, "", None, fault="damaged row", error=record.damage)
+    given = record.values.get("image")
+    image = given if isinstance(given, str) else ""
     picture: Place | None = None
     captions: tuple[str, ...] = ()
     phrases: tuple[str, ...] | None = None
-    try:
-        if record.damage:
-            raise RowFault("damaged row", record.damage)
-        image, content = _image(record.values.get("image"), record.number)
+    faults: list[RowFault] = []
+    with _noted(faults):
+        image, content = _image(given, record.number)
         picture = _file(folder, image) if content is None else spool.put(content, f"{image} in {path}")
+    with _noted(faults):
         captions = _captions(record.values)
+    with _noted(faults):
         phrases = _phrases(record.values.get("phrases"))
-    except RowFault as error:
-        fault, sentence = error.args
-        return TableRow(record.number, image, picture, captions, phrases, fault, sentence)
-    return TableRow(record.number, image, picture, captions, phrases)
+    fault, error = faults[0].args if faults else ("", "")
+    return TableRow(record.number, image, picture, captions, phrases, fault, error)
+
+
+@contextlib.contextmanager
+def _noted(faults: list[RowFault]) -> Iterator[None]:
+    try:
+        yield
+    except RowFault as fault:
+        faults.append(fault)
 
 
 def _image(value: object, number: int) -> tuple[str, bytes | None]:

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from grounding.datasets.webimages import CaptionedImages
 from grounding.datasets.columns import TableOptions
+from grounding.datasets.webimages import CaptionedImages
 from helpers.captioned import contents, picture, refused, three_pictures
 
 
