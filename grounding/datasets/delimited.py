@@ -11,7 +11,7 @@ from grounding.datasets.columns import Record, TableOptions, find_columns, fits
 from grounding.errors import GroundingError
 
 _DELIMITERS: Final = (",", ";", "\t")
-_NAMED: Final = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t"}
+_NAMED: Final = {"comma": ",", "semicolon": ";", "pipe": "|", "tab": "\t", "\\t": "\t"}
 _MOST_LINES: Final = 100  # of a row; more mean that a quote is not closed
 _HINT: Final = re.compile(r"sep=(.)\s*")  # a first line that spreadsheets write
 _TOKEN: Final = re.compile(r"(?P<image>[^\t#]+)#\d+\t(?P<caption>.*)")

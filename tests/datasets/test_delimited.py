@@ -88,7 +88,7 @@ def test_marks_of_the_encoding(content, expected, tmp_path):
 
 @pytest.mark.parametrize(
     ("delimiter", "given"),
-    [("|", "|"), ("\t", "tab"), ("\t", "\\t"), ("\t", "\t"), (",", "comma"), (":", ":"), (" ", " ")],
+    [("|", "|"), ("\t", "tab"), ("\t", "\\t"), ("\t", "\t"), (",", "comma"), ("|", "pipe"), (":", ":"), (" ", " ")],
 )
 def test_a_delimiter_that_is_named(delimiter, given, tmp_path):
     content = f"image{delimiter}caption\np{delimiter}a;b\n"
