@@ -11,6 +11,8 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from grounding.drawing import phrase_colour
+
 PAGE: Final = "index.html"
 MOST_ROWS: Final = 1000  # on a page, which holds its pictures: about 20 KB each
 _SIDE_PX: Final = 360
@@ -31,6 +33,7 @@ def write_page(results: Path, title: str, summary: str, overlay: str) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["phrase_colour"] = phrase_colour
     with results.open(encoding="utf-8") as file:
         total = sum(1 for _ in file)
         file.seek(0)
