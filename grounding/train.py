@@ -74,8 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_table(options: argparse.Namespace) -> int:
-    captions = CAPTION_FORMATS[options.format](options.captions)
-    count = write_table(captions, options.photographs, options.output, options.without)
+    count = write_table(options.captions, options.format, options.photographs, options.output, options.without)
     print(f"{count:,} photographs: {options.output}")
     return 0
 

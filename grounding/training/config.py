@@ -12,8 +12,11 @@ _TINY, _HUGE = 1e-12, 1e6
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Pictures with words: webdataset shards, CSV, Parquet or JSON Lines tables, or folders of pictures and texts.
+    """Pictures with words: webdataset shards, tables, or folders of pictures and texts.
 
+    Names of `sources` may have braces and globs.
+    `delimiter` is that of CSV tables (empty: told from their first line); `image_folder` is where relative picture
+    paths of tables start (empty: the folder of each table).
     `cache_size_px` keeps every picture in memory, resized to a square of this side; 0 reads it again for every step.
     `workers` are processes that read and augment pictures; 0 does it in the training process.
     """
@@ -21,6 +24,8 @@ class DataConfig:
     sources: tuple[str, ...] = ()
     image_column: str = "image"
     caption_column: str = "caption"
+    delimiter: str = ""
+    image_folder: str = ""
     cache_size_px: int = limited(224, 0, 8192, formerly="kept_size_px")
     workers: int = limited(0, 0, 256)
 

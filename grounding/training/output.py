@@ -32,7 +32,8 @@ class Output:
         self.scores = self.folder / "teacher_scores.npy"
         self._settings_file = self.folder / "config.json"
         values = {key: value for key, value in dataclasses.asdict(config).items() if key not in _FREE}
-        del values["data"]["workers"]
+        for key in ("workers", "delimiter", "image_folder"):  # what is read is compared by its fingerprint
+            del values["data"][key]
         self._config: dict[str, Any] = {"config": values}
         self._settings: dict[str, Any] = self._config | {
             "processes": processes,
