@@ -4,7 +4,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
@@ -14,7 +14,8 @@ from grounding.errors import GroundingError
 class Texts(yaml.SafeLoader):
     """YAML whose scalars stay as they are written: the type of a key decides what `5`, `no` or `2024-11-28` means."""
 
-    yaml_implicit_resolvers: ClassVar = {"<": [("tag:yaml.org,2002:merge", re.compile("^<<$"))]}
+
+Texts.yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile("^<<$"))]}  # `<<: *name` alone
 
 
 def is_nothing(value: Any) -> bool:

@@ -109,7 +109,7 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
 def known_rows(known: Sequence[str], tags: Sequence[str]) -> dict[int, int]:
     """The place of each tag that is among the known ones, or has the same stem as one -> that one's place."""
     exact = {tag: index for index, tag in reversed(list(enumerate(known)))}
-    stems = {stem(tag): index for tag, index in reversed(exact.items())}
+    stems = {stem(tag): index for tag, index in exact.items()}  # the last one written is the first
     places = {row: exact.get(tag, stems.get(stem(tag))) for row, tag in enumerate(tags)}
     return {row: place for row, place in places.items() if place is not None}
 
