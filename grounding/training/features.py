@@ -63,11 +63,20 @@ class Features(Pictures):
             bytes_per_view = pair[0].numel() * pair.element_size()
             self._views = np.memmap(file, np.uint8, "r", shape=(len(self), 2, bytes_per_view))
 
+    def whole(self, index: int) -> Tensor:
+        """(C, h, w): the features of the picture at an index, not mirrored."""
+        return self._view(index, False).permute(2, 0, 1)
+
+    def _view(self, index: int, flipped: bool) -> Tensor:
+        """(h, w, C)."""
+        return torch.from_numpy(np.array(self._views[index, int(flipped)])).view(self._dtype).view(self._shape)
+
     def row(self, index: int, config: TrainConfig, seed: int) -> Batch:
         """A row of a batch: the features of the picture at an index, perhaps of its mirror image."""
         flipped = torch.rand(1, generator=torch.Generator().manual_seed(seed)).item() < config.augmentation.flip
-        view = torch.from_numpy(np.array(self._views[index, int(flipped)])).view(self._dtype).view(self._shape)
-        return Batch(view, torch.tensor(_WHOLE), *map(torch.tensor, (flipped, index, self._seen[index])))
+        return Batch(
+            self._view(index, flipped), torch.tensor(_WHOLE), *map(torch.tensor, (flipped, index, self._seen[index]))
+        )
 
 
 @torch.no_grad()

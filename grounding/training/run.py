@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from grounding.config import load
@@ -23,7 +24,8 @@ from grounding.training.config import TrainConfig
 from grounding.training.distillation import write_teacher_scores
 from grounding.training.features import Features
 from grounding.training.logs import open_log
-from grounding.training.networks import check_tags, create_network, following, start_from
+from grounding.training.networks import check_tags, create_network, following, known_rows, start_from
+from grounding.training.new_rows import start_new_rows
 from grounding.training.output import Output
 from grounding.training.trainer import LOSSES, Trainer
 from grounding.training.validation import PROTOCOLS, Validation
@@ -103,10 +105,12 @@ class _Training:
             self.output.claim(self.data.fingerprint, [teacher.fingerprint() for teacher in teachers])
         pictures = self.read_pictures()
         scores = self.teacher_scores(teachers, pictures)
-        if not begun or config.head_only:
-            self.initialise(network, initial, pictures)
+        if initial and (config.head_only or not begun):
+            self.start_from(network, initial, pictures)
         if config.head_only:
             pictures = self.features(network)
+        if not begun:
+            self.start_new_rows(network, initial, pictures)
         trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process)
         if begun:
             trainer.resume(self.output.checkpoint)
@@ -165,14 +169,30 @@ class _Training:
         scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r")
         return scores
 
-    def initialise(self, network: TagNetwork, initial: TagClassifier | None, pictures: Pictures) -> None:
-        """Set the weights of the first step: those of `initial`, where it knows a tag; its frequency is a bias else."""
+    def start_from(self, network: TagNetwork, initial: TagClassifier, pictures: Pictures) -> None:
+        """Give the network the backbone of `initial` and the rows that it knows."""
+        first = range(1 if self.config.head_only else min(_FOR_STATISTICS, len(pictures)))
+        images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
+        start_from(network, initial, self.data.tags, images)
+
+    def start_new_rows(self, network: TagNetwork, initial: TagClassifier | None, pictures: Pictures) -> None:
+        """Set the rows of the head that `initial` does not know: by how frequent they are, and what they show."""
+        known = known_rows(initial.tags, self.data.tags) if initial else {}
+        new = [row for row in range(len(self.data.tags)) if row not in known]
         with torch.no_grad():
-            network.head.bias.copy_(torch.logit(self.data.shares, eps=1e-4))
-        if initial:
-            first = range(1 if self.config.head_only else min(_FOR_STATISTICS, len(pictures)))
-            images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
-            start_from(network, initial, self.data.tags, images)
+            network.head.bias[new] = torch.logit(self.data.shares, eps=1e-4)[new]
+        if not initial:
+            return
+
+        def features_of(index: int) -> Tensor:
+            if isinstance(pictures, Features):
+                return pictures.whole(index)
+            pixels = resize_to_square(pictures[index][None], initial.preprocessing.image_size_px)
+            features: Tensor = source.features(initial.preprocessing.normalise(pixels))  # (1, C, h, w)
+            return features[0]
+
+        source = cast(TagNetwork, initial.network)
+        start_new_rows(network, source, new, self.data.targets, features_of)
 
     def run_epochs(self, trainer: Trainer) -> dict[str, float]:
         """Run the epochs that are left; validate, log and save a checkpoint after each; returns what was measured."""
