@@ -20,6 +20,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message} (see --help)\n")
 
 
+def path_option(text: str) -> Path:
+    """A path for argparse; `~` is the home, also where quotes kept the shell from saying so."""
+    if not text:
+        raise argparse.ArgumentTypeError("no name was given")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - never raises
+
+
 def add_localizer_options(options: argparse._ActionsContainer) -> None:
     """Add the options that make a localizer."""
     options.add_argument(
@@ -36,7 +43,7 @@ def add_localizer_options(options: argparse._ActionsContainer) -> None:
         "lrp or rise",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
-    options.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
+    options.add_argument("--config", type=path_option, metavar="FILE", help="YAML, for example configs/localizer.yaml")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
     )

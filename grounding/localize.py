@@ -5,10 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grounding.commands import Parser, add_localizer_options, exit_status
+from grounding.commands import Parser, add_localizer_options, exit_status, path_option
 from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
 
@@ -40,14 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
     what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
     many = "many pictures: .csv or .jsonl with image, caption [, phrases]"
-    what.add_argument("--manifest", type=Path, metavar="FILE", help=many)
+    what.add_argument("--manifest", type=path_option, metavar="FILE", help=many)
     how = parser.add_argument_group("how")
     add_localizer_options(how)
     most = "at most K regions a phrase (default: %(default)s)"
     how.add_argument("--top-k", type=int, default=TOP_K, metavar="K", help=most)
     out = parser.add_argument_group("where to")
     folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
-    out.add_argument("--output", type=Path, metavar="DIR", help=folder)
+    out.add_argument("--output", type=path_option, metavar="DIR", help=folder)
     out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     return parser

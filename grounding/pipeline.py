@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +72,11 @@ class Localizer:
         """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
         return cls(load_classifier(source), config, device, method)
 
-    def encode(self, image: RgbImage | Image.Image) -> "Scene":
+    def encode(self, image: npt.NDArray[Any] | Image.Image | str | Path) -> "Scene":
         """Run one forward pass over a picture.
 
         Args:
-            image: (H, W, 3) or (H, W) uint8, or a Pillow image.
+            image: an array, a Pillow image or the path of a picture file, as `grounding.images.check_image` takes them.
 
         Raises:
             GroundingError: something that is no picture.
@@ -149,14 +150,14 @@ class Scene:
         return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """Make the (h, w) word map of each tag: float, at least 0, on the CPU."""
+        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
         localizer = self.localizer
         maps: dict[str, Tensor] = {}
         for first in range(0, len(tags), _AT_ONCE):
             group = tags[first : first + _AT_ONCE]
             signals = localizer.classifier.signals(group)  # (K, T)
             stack = localizer.method(self.encoding, signals, localizer.config.maps)  # (K, h, w)
-            maps.update(zip(group, stack.cpu(), strict=True))
+            maps.update(zip(group, stack.float().cpu(), strict=True))
         return maps
 
     def _phrases(self, caption: str, phrases: Sequence[str] | None) -> tuple[Phrase, ...]:

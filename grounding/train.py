@@ -3,9 +3,8 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from grounding.commands import Parser, exit_status
+from grounding.commands import Parser, exit_status, path_option
 from grounding.datasets.captions import CAPTION_FORMATS, write_table
 
 EPILOG = """\
@@ -39,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", type=Path, help="a YAML file, for example configs/embedded.yaml")
+    parser.add_argument("config", type=path_option, help="a YAML file, for example configs/embedded.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes one key, for example epochs=3")
     return parser
 
@@ -53,11 +52,11 @@ def build_captions_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("format", choices=CAPTION_FORMATS)
-    parser.add_argument("captions", type=Path, help="results_20130124.token, or captions_*.json")
-    parser.add_argument("photographs", type=Path, help="the folder they are in")
-    parser.add_argument("--output", type=Path, required=True, metavar="TABLE", help="the .jsonl to write")
+    parser.add_argument("captions", type=path_option, help="results_20130124.token, or captions_*.json")
+    parser.add_argument("photographs", type=path_option, help="the folder they are in")
+    parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
     parser.add_argument(
-        "--without", type=Path, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
+        "--without", type=path_option, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
     )
     return parser
 

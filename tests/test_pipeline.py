@@ -104,6 +104,45 @@ def test_no_box_is_scored_by_a_power_below_0(localizer):
     np.testing.assert_allclose([region.score for region in found.regions], masses, rtol=1e-4)
 
 
+HALVES = {torch.float16: 0.01, torch.bfloat16: 0.05, torch.float64: 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [*(("contrastive_mwp", dtype) for dtype in HALVES), pytest.param("lrp", torch.float16, marks=pytest.mark.slow)],
+)
+def test_a_network_of_another_precision_gets_its_pictures_in_that(method, dtype):
+    localizer = Localizer.from_pretrained(method=method)
+    expected_scene = localizer.encode(sample_scene())
+    expected = expected_scene.ground("a man in a red hat")
+    name = localizer.classifier.fingerprint()
+    localizer.classifier.network.to(dtype)
+    scene = localizer.encode(sample_scene())
+    assert scene.encoding.images.dtype == dtype
+    assert scene.encoding.probabilities.dtype == torch.float32
+    np.testing.assert_allclose(scene.encoding.probabilities, expected_scene.encoding.probabilities, atol=HALVES[dtype])
+    for ours, theirs in zip(scene.ground("a man in a red hat"), expected, strict=True):
+        assert ours.grid_map.dtype == ours.point_map.dtype == np.float32
+        np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=HALVES[dtype] * theirs.grid_map.max())
+    assert localizer.classifier.fingerprint() != name
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (40, 2000)])
+def test_pictures_of_extreme_shapes(localizer, shape):
+    height, width = shape
+    for found in localizer.encode(np.full(shape, 120, np.uint8)).ground("a man in a red hat", top_k=3):
+        assert found.phrase_map.shape == shape
+        for region in found.regions:
+            assert 0 <= region.x0 < region.x1 <= width
+            assert 0 <= region.y0 < region.y1 <= height
+
+
+def test_a_path_is_read(localizer, scene, tmp_path):
+    Image.fromarray(sample_scene()).save(tmp_path / "p.png")
+    for given in (tmp_path / "p.png", str(tmp_path / "p.png")):
+        np.testing.assert_array_equal(localizer.encode(given).image, scene.image)
+
+
 def test_phrases_need_no_caption(scene):
     alone, written = scene.ground(phrases=["a hat", "a man"]), scene.ground("a hat, a man", ["a hat", "a man"])
     assert alone.to_dict() == written.to_dict()

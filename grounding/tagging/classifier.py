@@ -86,6 +86,12 @@ class TagClassifier:
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in: the type of its first floating point weight."""
+        weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
+        return next(weights, torch.float32)
+
     def signals(self, tags: Sequence[str]) -> Tensor:
         """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
         signals = torch.zeros(len(tags), len(self.tags))
@@ -96,7 +102,7 @@ class TagClassifier:
         """Run one forward pass.
 
         Args:
-            images: (N, 3, S, S) float32.
+            images: (N, 3, S, S) of `dtype`.
 
         Returns:
             (N, T) scores from which the walk down starts, and (N, T) logits. They differ for a `TagNetwork`, whose
@@ -120,7 +126,7 @@ class TagClassifier:
             if values["architecture"] != _PLAIN or values["pooling"] != _DEFAULTS["pooling"]:  # what was there first
                 digest.update(json.dumps(values, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
-            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+            digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -147,7 +153,7 @@ class TagClassifier:
             key: (value.bfloat16() if value.is_floating_point() else value).contiguous()
             for key, value in self.network.state_dict().items()
         }
-        with whole_folder(Path(folder), overwrite=True, ours=(_CONFIG, _WEIGHTS)) as partial:
+        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(_CONFIG, _WEIGHTS)) as partial:
             (partial / _WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
             (partial / _CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -159,7 +165,7 @@ class TagClassifier:
             GroundingError: a missing folder or file, a broken or foreign configuration, corrupt weights, weights that
                 do not fit the configuration, weights that are not finite, or a timm network where timm is missing.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         config = _read_config(folder / _CONFIG)
         path = folder / _WEIGHTS
         if not path.is_file():
