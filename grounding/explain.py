@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.attention.excitation import Layer, contrastive_mwp_at, mwp_at
-from grounding.attention.graph import Tape
+from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, layers, reshaped
 from grounding.attention.recorder import record
 from grounding.attention.spatial import grid
@@ -236,7 +236,7 @@ def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides:
 def _label(tape: Tape, layer: Layer) -> str:
     if isinstance(layer, str):
         return layer
-    value = layers(tape)[layer]
+    value = layer if isinstance(layer, Value) else layers(tape)[layer]
     makers = (operation.module for operation in tape.operations if value in operation.outputs)
     return next(makers, "image") or f"layer {layer}"
 

@@ -202,9 +202,9 @@ class Scene:
         side = self.localizer.config.maps.resolution
         known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
-            return torch.ones(side, side)
+            return torch.ones(side, side, dtype=torch.float32)
         maps, weights = zip(*known, strict=True)
-        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights)), side, side)
+        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
 
     def _regions(self, scores: npt.NDArray[np.float32], top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.

@@ -94,7 +94,7 @@ class TagClassifier:
 
     def signals(self, tags: Sequence[str]) -> Tensor:
         """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
-        signals = torch.zeros(len(tags), len(self.tags))
+        signals = torch.zeros(len(tags), len(self.tags), dtype=torch.float32)
         signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
         return signals
 
