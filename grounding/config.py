@@ -93,10 +93,18 @@ class RegionConfig:
 
 @dataclass(frozen=True, slots=True)
 class LocalizerConfig:
-    """Everything between a picture with a caption and its regions, but the classifier."""
+    """Everything between a picture with a caption and its regions, but the classifier.
+
+    A phrase whose presence is below `min_presence` is `absent`; None takes the threshold of the classifier's presence
+    model, and without one nothing is absent.
+    """
 
     maps: MapConfig = field(default_factory=MapConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    min_presence: float | None = limited(None, 0, 1)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:

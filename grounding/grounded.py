@@ -11,7 +11,7 @@ from grounding.images import read_only
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
 
-Status = Literal["localized", "out-of-vocabulary", "empty-map", "no-proposals"]
+Status = Literal["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,10 @@ class GroundedPhrase:
 
     Attributes:
         phrase: its text, span and head.
-        status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
-            guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
+        status: `localized`; `absent` (its presence is below the threshold: point and regions say where it would be);
+            `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a guess); `empty-map`
+            (no evidence in this picture); `no-proposals` (no candidate box to score).
+        presence: the probability that the picture shows it, in [0, 1]; None where nothing is known of its words.
         words: each content word, the tag it stands for, and why.
         point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.
         regions: best first.
@@ -49,6 +51,7 @@ class GroundedPhrase:
 
     phrase: Phrase
     status: Status
+    presence: float | None
     words: tuple[Match, ...]
     point: tuple[float, float] | None
     regions: tuple[Region, ...]

@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_localizer_options(how)
     most = "at most K regions a phrase (default: %(default)s)"
     how.add_argument("--top-k", type=int, default=TOP_K, metavar="K", help=most)
+    least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
+    how.add_argument("--min-presence", type=float, metavar="P", help=least)
     out = parser.add_argument_group("where to")
     folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
     out.add_argument("--output", type=path_option, metavar="DIR", help=folder)
@@ -62,7 +64,8 @@ def _load(options: argparse.Namespace) -> "Localizer":
     check_at_least_one("--top-k", options.top_k)
     from grounding.pipeline import Localizer
 
-    config = load(LocalizerConfig, options.config, options.set)
+    presence = [] if options.min_presence is None else [f"min_presence={options.min_presence}"]
+    config = load(LocalizerConfig, options.config, [*options.set, *presence])
     return Localizer.from_pretrained(options.classifier, config, options.device, options.method)
 
 

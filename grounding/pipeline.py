@@ -123,16 +123,23 @@ class Scene:
         names = self.localizer.classifier.tags
         return [(names[index], value) for value, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
 
-    def ground(self, caption: str | None = None, phrases: Sequence[str] | None = None, top_k: int = TOP_K) -> Grounding:
+    def ground(
+        self,
+        caption: str | None = None,
+        phrases: Sequence[str] | None = None,
+        top_k: int = TOP_K,
+        threshold: float | None = None,
+    ) -> Grounding:
         """Find the phrases of a caption. Each phrase is found by itself: the others change nothing.
 
         Args:
             caption: a sentence; without one, the phrases divided by commas.
             phrases: grounded exactly as given and in that order; by default the noun phrases of the caption.
             top_k: at most so many regions a phrase.
+            threshold: a phrase with a lower presence is `absent`; by default `min_presence` of the configuration.
 
         Raises:
-            GroundingError: no caption, an empty one, a blank phrase, or top_k below 1.
+            GroundingError: no caption, an empty one, a blank phrase, top_k below 1, or a threshold outside [0, 1].
         """
         start = time.perf_counter()
         check_at_least_one("top_k", top_k)
@@ -141,13 +148,16 @@ class Scene:
         caption = ", ".join(phrases or ()) if caption is None else caption
         parts = self._phrases(caption, phrases)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
+        threshold = self._threshold(threshold)
         word_maps = self.word_maps(sorted({match.tag for words in matches for match in words if match.tag}))
         grounded: list[GroundedPhrase] = []
         for first in range(0, len(parts), _AT_ONCE):
             group = slice(first, first + _AT_ONCE)
-            grounded += self._locate(parts[group], matches[group], word_maps, top_k)
+            grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
         time_s = time.perf_counter() - start
-        return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s)
+        classifier = self.localizer.classifier
+        shown = classifier.presence_source, threshold
+        return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *shown)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
@@ -159,6 +169,24 @@ class Scene:
             stack = localizer.method(self.encoding, signals, localizer.config.maps)  # (K, h, w)
             maps.update(zip(group, stack.float().cpu(), strict=True))
         return maps
+
+    def presences(self, phrases: Sequence[str]) -> list[float | None]:
+        """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
+        found = find_phrases("", phrases)
+        return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
+
+    def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
+        classifier, log_odds = self.localizer.classifier, self.encoding.probabilities.double().logit(1e-9).numpy()
+        pairs = zip(phrases, matches, strict=True)
+        return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
+
+    def _threshold(self, given: float | None) -> float:
+        """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
+        model, configured = self.localizer.classifier.presence_model, self.localizer.config.min_presence
+        if given is not None and not 0 <= given <= 1:
+            raise GroundingError(f"threshold is {given}: expected a probability from 0 to 1")
+        default = model.threshold if model else 0.0
+        return next(value for value in (given, configured, default) if value is not None)
 
     def _phrases(self, caption: str, phrases: Sequence[str] | None) -> tuple[Phrase, ...]:
         """The given phrases with their places in the caption, or else its noun phrases."""
@@ -174,6 +202,7 @@ class Scene:
         matches: Sequence[tuple[Match, ...]],
         word_maps: dict[str, Tensor],
         top_k: int,
+        threshold: float,
     ) -> list[GroundedPhrase]:
         """Find P phrases, given the tags of their words and the map of each tag: boxes are scored for all at once."""
         maps, regions = self.localizer.config.maps, self.localizer.config.regions
@@ -182,6 +211,7 @@ class Scene:
         fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
         for_boxes = normalize(smooth(fine, maps.box_smoothing * side))
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
+        presences = self._presences(phrases, matches)
         people = [names_people(phrase.head) for phrase in phrases]
         powers = area_powers(for_boxes.numpy(), people, self._closeness(), regions)  # (rankings, P)
         scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (rankings, P, N)
@@ -193,8 +223,9 @@ class Scene:
                 point = (x * width / side, y * height / side)
                 boxes = self._regions(scores[:, row], top_k)
             arrays = for_boxes[row].numpy(), for_points[row].numpy()
-            status = _status(words, point, boxes)
-            located.append(GroundedPhrase(phrase, status, words, point, boxes, *arrays, (height, width)))
+            presence = presences[row]
+            status = _status(words, presence is not None and presence < threshold, point, boxes)
+            located.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return located
 
     def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
@@ -227,10 +258,14 @@ class Scene:
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
 
 
-def _status(words: Sequence[Match], point: tuple[float, float] | None, regions: Sequence[Region]) -> Status:
+def _status(
+    words: Sequence[Match], absent: bool, point: tuple[float, float] | None, regions: Sequence[Region]
+) -> Status:
     """What became of a phrase, as `GroundedPhrase` says."""
     if not any(match.tag for match in words):
         return "out-of-vocabulary"
+    if absent:
+        return "absent"
     if point is None:
         return "empty-map"
     return "localized" if regions else "no-proposals"

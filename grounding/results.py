@@ -17,8 +17,9 @@ if TYPE_CHECKING:  # imported where it is used: it takes as long as everything e
     from pandas import DataFrame
 
 SCHEMA_VERSION = 1
-_FACTS, _BOX = ("phrase", "start", "end", "head", "status", "words", "rank"), ("x0", "y0", "x1", "y1", "score")
-_TYPES = dict.fromkeys(("start", "end", "rank"), "Int64") | dict.fromkeys(_BOX, "float64")
+_FACTS = ("phrase", "start", "end", "head", "status", "presence", "words", "rank")
+_BOX = ("x0", "y0", "x1", "y1", "score")
+_TYPES = dict.fromkeys(("start", "end", "rank"), "Int64") | dict.fromkeys(("presence", *_BOX), "float64")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,6 +30,8 @@ class Grounding:
         image: (H, W, 3) uint8.
         classifier: its name.
         time_s: that the caption took, without encoding the picture.
+        presence_source: what the `presence` of its phrases is computed from.
+        min_presence: a phrase with a lower one is `absent`.
     """
 
     image: RgbImage = field(repr=False)
@@ -36,6 +39,8 @@ class Grounding:
     classifier: str
     phrases: tuple[GroundedPhrase, ...]
     time_s: float
+    presence_source: str = ""
+    min_presence: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
@@ -72,6 +77,7 @@ class Grounding:
             "image": {"path": path, "width": width, "height": height},
             "caption": self.caption,
             "classifier": self.classifier,
+            "presence": {"computed_from": self.presence_source, "min_presence": round(self.min_presence, 6)},
             "phrases": [_phrase_to_dict(grounded) for grounded in self.phrases],
         }
 
@@ -79,14 +85,16 @@ class Grounding:
         """Return a table with a row a region, best first, and one without a box for a phrase that has no region.
 
         The index is the position of the phrase in the caption, from 0. Columns: `phrase`, `start`, `end`, `head`,
-        `status`, `words` (each with its tag and the reason), `rank` from 1, `x0`, `y0`, `x1`, `y1` in px, `score`.
+        `status`, `presence`, `words` (each with its tag and the reason), `rank` from 1, `x0`, `y0`, `x1`, `y1` in px,
+        `score`.
         """
         import pandas
 
         rows = []
         for position, grounded in enumerate(self.phrases):
             phrase, words = grounded.phrase, "; ".join(map(str, grounded.words))
-            facts = (position, phrase.text, phrase.start, phrase.end, phrase.head, grounded.status, words)
+            what = (position, phrase.text, phrase.start, phrase.end, phrase.head)
+            facts = (*what, grounded.status, grounded.presence, words)
             ranked = enumerate(map(dataclasses.astuple, grounded.regions), start=1)
             rows += [(*facts, rank, *region) for rank, region in ranked] or [(*facts, None, *[math.nan] * 5)]
         frame = pandas.DataFrame(rows, columns=["position", *_FACTS, *_BOX])
@@ -107,6 +115,7 @@ def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
         "end": phrase.end,
         "head": phrase.head,
         "status": grounded.status,
+        "presence": None if grounded.presence is None else round(grounded.presence, 6),
         "words": [
             {"word": match.word, "tag": match.tag, "reason": match.reason, "weight": round(match.weight, 4)}
             for match in grounded.words

@@ -15,6 +15,7 @@ from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 
 NUMBER = {"type": "number"}
+PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 
 
 def record(**properties):
@@ -31,6 +32,7 @@ SCHEMA = record(
     image=record(path={"type": ["string", "null"]}, width={"type": "integer"}, height={"type": "integer"}),
     caption={"type": "string"},
     classifier={"type": "string"},
+    presence=record(computed_from={"type": "string"}, min_presence=PROBABILITY),
     phrases={
         "type": "array",
         "items": record(
@@ -38,7 +40,8 @@ SCHEMA = record(
             start={"type": ["integer", "null"]},
             end={"type": ["integer", "null"]},
             head={"type": "string"},
-            status={"enum": ["localized", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            presence={"anyOf": [PROBABILITY, {"type": "null"}]},
             words={
                 "type": "array",
                 "items": record(

@@ -111,12 +111,12 @@ def test_a_table_has_a_row_a_region_and_one_for_a_phrase_without():
     frame = grounding_of(replace(grounded(), regions=both, words=words), absent).to_frame()
     assert list(frame.index) == [0, 0, 1]
     assert frame.index.name == "position"
-    names = "phrase start end head status words rank x0 y0 x1 y1 score"
+    names = "phrase start end head status presence words rank x0 y0 x1 y1 score"
     assert list(frame.columns) == names.split()
     first, second, third = frame.itertuples(index=False)
     told = "red (out-of-vocabulary); hats -> hat (stem)"
-    assert tuple(first) == ("a hat", 0, 5, "hat", "localized", told, 1, 1.0, 2.0, 3.0, 4.0, 0.5)
-    assert tuple(second)[6:] == (2, 5.0, 6.0, 7.0, 8.0, 0.25)
+    assert tuple(first) == ("a hat", 0, 5, "hat", "localized", 0.75, told, 1, 1.0, 2.0, 3.0, 4.0, 0.5)
+    assert tuple(second)[7:] == (2, 5.0, 6.0, 7.0, 8.0, 0.25)
     assert (third.phrase, third.status) == ("dog", "no-proposals")
     assert frame.isna().sum(axis=1).tolist() == [0, 0, 8]  # start, end, rank, the box and the score
     assert (frame.dtypes[["start", "end", "rank"]] == "Int64").all()

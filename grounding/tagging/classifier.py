@@ -19,10 +19,12 @@ from grounding.errors import GroundingError
 from grounding.folders import whole_folder
 from grounding.images import RgbImage
 from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain_network, timm_network
+from grounding.tagging.presence import Numbers, PresenceModel, expit, read_presence, write_presence
 from grounding.tagging.timm_features import Rgb
+from grounding.text.vocabulary import Match
 
 SCHEMA_VERSION = 1
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG, _WEIGHTS, PRESENCE = "config.json", "model.safetensors", "presence.json"
 _PLAIN, _TIMM = "TagNetwork", "timm:"  # architectures
 _KEYS = ("schema_version", "architecture", "image_size_px", "map_layer", "tags")
 _DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}  # where a folder says nothing
@@ -64,6 +66,7 @@ class TagClassifier:
         multi_label: whether the tags are independent (sigmoid) or exclude each other (softmax).
         map_layer: the layer at which its maps are best read, counted as `grounding.attention.layers.layers` does
             (-1 is the classifier's input); None leaves it to the stride.
+        presence_model: from the probabilities of tags to the presence of a phrase; None where there is none.
         indices: the output of each tag; the first of equals.
     """
 
@@ -73,6 +76,7 @@ class TagClassifier:
     name: str
     multi_label: bool = True
     map_layer: int | None = None
+    presence_model: PresenceModel | None = field(default=None, repr=False)
     indices: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +122,34 @@ class TagClassifier:
         """(N, T) logits -> (N, T) tag probabilities."""
         return logits.sigmoid() if self.multi_label else logits.softmax(1)
 
+    def presence(self, log_odds: Numbers, words: Sequence[Match], head: str) -> float | None:
+        """Say how probable it is that a picture shows a phrase; `presence_source` says what it is computed from.
+
+        Args:
+            log_odds: (T,) of the tags for the picture.
+            words: of the phrase.
+            head: its head noun.
+
+        Returns:
+            What the presence model says. Without one, the mean probability of the words' tags, by the weights of the
+            words; None for a phrase without any tag.
+        """
+        if self.presence_model is not None:
+            return self.presence_model(log_odds, words, head, self.indices)
+        known = [(expit(log_odds[self.indices[match.tag]]), match.weight) for match in words if match.tag]
+        return sum(probability * weight for probability, weight in known) if known else None
+
+    @property
+    def presence_source(self) -> str:
+        """What `presence` is computed from, in words."""
+        if self.presence_model is not None:
+            return (
+                f"the log-odds of the phrase's tags, calibrated on {self.presence_model.recipe['pictures']:,} pictures"
+            )
+        if self.multi_label:
+            return "the mean probability of the phrase's tags, not calibrated"
+        return "the mean share of the phrase's tags, which exclude each other in this classifier, not calibrated"
+
     def fingerprint(self) -> str:
         """Return the same text for the same weights, tags, pooling and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
@@ -153,9 +185,11 @@ class TagClassifier:
             key: (value.bfloat16() if value.is_floating_point() else value).contiguous()
             for key, value in self.network.state_dict().items()
         }
-        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(_CONFIG, _WEIGHTS)) as partial:
+        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(_CONFIG, _WEIGHTS, PRESENCE)) as partial:
             (partial / _WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
             (partial / _CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
+            if self.presence_model is not None:
+                write_presence(self.presence_model, partial / PRESENCE)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, name: str | None = None) -> "TagClassifier":
@@ -180,8 +214,14 @@ class TagClassifier:
             reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise GroundingError(f"weights {path} do not fit the configuration beside them: {reason}") from error
         check_finite(weights, f"weights {path}")
-        preprocessing = Preprocessing(config["image_size_px"], network.mean, network.std)
-        return cls(network.eval(), config["tags"], preprocessing, name or str(folder), map_layer=config["map_layer"])
+        return cls(
+            network.eval(),
+            config["tags"],
+            Preprocessing(config["image_size_px"], network.mean, network.std),
+            name or str(folder),
+            map_layer=config["map_layer"],
+            presence_model=read_presence(folder / PRESENCE, len(config["tags"])),
+        )
 
 
 def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
