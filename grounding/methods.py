@@ -39,6 +39,10 @@ class Encoding:
     tape: Tape = field(repr=False)
     probabilities: Tensor = field(repr=False)
 
+    def __repr__(self) -> str:
+        size, dtype = tuple(self.images.shape), str(self.images.dtype).removeprefix("torch.")
+        return f"Encoding({size} {dtype} on {self.images.device}, {len(self.probabilities):,} tag probabilities)"
+
 
 def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
     """Run one forward pass on (1, 3, S, S) images, cast to what the network computes in, and record it."""
@@ -157,6 +161,12 @@ def find_method(name: str) -> Method:
         advice = did_you_mean(name, METHODS, f"expected one of {', '.join(METHODS)}")
         raise GroundingError(f"unknown method '{name}': {advice}")
     return METHODS[name]
+
+
+def method_name(method: Method) -> str:
+    """What `METHODS` calls it, or else its own name."""
+    own = getattr(method, "__name__", type(method).__name__)
+    return next((name for name, known in METHODS.items() if known is method), own)
 
 
 def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | None]:

@@ -22,6 +22,7 @@ from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain
 from grounding.tagging.presence import Numbers, PresenceModel, expit, read_presence, write_presence
 from grounding.tagging.timm_features import Rgb
 from grounding.text.vocabulary import Match
+from grounding.wording import counted, shortened
 
 SCHEMA_VERSION = 1
 _CONFIG, _WEIGHTS, PRESENCE = "config.json", "model.safetensors", "presence.json"
@@ -83,6 +84,10 @@ class TagClassifier:
         object.__setattr__(self, "tags", tuple(self.tags))
         last_first = reversed(list(enumerate(self.tags)))
         object.__setattr__(self, "indices", {tag: index for index, tag in last_first})
+
+    def __repr__(self) -> str:
+        kind, size = "multi-label" if self.multi_label else "single-label", self.preprocessing.image_size_px
+        return f"TagClassifier({shortened(self.name)}, {counted(len(self.tags), 'tag')}, {kind}, {size} px)"
 
     def to(self, device: torch.device) -> "TagClassifier":
         """Return this classifier where its network is on the device, else one with a copy of the network there."""
