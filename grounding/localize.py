@@ -23,7 +23,8 @@ examples:
   python -m grounding.localize --manifest photos.csv --output out/
 
 exit status: 0 done; 1 some pictures of a manifest failed (each has an `error` in its line); 2 bad input, said in one
-line; 130 interrupted (a manifest with --output continues where it stopped when the same command is run again)."""
+line; 130 interrupted, 143 terminated (a manifest with --output continues where it stopped when the same command is run
+again)."""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ command again to go on after an interruption. docs/training.md explains every ke
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
 
-exit status: 0 done; 2 bad input, said in one line; 130 interrupted."""
+exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
 
 CAPTIONS_EPILOG = """\
 examples:
@@ -68,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = build_captions_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_table(table))
     options = build_parser().parse_args(arguments)
-    interrupted = "interrupted: run the same command again to go on after the last finished epoch"
-    return exit_status(lambda: _train(options), interrupted)
+    return exit_status(lambda: _train(options), "run the same command again to go on after the last finished epoch")
 
 
 def _write_table(options: argparse.Namespace) -> int:

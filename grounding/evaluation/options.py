@@ -16,7 +16,7 @@ examples:
   python -m grounding.evaluate control runs/a
 
 exit status: 0 done; 1 some photographs could not be read (listed, and not counted); 2 bad input, said in one line;
-130 interrupted (the same `flickr30k` command continues where it stopped)."""
+130 interrupted, 143 terminated (the same `flickr30k` command continues where it stopped)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
