@@ -1,10 +1,13 @@
 """What the command lines share: how bad input, an interruption and a closed standard output end them."""
 
 import argparse
+import contextlib
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +21,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         self.exit(2, f"error: {message} (see --help)\n")
+
+
+def path_option(text: str) -> Path:
+    """A path for argparse; `~` is the home, also where quotes kept the shell from saying so."""
+    if not text:
+        raise argparse.ArgumentTypeError("no name was given")
+    return Path(os.path.expanduser(text))  # noqa: PTH111 - never raises
 
 
 def add_localizer_options(options: argparse._ActionsContainer) -> None:
@@ -36,27 +46,59 @@ def add_localizer_options(options: argparse._ActionsContainer) -> None:
         "lrp or rise",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
-    options.add_argument("--config", type=Path, metavar="FILE", help="YAML, for example configs/localizer.yaml")
+    options.add_argument("--config", type=path_option, metavar="FILE", help="YAML, for example configs/localizer.yaml")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
     )
 
 
-def exit_status(command: Callable[[], int], interrupted: str = "interrupted") -> int:
-    """Run a command and return its exit status; 2 after one line for bad input, 130 when it is interrupted."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: everything ends as it does after Ctrl-C."""
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises `Terminated` while the block lasts, unless somebody else has said what it does."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would disturb the tidying up
+        raise Terminated
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def exit_status(command: Callable[[], int], advice: str = "") -> int:
+    """Run a command and return its exit status.
+
+    Args:
+        advice: what to say after `interrupted` or `terminated`.
+
+    Returns:
+        What the command does; 2 after one line for bad input, 130 when it is interrupted, 143 after SIGTERM.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        status = command()
+        with _termination_as_interrupt():
+            status = command()
         if sys.stdout is not None:  # None where it was closed from the start
             sys.stdout.flush()
         return status
     except GroundingError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        word, number = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
+        print(f"{word}: {advice}" if advice else word, file=sys.stderr)
+        return number
     except OSError as error:
         if error.filename is not None:
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and an evaluation of ready p
 T = TypeVar("T")
 R = TypeVar("R")
 Work = Callable[[T], R]
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE: Final = timedelta(days=7)  # while rank 0 writes teacher scores the others wait
 
 
@@ -108,25 +110,40 @@ _work: Work[Any, Any]  # of a worker process
 
 @contextlib.contextmanager
 def _interrupts_waiting() -> Iterator[None]:
-    """Ctrl-C waits for the end of the block; processes that start in it never get one: their parent ends them."""
+    """Ctrl-C and SIGTERM wait for the end of the block, and in processes that start in it until they are ready."""
     arrived: list[int] = []
-    handler = signal.signal(signal.SIGINT, lambda number, _: arrived.append(number))
+    handlers = {number: signal.signal(number, lambda number, _: arrived.append(number)) for number in _ENDING}
     if posix := hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit this, but no handler
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # processes inherit this, but no handler
     try:
         yield
     finally:
         if posix:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        signal.signal(signal.SIGINT, handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if arrived:
-        raise KeyboardInterrupt
+        signal.raise_signal(arrived[0])
+
+
+def leave_signals_to_parent() -> None:
+    """In a worker process: Ctrl-C is for the parent, and so is SIGTERM, unless the parent does nothing for a while."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _end_soon(number: int, frame: object) -> None:
+    time.sleep(3)
+    os._exit(0)  # of any other status PyTorch's loader would complain while the parent tidies up
 
 
 def _start_worker(prepare: Callable[[], Work[T, R]], threads: int) -> None:
     import torch
 
     global _work
+    leave_signals_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _work = prepare()

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from numbers import Integral
 
 
 class GroundingError(ValueError):
@@ -24,7 +25,9 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str, prefix: str = 
     return f"did you mean {' or '.join(repr(prefix + each) for each in near)}?" if near else otherwise
 
 
-def check_at_least_one(name: str, value: int) -> None:
-    """Raise a `GroundingError` unless a number is 1 or more."""
+def check_at_least_one(name: str, value: object) -> None:
+    """Raise a `GroundingError` unless a number is whole, and 1 or more."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise GroundingError(f"{name} is {value!r}: expected a whole number, at least 1")
     if value < 1:
         raise GroundingError(f"{name} is {value}: expected at least 1")

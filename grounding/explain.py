@@ -7,6 +7,8 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.attention.excitation import Layer, contrastive_mwp_at, mwp_at
-from grounding.attention.graph import Tape
+from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, layers, reshaped
 from grounding.attention.recorder import record
 from grounding.attention.spatial import grid
@@ -96,7 +98,7 @@ def explain(
     layers: Sequence[Layer] | None = None,
     strides: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
-    picture: RgbImage | Image.Image | None = None,
+    picture: npt.NDArray[Any] | Image.Image | str | Path | None = None,
     multi_label: bool = False,
 ) -> Explanation:
     """The evidence for the best outputs of a classifier, in one forward pass.
@@ -112,8 +114,8 @@ def explain(
             one where these are the same.
         strides: or read the layers at these strides.
         names: T names of the outputs.
-        picture: (H, W, 3) uint8 or a Pillow image to draw under the maps: the picture as the model saw it, resized and
-            cropped alike. By default the tensor itself, stretched to its own range.
+        picture: to draw under the maps, as `check_image` takes it: the picture as the model saw it, resized and cropped
+            alike. By default the tensor itself, stretched to its own range.
         multi_label: the outputs are independent, and the probability of each is its sigmoid.
 
     Raises:
@@ -234,7 +236,7 @@ def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides:
 def _label(tape: Tape, layer: Layer) -> str:
     if isinstance(layer, str):
         return layer
-    value = layers(tape)[layer]
+    value = layer if isinstance(layer, Value) else layers(tape)[layer]
     makers = (operation.module for operation in tape.operations if value in operation.outputs)
     return next(makers, "image") or f"layer {layer}"
 

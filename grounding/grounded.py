@@ -10,6 +10,7 @@ from PIL import Image
 from grounding.images import read_only
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
+from grounding.wording import shortened
 
 Status = Literal["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]
 
@@ -66,6 +67,13 @@ class GroundedPhrase:
     def __post_init__(self) -> None:
         object.__setattr__(self, "grid_map", read_only(self.grid_map))
         object.__setattr__(self, "point_map", read_only(self.point_map))
+
+    def __repr__(self) -> str:
+        presence = "" if self.presence is None else f", presence {self.presence:.2f}"
+        box = (
+            f", ({', '.join(f'{edge:.0f}' for edge in self.best.box)}) score {self.best.score:.2f}" if self.best else ""
+        )
+        return f"GroundedPhrase({shortened(self.phrase.text)!r}, {self.status}{presence}{box})"
 
     @property
     def best(self) -> Region | None:

@@ -1,9 +1,23 @@
-"""Pictures in and out of files: always (H, W, 3) uint8 RGB, upright."""
+"""Pictures come in here, whatever they are: (H, W, 3) uint8 RGB, upright.
+
+Values wider than 8 bits, of a file, a Pillow image or an array alike:
+
+| values | are taken as |
+|---|---|
+| whole numbers, none above 255 | 8 bits, as they are |
+| whole numbers up to 65535 | 16 bits |
+| fractions, none above 1 | shares of white |
+| fractions up to 255, up to 65535 | 8 bits, 16 bits |
+| true and false | white and black |
+
+Fractions with a maximum between 1 and 2, or between 255 and 510, have run over a range and are refused, as are values
+below 0, above 65535 and NaN.
+"""
 
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +27,7 @@ from grounding.errors import GroundingError
 
 T = TypeVar("T", bound=np.generic)
 RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
+_MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels of an array
 
 
 def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbImage:
@@ -29,21 +44,18 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
         (H, W, 3) uint8 RGB.
 
     Raises:
-        GroundingError: the file is missing, empty, truncated, no picture, or suspiciously large.
+        GroundingError: the file is missing, empty, truncated, no picture, or suspiciously large; or its values are in
+            no range of the table above.
     """
     name = name or (str(source) if isinstance(source, str | Path) else "standard input")
-    try:
-        content = Path(source).read_bytes() if isinstance(source, str | Path) else source.read()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise GroundingError(f"image {name} cannot be read: {reason}") from error
+    content = _read(source, name)
     if not content:
         raise GroundingError(f"image {name} is empty: expected a picture file such as JPEG or PNG")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as image:
-                return np.array(_to_rgb(ImageOps.exif_transpose(image)))
+                return upright_rgb(image)
     except UnidentifiedImageError as error:
         raise GroundingError(
             f"image {name} is no picture that Pillow can read: expected JPEG, PNG or the like"
@@ -51,43 +63,108 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
         raise GroundingError(f"image {name} has over {limit} million pixels: make it smaller first") from error
+    except GroundingError as error:
+        raise GroundingError(f"image {name}: {error}") from error
     except Exception as error:  # over damaged files Pillow raises nearly anything, down to AssertionError
         raise GroundingError(
             f"image {name} is damaged or cut short ({error}): expected a whole picture file"
         ) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        span = 1.0 if image.mode == "F" and values.max(initial=0) <= 1 else 65535.0
-        return Image.fromarray((values / span * 255).clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+def _read(source: str | Path | BinaryIO, name: str) -> bytes:
+    if not isinstance(source, str | Path):
+        return source.read()
+    if not str(source):
+        raise GroundingError("no file name was given for the image: expected a picture file")
+    path = Path(source)
+    try:
+        return path.expanduser().read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
+        if path.is_dir():
+            raise GroundingError(
+                f"image {name} is a folder: expected a picture file (many pictures: --manifest with a row for each)"
+            ) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise GroundingError(f"image {name} cannot be read: {reason}") from error
 
 
 def check_image(image: object) -> RgbImage:
-    """Return the picture as (H, W, 3) uint8, a copy of its own.
+    """Return a picture as (H, W, 3) uint8, upright, a copy of its own.
 
     Args:
-        image: an (H, W, 3) or (H, W) uint8 array, or a Pillow image.
+        image: an array (H, W), (H, W, 1), (H, W, 2) grey with alpha, (H, W, 3) RGB or (H, W, 4) RGBA, of booleans,
+            whole numbers or fractions as the table above says; a Pillow image of any mode, which is turned as its EXIF
+            orientation says; or the path of a picture file.
 
     Raises:
-        GroundingError: another type, shape or dtype, or no pixel at all.
+        GroundingError: another type, shape or range of values, or no pixel at all; and what `read_image` raises.
     """
+    if isinstance(image, str | Path):
+        return read_image(image)
     if isinstance(image, Image.Image):
-        image = np.array(_to_rgb(image))
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        try:
+            return upright_rgb(image)
+        except GroundingError:
+            raise
+        except Exception as error:  # a file that is read only now
+            raise GroundingError(f"the image is damaged or cut short ({error}): expected a whole picture") from error
+    if not isinstance(image, np.ndarray) or image.dtype.kind not in "buif":
         given = f"{image.dtype} array" if isinstance(image, np.ndarray) else type(image).__name__
-        raise GroundingError(f"the image is a {given}: expected an (H, W, 3) uint8 array or a Pillow image")
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise GroundingError(f"the image has shape {image.shape}: expected (H, W, 3) with at least one pixel")
-    return np.array(image, order="C")
+        advice = "; of a tensor (3, H, W), tensor.permute(1, 2, 0).numpy()" if given == "Tensor" else ""
+        raise GroundingError(
+            f"the image is a {given}: expected a path, a Pillow image or an (H, W, 3) array of numbers{advice}"
+        )
+    return _from_array(image)
+
+
+def upright_rgb(image: Image.Image) -> RgbImage:
+    """A Pillow image of any mode as (H, W, 3) uint8: turned upright, transparency over white, RGB."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F":
+        return _from_array(np.asarray(image))
+    if image.mode == "La":  # Pillow knows no shorter way
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return _from_array(np.asarray(image.convert("RGB")))
+
+
+def _from_array(array: npt.NDArray[Any]) -> RgbImage:
+    """An array of any shape and range that `check_image` knows."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in _MODES or array.size == 0:
+        advice = ""
+        if array.ndim == 3 and array.shape[0] in _MODES and array.size:
+            advice = ": channels come last, array.transpose(1, 2, 0)"
+        elif array.ndim == 4:
+            advice = ": one picture at a time, array[0]"
+        raise GroundingError(f"the image has shape {array.shape}: expected (H, W, 3) with at least one pixel{advice}")
+    pixels = _eight_bits(array)
+    if channels in (2, 4):
+        return upright_rgb(Image.fromarray(np.ascontiguousarray(pixels), _MODES[channels]))
+    if channels == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return np.array(pixels, order="C")
+
+
+def _eight_bits(values: npt.NDArray[Any]) -> RgbImage:
+    """The values on the scale from 0 to 255, by the table above."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8) * np.uint8(255)
+    low, high = float(values.min()), float(values.max())  # NaN where there is one
+    fractions = values.dtype.kind == "f"
+    whites = (1, 255, 65535) if fractions else (255, 65535)
+    white = next((white for white in whites if low >= 0 and high <= white), None)
+    below = whites[whites.index(white) - 1] if white in whites[1:] else 0
+    if white is None or (fractions and high < 2 * below):
+        raise GroundingError(
+            f"the values of the image go from {low:g} to {high:g}: expected 0 to {' or 0 to '.join(map(str, whites))}; "
+            "clip or scale them"
+        )
+    return (values * (255 / white)).round().astype(np.uint8)
 
 
 def read_only(array: npt.NDArray[T]) -> npt.NDArray[T]:

@@ -5,10 +5,9 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grounding.commands import Parser, add_localizer_options, exit_status
+from grounding.commands import Parser, add_localizer_options, exit_status, path_option
 from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
 
@@ -25,7 +24,8 @@ examples:
   python -m grounding.localize --manifest captions_val2017.json --image-folder val2017 --output out/
 
 exit status: 0 done; 1 some rows of a manifest failed (each has an `error` in its line); 2 bad input, said in one
-line; 130 interrupted (a manifest with --output continues where it stopped when the same command is run again)."""
+line; 130 interrupted, 143 terminated (a manifest with --output continues where it stopped when the same command is run
+again)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
     what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
     many = "many pictures: a table (CSV, TSV, JSON Lines, Parquet, COCO captions) with image, caption [, phrases]"
-    what.add_argument("--manifest", type=Path, metavar="FILE", help=many)
+    what.add_argument("--manifest", type=path_option, metavar="FILE", help=many)
     _add_table_options(parser.add_argument_group("the table of --manifest"))
     how = parser.add_argument_group("how")
     add_localizer_options(how)
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     out = parser.add_argument_group("where to")
     folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
     pictures = "with --manifest and --output: an overlay of each row, and index.html, which shows them all"
-    out.add_argument("--output", type=Path, metavar="DIR", help=folder)
+    out.add_argument("--output", type=path_option, metavar="DIR", help=folder)
     out.add_argument("--pictures", action="store_true", help=pictures)
     out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")

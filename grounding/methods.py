@@ -1,5 +1,6 @@
 """What turns top-down signals into word maps: contrastive Excitation Backprop, or another method."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -28,9 +29,9 @@ class Encoding:
 
     Attributes:
         classifier: with its network on the device of the images.
-        images: (1, 3, S, S) float32, the network's input.
+        images: (1, 3, S, S) of the network's `dtype`, its input.
         tape: the recorded forward pass, with the scores that the walk starts from.
-        probabilities: (T,) of the tags.
+        probabilities: (T,) float32, of the tags.
     """
 
     classifier: TagClassifier
@@ -38,11 +39,16 @@ class Encoding:
     tape: Tape = field(repr=False)
     probabilities: Tensor = field(repr=False)
 
+    def __repr__(self) -> str:
+        size, dtype = tuple(self.images.shape), str(self.images.dtype).removeprefix("torch.")
+        return f"Encoding({size} {dtype} on {self.images.device}, {len(self.probabilities):,} tag probabilities)"
+
 
 def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
-    """Run one forward pass on (1, 3, S, S) images and record it."""
+    """Run one forward pass on (1, 3, S, S) images, cast to what the network computes in, and record it."""
+    images = images.to(classifier.dtype)
     tape = record(classifier.evidence, images)  # the scores that the walk starts from, and the pooled logits
-    return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1])[0].cpu())
+    return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1].float())[0].cpu())
 
 
 class Method(Protocol):
@@ -96,7 +102,10 @@ class Explanation:
         """As `Method`."""
         model = explained_model(encoding.classifier, self.explained)
         layer = layer_name(encoding, model, config) if self.at_layer else None
-        maps = self.baseline(model, encoding.images, signals, layer)[0].clamp(min=0)  # (K, h, w)
+        images = encoding.images
+        if images.dtype.itemsize < 4:  # what LRP divides by would underflow in half precision
+            model, images = copy.deepcopy(model).float(), images.float()
+        maps = self.baseline(model, images, signals, layer)[0].clamp(min=0)  # (K, h, w)
         height, width = (min(side, config.resolution) for side in maps.shape[1:])
         return functional.adaptive_avg_pool2d(maps, (height, width))
 
@@ -152,6 +161,12 @@ def find_method(name: str) -> Method:
         advice = did_you_mean(name, METHODS, f"expected one of {', '.join(METHODS)}")
         raise GroundingError(f"unknown method '{name}': {advice}")
     return METHODS[name]
+
+
+def method_name(method: Method) -> str:
+    """What `METHODS` calls it, or else its own name."""
+    own = getattr(method, "__name__", type(method).__name__)
+    return next((name for name, known in METHODS.items() if known is method), own)
 
 
 def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | None]:

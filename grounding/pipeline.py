@@ -1,9 +1,11 @@
 """From a picture and a caption to a region for every phrase: encode a picture once, ask about it many times."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,7 @@ from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
-from grounding.methods import Encoding, Method, encode, find_method
+from grounding.methods import Encoding, Method, encode, find_method, method_name
 from grounding.regions.confidence import agreement, falling
 from grounding.regions.maps import centre_prior, normalize, peak, phrase_map, smooth, upsample
 from grounding.regions.power import area_powers, closeness
@@ -30,6 +32,7 @@ from grounding.tagging.sources import load_classifier
 from grounding.text.people import BODY_PARTS, names_people
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
+from grounding.wording import shortened
 
 _AT_ONCE = 16  # words or phrases: bounds the memory that a very long caption takes
 
@@ -73,11 +76,14 @@ class Localizer:
         """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
         return cls(load_classifier(source), config, device, method)
 
-    def encode(self, image: RgbImage | Image.Image) -> "Scene":
+    def __repr__(self) -> str:
+        return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
+
+    def encode(self, image: npt.NDArray[Any] | Image.Image | str | Path) -> "Scene":
         """Run one forward pass over a picture.
 
         Args:
-            image: (H, W, 3) or (H, W) uint8, or a Pillow image.
+            image: an array, a Pillow image or the path of a picture file, as `grounding.images.check_image` takes them.
 
         Raises:
             GroundingError: something that is no picture.
@@ -107,6 +113,11 @@ class Scene:
         object.__setattr__(self, "image", read_only(self.image))
         object.__setattr__(self, "proposals", read_only(self.proposals))
 
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        name = shortened(self.localizer.classifier.name)
+        return f"Scene({width} x {height} px, {len(self.proposals):,} proposals, encoded by {name})"
+
     def under(self, localizer: Localizer) -> "Scene":
         """Return this picture under another localizer; the same classifier shares the forward pass."""
         if localizer.classifier is not self.encoding.classifier:
@@ -127,7 +138,7 @@ class Scene:
     def ground(
         self,
         caption: str | None = None,
-        phrases: Sequence[str] | None = None,
+        phrases: Iterable[str] | None = None,
         top_k: int = TOP_K,
         threshold: float | None = None,
     ) -> Grounding:
@@ -140,40 +151,41 @@ class Scene:
             threshold: a phrase with a lower presence is `absent`; by default `min_presence` of the configuration.
 
         Raises:
-            GroundingError: no caption, an empty one, a blank phrase, top_k below 1, or a threshold outside [0, 1].
+            GroundingError: neither caption nor phrases, empty ones, something else than texts, top_k below 1, or a
+                threshold outside [0, 1].
         """
         start = time.perf_counter()
         check_at_least_one("top_k", top_k)
-        if isinstance(phrases, str):
-            raise GroundingError(f"phrases are the text {phrases!r}: expected a list of texts")
-        caption = ", ".join(phrases or ()) if caption is None else caption
-        parts = self._phrases(caption, phrases)
+        phrases = None if phrases is None else _texts(phrases)
+        caption = _caption(caption, phrases)
+        parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
-        word_maps = self.word_maps(sorted({match.tag for words in matches for match in words if match.tag}))
         grounded: list[GroundedPhrase] = []
-        for first in range(0, len(parts), _AT_ONCE):
-            group = slice(first, first + _AT_ONCE)
-            grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
+        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
+            word_maps = self.word_maps(sorted({match.tag for words in matches for match in words if match.tag}))
+            for first in range(0, len(parts), _AT_ONCE):
+                group = slice(first, first + _AT_ONCE)
+                grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
         time_s = time.perf_counter() - start
         classifier = self.localizer.classifier
         shown = classifier.presence_source, threshold
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *shown)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """Make the (h, w) word map of each tag: float, at least 0, on the CPU."""
+        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
         localizer = self.localizer
         maps: dict[str, Tensor] = {}
         for first in range(0, len(tags), _AT_ONCE):
             group = tags[first : first + _AT_ONCE]
             signals = localizer.classifier.signals(group)  # (K, T)
             stack = localizer.method(self.encoding, signals, localizer.config.maps)  # (K, h, w)
-            maps.update(zip(group, stack.cpu(), strict=True))
+            maps.update(zip(group, stack.float().cpu(), strict=True))
         return maps
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
-        found = find_phrases("", phrases)
+        found = find_phrases("", _texts(phrases))
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
@@ -185,17 +197,9 @@ class Scene:
         """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
         if given is None:
             return min_presence(self.localizer.config, self.localizer.classifier)
-        if not 0 <= given <= 1:
-            raise GroundingError(f"threshold is {given}: expected a probability from 0 to 1")
+        if not (isinstance(given, Real) and 0 <= given <= 1):
+            raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
         return given
-
-    def _phrases(self, caption: str, phrases: Sequence[str] | None) -> tuple[Phrase, ...]:
-        """The given phrases with their places in the caption, or else its noun phrases."""
-        if phrases is not None:
-            return find_phrases(caption, phrases)
-        if not caption.strip():
-            raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat', or phrases")
-        return self.localizer.chunker.phrases(caption)
 
     def _locate(
         self,
@@ -234,9 +238,9 @@ class Scene:
         side = self.localizer.config.maps.resolution
         known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
-            return torch.ones(side, side)
+            return torch.ones(side, side, dtype=torch.float32)
         maps, weights = zip(*known, strict=True)
-        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights)), side, side)
+        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
 
     def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
@@ -264,6 +268,37 @@ def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
     if config.min_presence is not None:
         return config.min_presence
     return classifier.presence_model.threshold if classifier.presence_model else 0.0
+
+
+def _texts(phrases: Iterable[str]) -> list[str]:
+    """The phrases that a user gave, checked."""
+    expected = "expected a list of texts such as ['a man', 'a red hat']"
+    if isinstance(phrases, str):
+        raise GroundingError(f"phrases are the text {shortened(phrases)!r}: {expected}")
+    if not isinstance(phrases, Iterable):
+        raise GroundingError(f"phrases are a {type(phrases).__name__}: {expected}")
+    texts = list(phrases)
+    if not texts:
+        raise GroundingError(f"phrases are empty: {expected}, or none, for those of the caption")
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise GroundingError(f"phrase {number} is a {type(text).__name__}: {expected}")
+    return texts
+
+
+def _caption(caption: object, phrases: list[str] | None) -> str:
+    """The caption that a user gave, checked, or else the phrases divided by commas."""
+    if caption is None and phrases is not None:
+        return ", ".join(phrases)
+    example = "a sentence such as 'a man in a red hat'"
+    if caption is None:
+        raise GroundingError(f"no caption was given: expected {example}, or phrases=['a man', 'a red hat']")
+    if not isinstance(caption, str):
+        advice = "; a list of phrases is given as phrases=[...]" if isinstance(caption, Iterable) else ""
+        raise GroundingError(f"the caption is a {type(caption).__name__}: expected {example}{advice}")
+    if not caption.strip() and phrases is None:
+        raise GroundingError(f"the caption is empty: expected {example}, or phrases")
+    return caption
 
 
 def _status(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from PIL import Image
 from grounding import drawing
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
+from grounding.wording import counted, shortened
 
 if TYPE_CHECKING:  # imported where it is used: it takes as long as everything else together
     from pandas import DataFrame
@@ -64,6 +66,15 @@ class Grounding:
             if grounded.phrase.text == key:
                 return grounded
         raise KeyError(f"no phrase {key!r}: the caption has {[grounded.phrase.text for grounded in self.phrases]}")
+
+    def __contains__(self, item: object) -> bool:
+        """Whether a phrase with this text is among them, or this very phrase."""
+        return any(item is grounded or item == grounded.phrase.text for grounded in self.phrases)
+
+    def __repr__(self) -> str:
+        statuses = Counter(grounded.status for grounded in self.phrases)
+        said = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        return f"Grounding({shortened(self.caption)!r}, {counted(len(self), 'phrase')}{': ' if said else ''}{said})"
 
     def overlay(self) -> Image.Image:
         """Draw the picture with each localized phrase's best box and label, one colour a phrase."""

@@ -3,9 +3,8 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from grounding.commands import Parser, exit_status
+from grounding.commands import Parser, exit_status, path_option
 from grounding.datasets.captions import CAPTION_FORMATS, write_table
 
 EPILOG = """\
@@ -19,7 +18,7 @@ command again to go on after an interruption. docs/training.md explains every ke
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
 
-exit status: 0 done; 2 bad input, said in one line; 130 interrupted."""
+exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
 
 CAPTIONS_EPILOG = """\
 examples:
@@ -39,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("config", type=Path, help="a YAML file, for example configs/embedded.yaml")
+    parser.add_argument("config", type=path_option, help="a YAML file, for example configs/embedded.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes one key, for example epochs=3")
     return parser
 
@@ -53,11 +52,11 @@ def build_captions_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("format", choices=CAPTION_FORMATS)
-    parser.add_argument("captions", type=Path, help="results_20130124.token, or captions_*.json")
-    parser.add_argument("photographs", type=Path, help="the folder they are in")
-    parser.add_argument("--output", type=Path, required=True, metavar="TABLE", help="the .jsonl to write")
+    parser.add_argument("captions", type=path_option, help="results_20130124.token, or captions_*.json")
+    parser.add_argument("photographs", type=path_option, help="the folder they are in")
+    parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
     parser.add_argument(
-        "--without", type=Path, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
+        "--without", type=path_option, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
     )
     return parser
 
@@ -69,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = build_captions_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_table(table))
     options = build_parser().parse_args(arguments)
-    interrupted = "interrupted: run the same command again to go on after the last finished epoch"
-    return exit_status(lambda: _train(options), interrupted)
+    return exit_status(lambda: _train(options), "run the same command again to go on after the last finished epoch")
 
 
 def _write_table(options: argparse.Namespace) -> int:

@@ -217,7 +217,12 @@ def test_a_killed_run_goes_on_and_ends_the_same(whole, arguments, tmp_path, work
 
 
 @pytest.mark.slow
-def test_control_c_ends_the_workers_too(arguments, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "everybody", "status"),
+    [(signal.SIGINT, True, 130), (signal.SIGTERM, True, 143), (signal.SIGTERM, False, 143)],
+    ids=["control-c", "sigterm for the group", "sigterm for the parent"],
+)
+def test_a_signal_ends_the_workers_too(arguments, tmp_path, number, everybody, status):
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
     program += "from grounding.evaluate import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, *arguments, "--workers", "2", "--output", "out"]
@@ -227,11 +232,12 @@ def test_control_c_ends_the_workers_too(arguments, tmp_path):
     )
     while process.poll() is None and not lines.is_file():
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
+    (os.killpg if everybody else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status, err
     assert "Traceback" not in err
     assert "run the same command again to continue" in err
+    assert lines.is_file()
     for _ in range(100):  # none of them is left, after a moment
         try:
             os.killpg(process.pid, 0)

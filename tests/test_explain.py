@@ -273,7 +273,7 @@ NAN = float("nan")
         ({"strides": [64]}, "no layer of the network has stride 64"),
         ({"layers": ["3"], "strides": [4]}, "both layers and strides were given"),
         ({"layers": ["6"]}, "above the contrast|no places"),
-        ({"picture": np.zeros((4, 4))}, "the image is a float64 array"),
+        ({"picture": np.zeros((4, 4), complex)}, "the image is a complex128 array"),
         ({"image": torch.zeros(2, 3, 16, 16).double()}, r"the image has shape \(2, 3, 16, 16\): expected one image"),
         ({"image": torch.zeros(16, 16).double()}, r"the image has shape \(16, 16\): expected one image"),
         ({"image": torch.zeros(3, 0, 16).double()}, r"the image has shape \(3, 0, 16\): expected one image"),

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from grounding.images import sample_scene
+from grounding.pipeline import Localizer
 
 NUMBER = {"type": "number"}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
@@ -253,6 +254,12 @@ def test_text_of_any_kind(run):
         ([], "no caption"),
         (["--caption", "  "], "caption is empty"),
         (["--caption", "a man", "--image", "none.jpg"], "none.jpg cannot be read"),
+        (["--caption", "a man", "--image", ""], "no file name was given"),
+        (["--caption", "a man", "--image", "."], "is a folder: expected a picture file (many pictures: --manifest"),
+        (["--caption", "a man", "--image", "~nobody/p.jpg"], "~nobody/p.jpg cannot be read"),
+        (["--caption", "a man", "--output", ""], "argument --output: no name was given"),
+        (["--caption", "a man", "--device", "vulkan"], "device 'vulkan' cannot be used here: expected cpu"),
+        (["--caption", "a man", "--device", "hpu"], "device 'hpu' cannot be used here"),
         (["--caption", "a man", "--top-k", "0"], "--top-k is 0"),
         (["--caption", "a man", "--method", "grad-cam"], "did you mean 'grad_cam'"),
         (["--caption", "a man", "--top-k", "1.5"], "invalid int value"),
@@ -276,6 +283,7 @@ def test_bad_input_is_one_line_and_status_2(run, arguments, message, tmp_path):
     status, out, err = run(*arguments)
     assert (status, out) == (2, "")
     assert message in err
+    assert "--device" not in arguments or len(err) < 160
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -307,3 +315,15 @@ def test_an_interruption_while_a_folder_takes_its_name_keeps_the_old_one(tmp_pat
         (partial / "result.json").write_text("new")
     assert (folder / "result.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_tilde_is_the_home_also_between_quotes(run, photograph, tmp_path, monkeypatch, localizer):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    localizer.classifier.save_pretrained("~/c")
+    assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "model.safetensors"}
+    classifier = "--image", "~/p.png", "--classifier", "~/c"
+    status, _, err = run("--caption", "a man", *classifier, "--output", "~/out")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "out" / "result.json").is_file()
+    assert Localizer.from_pretrained("~/c").classifier.tags == localizer.classifier.tags

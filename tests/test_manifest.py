@@ -4,6 +4,9 @@ import csv
 import gzip
 import json
 import os
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -462,3 +465,22 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
     assert (tmp_path / "out" / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
     assert not partial.parent.exists()
     assert run("--manifest", "m.jsonl", "--output", "out")[0] == 2
+
+
+@pytest.mark.slow
+def test_a_terminated_manifest_says_so_and_goes_on(run, photograph, tmp_path):
+    rows = [["image", "caption"], *[["p.png", f"a man number {n}"] for n in range(400)]]
+    write_csv(tmp_path / "m.csv", rows)
+    command = [sys.executable, "-m", "grounding.localize", "--manifest", "m.csv", "--output", "out"]
+    lines = tmp_path / "out.partial" / "results.jsonl"
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    while process.poll() is None and not (lines.is_file() and lines.stat().st_size):
+        time.sleep(0.01)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert err.endswith("run the same command again to continue\nterminated\n")
+    assert "Traceback" not in err
+    done = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert 0 < len(done) < 400
+    assert [result["caption"] for result in done] == [row[1] for row in rows[1 : len(done) + 1]]

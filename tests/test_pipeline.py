@@ -1,7 +1,9 @@
 """From a picture and a caption to regions, in Python."""
 
+import copy
 import math
-from dataclasses import FrozenInstanceError
+import pickle
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -17,16 +19,122 @@ from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_bo
 from grounding.text.people import BODY_PARTS
 
 
-def test_the_library_refuses_what_makes_no_sense(scene):
-    for call, message in (
-        (lambda: scene.ground("the man", phrases="man"), "expected a list"),
-        (lambda: scene.ground(""), "caption is empty"),
-        (lambda: scene.ground(), "caption is empty"),
-        (lambda: scene.ground("a man", top_k=0), "at least 1"),
-        (lambda: scene.tags(0), "at least 1"),
-    ):
-        with pytest.raises(GroundingError, match=message):
-            call()
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "no caption was given: expected a sentence .*, or phrases="),
+        ({"caption": None}, "no caption was given"),
+        ({"caption": ""}, "the caption is empty"),
+        ({"caption": " \n"}, "the caption is empty"),
+        ({"caption": ["a man"]}, r"the caption is a list: .* phrases=\[\.\.\.\]"),
+        ({"caption": ("a man", "a hat")}, "the caption is a tuple"),
+        ({"caption": 5}, "the caption is a int: expected a sentence"),
+        ({"caption": b"a man"}, "the caption is a bytes"),
+        ({"caption": float("nan"), "phrases": ["a man"]}, "the caption is a float"),
+        ({"caption": "the man", "phrases": "man"}, "phrases are the text 'man': expected a list"),
+        ({"phrases": []}, "phrases are empty: expected a list of texts"),
+        ({"caption": "a man", "phrases": ()}, "phrases are empty"),
+        ({"phrases": [3]}, "phrase 1 is a int: expected a list of texts"),
+        ({"phrases": ["a man", None]}, "phrase 2 is a NoneType"),
+        ({"phrases": ["a man", ["a hat"]]}, "phrase 2 is a list"),
+        ({"phrases": 3}, "phrases are a int"),
+        ({"phrases": ["a man", " "]}, "phrase ' ' is blank"),
+        ({"caption": "a man", "top_k": 0}, "top_k is 0: expected at least 1"),
+        ({"caption": "a man", "top_k": 2.0}, "top_k is 2.0: expected a whole number"),
+        ({"caption": "a man", "top_k": True}, "top_k is True"),
+        ({"caption": "a man", "top_k": "3"}, "top_k is '3'"),
+        ({"caption": "a man", "top_k": None}, "top_k is None"),
+        ({"caption": "a man", "threshold": "0.5"}, "threshold is '0.5': expected a probability"),
+        ({"caption": "a man", "threshold": 1.5}, "threshold is 1.5"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(scene, arguments, message):
+    with pytest.raises(GroundingError, match=message) as caught:
+        scene.ground(**arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("top", [0, 2.5, True, None])
+def test_so_many_tags_are_no_number(scene, top):
+    with pytest.raises(GroundingError, match=f"top is {top}"):
+        scene.tags(top)
+
+
+def test_phrases_may_be_any_collection_of_texts(scene):
+    expected = scene.ground(phrases=["a man"]).to_dict()
+    for phrases in (("a man",), np.array(["a man"]), iter(["a man"]), {"a man": 1}):
+        assert scene.ground(phrases=phrases).to_dict() == expected
+    assert scene.ground("a man", top_k=np.int64(2)).to_dict() == scene.ground("a man", top_k=2).to_dict()
+
+
+def test_a_phrase_is_in_the_result_where_it_can_be_looked_up(scene):
+    result = scene.ground("a man in a red hat")
+    for item, expected in {"a man": True, "A man": False, "man": False, "": False, result[1]: True, 0: False}.items():
+        assert (item in result) is expected
+        if isinstance(item, str) and not expected:
+            with pytest.raises(KeyError):
+                result[item]
+    assert scene.ground("a man")[0] not in result
+
+
+def test_what_is_printed_of_everything_is_one_line(localizer, scene):
+    result = scene.ground("a man in a red hat with a very long caption about a camera, and\nmore than one line of it")
+    long = replace(localizer.classifier, name="/home/somebody/" + "deep/" * 50 + "classifier")
+    said = {
+        localizer: ["embedded", "contrastive_mwp", "cpu"],
+        Localizer(localizer.classifier, method=lambda encoding, signals, config: signals): ["<lambda>"],
+        scene: ["512 x 512 px", "embedded", "proposals"],
+        localizer.classifier: ["embedded", f"{len(localizer.classifier.tags):,} tags", "multi-label"],
+        long: ["/home/somebody/"],
+        scene.encoding: ["(1, 3, ", "float32"],
+        scene.encoding.tape: ["(1, 3, ", "operations"],
+        result: ["a man in a red hat", f"{len(result)} phrases"],
+        scene.ground("a man"): ["'a man', 1 phrase"],
+        scene.ground("running quickly"): ["0 phrases)"],
+        result[0]: ["'a man'", result[0].status, f"{result[0].best.score:.2f}"],
+        scene.ground(phrases=["a\nman " * 99])[0]: ["'a man a man", "…"],
+    }
+    for thing, facts in said.items():
+        text = repr(thing)
+        assert text.startswith(f"{type(thing).__name__}(")
+        assert len(text) <= 120, text
+        assert "\n" not in text
+        assert " at 0x" not in text
+        for fact in facts:
+            assert fact in text, text
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda scene: pickle.loads(pickle.dumps(scene))])
+def test_a_copy_of_a_scene_finds_the_same(scene, copied):
+    assert copied(scene).ground("a man in a red hat").to_dict() == scene.ground("a man in a red hat").to_dict()
+    result = scene.ground("a man in a red hat")
+    assert copied(result).to_dict() == result.to_dict()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast(localizer, scene, dtype):
+    expected = scene.ground("a man in a red hat")
+    with torch.autocast("cpu", dtype=dtype):
+        full = scene.ground("a man in a red hat")
+        cast = localizer.encode(sample_scene()).ground("a man in a red hat")
+    assert full.to_dict() == expected.to_dict()
+    for ours, theirs in zip(cast, expected, strict=True):
+        assert ours.grid_map.dtype == np.float32
+        np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=0.05 * theirs.grid_map.max())
+
+
+def test_with_another_default_type(localizer, scene):
+    expected = scene.ground("a man in a qwrtz").to_dict()
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = localizer.encode(sample_scene()).ground("a man in a qwrtz")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {found[0].grid_map.dtype, found[1].point_map.dtype} == {np.dtype(np.float32)}
+    assert found.to_dict() == expected
+
+
+def test_a_result_can_be_compared_and_sliced(scene):
     result = scene.ground("a man in a red hat")
     assert result == result  # compared by identity: maps are arrays
     assert [grounded.phrase.text for grounded in result[0:1]] == ["a man"]
@@ -102,6 +210,45 @@ def test_no_box_is_scored_by_a_power_below_0(localizer):
     boxes = np.array([region.box for region in found.regions], np.float32)
     masses = box_masses(found.grid_map[None], boxes, *found.image_size)[0]
     np.testing.assert_allclose([region.score for region in found.regions], masses, rtol=1e-4)
+
+
+HALVES = {torch.float16: 0.01, torch.bfloat16: 0.05, torch.float64: 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [*(("contrastive_mwp", dtype) for dtype in HALVES), pytest.param("lrp", torch.float16, marks=pytest.mark.slow)],
+)
+def test_a_network_of_another_precision_gets_its_pictures_in_that(method, dtype):
+    localizer = Localizer.from_pretrained(method=method)
+    expected_scene = localizer.encode(sample_scene())
+    expected = expected_scene.ground("a man in a red hat")
+    name = localizer.classifier.fingerprint()
+    localizer.classifier.network.to(dtype)
+    scene = localizer.encode(sample_scene())
+    assert scene.encoding.images.dtype == dtype
+    assert scene.encoding.probabilities.dtype == torch.float32
+    np.testing.assert_allclose(scene.encoding.probabilities, expected_scene.encoding.probabilities, atol=HALVES[dtype])
+    for ours, theirs in zip(scene.ground("a man in a red hat"), expected, strict=True):
+        assert ours.grid_map.dtype == ours.point_map.dtype == np.float32
+        np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=HALVES[dtype] * theirs.grid_map.max())
+    assert localizer.classifier.fingerprint() != name
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3000), (3000, 1), (40, 2000)])
+def test_pictures_of_extreme_shapes(localizer, shape):
+    height, width = shape
+    for found in localizer.encode(np.full(shape, 120, np.uint8)).ground("a man in a red hat", top_k=3):
+        assert found.phrase_map.shape == shape
+        for region in found.regions:
+            assert 0 <= region.x0 < region.x1 <= width
+            assert 0 <= region.y0 < region.y1 <= height
+
+
+def test_a_path_is_read(localizer, scene, tmp_path):
+    Image.fromarray(sample_scene()).save(tmp_path / "p.png")
+    for given in (tmp_path / "p.png", str(tmp_path / "p.png")):
+        np.testing.assert_array_equal(localizer.encode(given).image, scene.image)
 
 
 def test_phrases_need_no_caption(scene):

@@ -38,8 +38,9 @@ def check_images(inputs: tuple[Tensor, ...]) -> None:
     """That there are pixels."""
     if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
         raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
-    if not inputs[0].numel():
-        raise GroundingError(f"the images have shape {tuple(inputs[0].shape)}: expected at least one pixel")
+    images = next((tensor for tensor in inputs if tensor.dim() == 4), inputs[0])
+    if not images.numel():
+        raise GroundingError(f"the images have shape {tuple(images.shape)}: expected at least one pixel")
     check_dense("the input", inputs)
 
 

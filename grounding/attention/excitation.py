@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from grounding.attention.graph import Tape, Value
-from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
+from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
 from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
 from grounding.attention.walk import RESIDUAL, at_once, plan, walk
 from grounding.errors import GroundingError
 
-Layer = int | str
+Layer = int | str | Value
 
 DEFAULT_STRIDE = 16  # where contrastive maps are read, in image pixels
 
@@ -37,7 +37,8 @@ def mwp(
         signals: (K, T), the same for every image, or (K, N, T). A signal that sums to 1 gives an MWP that sums to 1,
             less what falls on units that nothing excites (Z = 0).
         layer: read the output of the module of this name, or this entry of `layers(tape)`: 0 is the image, which is the
-            default, -1 the classifier's input.
+            default (of several inputs the first (N, C, H, W)), -1 the classifier's input; or a value of the tape, such
+            as `tape.inputs[1]`.
         stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
         residual: `split` shares a sum in proportion to its inputs, `main` gives all to the deeper one.
         channels: keep the channels apart, or the units of a layer that has no places.
@@ -147,6 +148,8 @@ def _layer(tape: Tape, layer: Layer) -> Value:
         return named_layer(tape, layer)
     if isinstance(layer, int) and not isinstance(layer, bool):
         return indexed_layer(tape, layer)
+    if isinstance(layer, Value):
+        return given_value(tape, layer)
     raise GroundingError(
         f"layer is a {type(layer).__name__}: expected the name of a module, or a number (several: mwp_at)"
     )

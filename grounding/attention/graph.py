@@ -11,7 +11,7 @@ passes *down*, from the scores to the image.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
@@ -27,6 +27,8 @@ class Tokens:
     height: int
     width: int
 
+
+_SPOILT = -1  # the version of a content that has changed since the recording
 
 Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
 Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
@@ -64,6 +66,17 @@ class Value:
     def overwritten(self) -> bool:
         """Whether the content has changed since the recording, by training for instance."""
         return self.tensor is not None and write_count(self.tensor) != self.version
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles, whose tensors count their writes anew."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return state | {"version": _SPOILT if self.overwritten else 0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        if self.tensor is not None and self.version != _SPOILT:
+            self.version = write_count(self.tensor)
 
 
 def write_count(tensor: Tensor) -> int:
@@ -112,6 +125,19 @@ class Operation:
     def weighted(self) -> bool:
         """Whether it is a linear operation with weights of the network."""
         return self.rule is not None and self.rule.dual is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: PyTorch's operations are pickled by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {
+            "overload": str(self.overload) if self.overload is not None else None
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        if isinstance(name := state["overload"], str):
+            namespace, packet, overload = name.split(".")
+            self.overload = getattr(getattr(getattr(torch.ops, namespace), packet), overload)
 
     def argument(self, position: int, name: str, default: Any) -> Any:
         """An argument that may have been given by position, by name, or not at all."""
@@ -239,7 +265,7 @@ class Tape:
     """One recorded forward pass. Never changes, and holds no reference to the network but its parameters.
 
     Attributes:
-        inputs: the values of the tensors that the network was given, images first.
+        inputs: the values of the tensors that the network was given, in that order.
         output: the value of the scores.
         operations: those that depend on an input, in the order they ran.
         outputs: the tensors that the network returned; the first are the scores.
@@ -256,3 +282,7 @@ class Tape:
     def scores(self) -> Tensor:
         """(N, T), what the top-down signals weigh."""
         return self.outputs[0]
+
+    def __repr__(self) -> str:
+        given = ", ".join(str(tuple(value.shape)) for value in self.inputs)
+        return f"Tape({given} -> {tuple(self.output.shape)}, {len(self.operations)} operations)"

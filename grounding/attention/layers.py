@@ -10,16 +10,27 @@ from grounding.attention.spatial import grid
 from grounding.errors import GroundingError, did_you_mean
 
 
+def image_of(tape: Tape) -> Value:
+    """The images: the first input (N, C, H, W) that the scores depend on, or else the first that they depend on."""
+    if len(tape.inputs) == 1:
+        return tape.inputs[0]
+    above = {value: _above(tape, value) for value in tape.inputs}
+    reaching = [value for value in tape.inputs if tape.output in above[value]] or list(tape.inputs)
+    return next((value for value in reaching if len(value.shape) == 4), reaching[0])
+
+
 def layers(tape: Tape) -> list[Value]:
-    """The layers that the whole signal passes through, from the image to the classifier's input.
+    """The layers that all signal to the image passes through, from the image to the classifier's input.
 
     Such a layer is a cut of the graph: every way from the classifier to the image goes through it. Inside a residual
-    block or an inception module there is none.
+    block or an inception module there is none. Where the network has other inputs, such as metadata, what goes to them
+    passes by these layers, and a map there sums to the share of the image.
 
     Raises:
         GroundingError: no operation with weights made the output.
     """
-    ends = set(classifiers(tape))
+    above = _above(tape, image_of(tape))
+    ends = {operation for operation in classifiers(tape) if not above.isdisjoint(operation.inputs)}
     live = {tape.output}
     cuts: list[Value] = []
     for operation in reversed(tape.operations):
@@ -27,7 +38,7 @@ def layers(tape: Tape) -> list[Value]:
             continue
         ends.discard(operation)
         live.difference_update(operation.outputs)
-        live.update(operation.inputs)
+        live.update(value for value in operation.inputs if value in above)
         if not ends and len(live) == 1:
             cuts.append(next(iter(live)))
     return cuts[::-1]
@@ -44,7 +55,7 @@ def find_layer(tape: Tape, stride: float) -> Value:
     """
     if not isinstance(stride, (int, float)) or not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
-    height, width = tape.inputs[0].shape[-2:]
+    height, width = image_of(tape).shape[-2:]
     closest: Value | None = None
     smallest = math.inf
     strides: list[str] = []
@@ -67,7 +78,7 @@ def find_layer(tape: Tape, stride: float) -> Value:
 
 
 def indexed_layer(tape: Tape, index: int) -> Value:
-    """An entry of `layers`: 0 is the image, -1 the classifier's input.
+    """An entry of `layers`: 0 is the image (of several inputs, `image_of` says which), -1 the classifier's input.
 
     Raises:
         GroundingError: there are not so many.
@@ -125,6 +136,26 @@ def reshaped(tape: Tape) -> set[Value]:
     """The values that a reshape made: other dimensions of what lies below."""
     reshapes = (operation for operation in tape.operations if operation.rule and operation.rule.pass_down is reshape)
     return {value for operation in reshapes for value in operation.outputs}
+
+
+def given_value(tape: Tape, value: Value) -> Value:
+    """A value of the tape itself, such as `tape.inputs[1]`.
+
+    Raises:
+        GroundingError: it is of another recording.
+    """
+    if value in tape.inputs or any(value in operation.outputs for operation in tape.operations):
+        return value
+    raise GroundingError("layer is a Value of another recording: expected one of this tape, such as tape.inputs[0]")
+
+
+def _above(tape: Tape, start: Value) -> set[Value]:
+    """A value and all that signal reaches it from."""
+    above = {start}
+    for operation in tape.operations:
+        if not above.isdisjoint(operation.inputs):
+            above.update(operation.outputs)
+    return above
 
 
 def _within(module: str, name: str) -> bool:

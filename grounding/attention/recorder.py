@@ -32,7 +32,8 @@ def record(
     Args:
         model: a module in evaluation mode, or any function of tensors, that returns the scores (N, T), or a tuple of
             tensors with the scores first.
-        inputs: what it is called with; the first is the batch of images, (N, C, H, W).
+        inputs: what it is called with. The images are the first of them that is (N, C, H, W) and that the scores depend
+            on: the layers of `layers.layers` and strides are counted from these.
         rules: of your own, by ATen operation; they come before the package's.
 
     Raises:
@@ -91,8 +92,9 @@ class _Recorder(TorchDispatchMode):
             self._watch(tensor)
             self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
-        if inputs[0].dim() == 4:
-            self.inputs[0].axes = image_axes(inputs[0].shape)
+        for value in self.inputs:
+            if len(value.shape) == 4:
+                value.axes = image_axes(value.shape)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

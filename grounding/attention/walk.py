@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor, inference_mode, no_grad
+from torch import Tensor, autocast, inference_mode, no_grad
 
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
@@ -141,7 +141,8 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
     passed = _passed(steps)
     map_only = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
     read: dict[Value, Tensor] = {}
-    with inference_mode(False), no_grad():  # up to torch 2.8, vjp is 0 in inference mode
+    full = autocast(p.device.type, enabled=False)  # a walk has the precision that it was asked for
+    with inference_mode(False), no_grad(), full:  # up to torch 2.8, vjp is 0 in inference mode
         for step in steps:
             flows = {value: live.pop(value) for value in step.operation.outputs if value in live}
             for value in flows.keys() & set(stops):

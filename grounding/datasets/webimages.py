@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from grounding.datasets.columns import TableOptions
 from grounding.datasets.places import Place, Spool, kind_of
 from grounding.datasets.sources import expand
 from grounding.datasets.tables import TableRow, is_table, read_table, texts_of
 from grounding.errors import GroundingError
-from grounding.images import check_image
+from grounding.images import upright_rgb
 
 _PICTURES: Final = ("jpg", "jpeg", "png", "webp")
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -115,8 +115,7 @@ class CaptionedImages:
                 image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))
                 if image.width * image.height > _MOST_PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
-                ImageOps.exif_transpose(image, in_place=True)
-                return Image.fromarray(check_image(image))
+                return Image.fromarray(upright_rgb(image))
         except Exception as error:  # over damaged files Pillow raises nearly anything, down to AssertionError
             expected = f"expected a whole picture file of at most {_MOST_PIXELS // 1_000_000} million pixels"
             raise GroundingError(f"image {place.name or place.path} cannot be read ({error}): {expected}") from error

@@ -1,9 +1,8 @@
 """The options of `python -m grounding.evaluate`; imports nothing heavy."""
 
 import argparse
-from pathlib import Path
 
-from grounding.commands import Parser, add_localizer_options
+from grounding.commands import Parser, add_localizer_options, path_option
 
 EPILOG = """\
 examples:
@@ -17,7 +16,7 @@ examples:
   python -m grounding.evaluate control runs/a
 
 exit status: 0 done; 1 some photographs could not be read (listed, and not counted); 2 bad input, said in one line;
-130 interrupted (the same `flickr30k` command continues where it stopped)."""
+130 interrupted, 143 terminated (the same `flickr30k` command continues where it stopped)."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,7 +49,9 @@ def _flickr30k(score: argparse.ArgumentParser) -> None:
     _add_data(score)
     _add_images(score, required=False, what="only these are scored, the missing counted")
     what = score.add_mutually_exclusive_group()
-    what.add_argument("--predictions", type=Path, metavar="FILE", help="score these (.jsonl or .parquet) instead")
+    what.add_argument(
+        "--predictions", type=path_option, metavar="FILE", help="score these (.jsonl or .parquet) instead"
+    )
     what.add_argument("--baselines-only", action="store_true", help="only the trivial baselines; needs no photograph")
     text = "folder for metrics, predictions and report.html; needed with --images, where a run can go on"
     _add_output(score, text, required=False)
@@ -65,15 +66,15 @@ def _flickr30k(score: argparse.ArgumentParser) -> None:
 
 
 def _compare(compare: argparse.ArgumentParser) -> None:
-    compare.add_argument("a", type=Path, help="the --output of a run")
-    compare.add_argument("b", type=Path, help="the --output of another")
+    compare.add_argument("a", type=path_option, help="the --output of a run")
+    compare.add_argument("b", type=path_option, help="the --output of another")
     _add_images(compare, required=False, what="for the pictures")
     _add_output(compare, "folder (default: A-vs-B beside B)", required=False)
 
 
 def _convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("style", choices=("mdetr", "huggingface"))
-    convert.add_argument("results", type=Path, help="see docs/predictions.md for what is accepted")
+    convert.add_argument("results", type=path_option, help="see docs/predictions.md for what is accepted")
     _add_data(convert)
     _add_output(convert, "the .jsonl to write", "FILE")
 
@@ -100,18 +101,18 @@ def _misses(misses: argparse.ArgumentParser) -> None:
 
 
 def _control(control: argparse.ArgumentParser) -> None:
-    control.add_argument("run", type=Path, help="the --output of a run")
+    control.add_argument("run", type=path_option, help="the --output of a run")
     control.add_argument("--seed", type=int, default=0, help="of the exchange (default: 0)")
 
 
 def _add_output(parser: argparse.ArgumentParser, what: str, metavar: str = "DIR", required: bool = True) -> None:
-    parser.add_argument("--output", type=Path, required=required, metavar=metavar, help=what)
+    parser.add_argument("--output", type=path_option, required=required, metavar=metavar, help=what)
     parser.add_argument("--overwrite", action="store_true", help="replace what --output holds")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="PATH", help="Flickr30k Entities: a folder or the zip"
+        "--annotations", type=path_option, required=True, metavar="PATH", help="Flickr30k Entities: a folder or the zip"
     )
     parser.add_argument("--split", default="val", metavar="NAME", help="train, val or test (default: val)")
 
@@ -119,4 +120,4 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 def _add_images(parser: argparse.ArgumentParser, required: bool = True, what: str = "") -> None:
     places = "photographs: a folder, a zip, or uncompressed tars"
     text = f"{places}; {what}" if what else places
-    parser.add_argument("--images", type=Path, nargs="+", required=required, metavar="PATH", help=text)
+    parser.add_argument("--images", type=path_option, nargs="+", required=required, metavar="PATH", help=text)

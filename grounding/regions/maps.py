@@ -64,8 +64,8 @@ def phrase_map(word_maps: Tensor, weights: Tensor) -> Tensor:
 def centre_prior(side: int, width: float) -> Tensor:
     """Make a (side, side) Gaussian round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
     if width == 0:
-        return torch.ones(side, side)
-    offset = (torch.arange(side) + 0.5) / side - 0.5
+        return torch.ones(side, side, dtype=torch.float32)
+    offset = (torch.arange(side, dtype=torch.float32) + 0.5) / side - 0.5
     bell = torch.exp(-0.5 * (offset / width) ** 2)
     return bell[:, None] * bell
 

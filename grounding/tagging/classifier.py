@@ -22,6 +22,7 @@ from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain
 from grounding.tagging.presence import Numbers, PresenceModel, expit, read_presence, write_presence
 from grounding.tagging.timm_features import Rgb
 from grounding.text.vocabulary import Match
+from grounding.wording import counted, shortened
 
 SCHEMA_VERSION = 1
 _CONFIG, _WEIGHTS, PRESENCE = "config.json", "model.safetensors", "presence.json"
@@ -84,15 +85,25 @@ class TagClassifier:
         last_first = reversed(list(enumerate(self.tags)))
         object.__setattr__(self, "indices", {tag: index for index, tag in last_first})
 
+    def __repr__(self) -> str:
+        kind, size = "multi-label" if self.multi_label else "single-label", self.preprocessing.image_size_px
+        return f"TagClassifier({shortened(self.name)}, {counted(len(self.tags), 'tag')}, {kind}, {size} px)"
+
     def to(self, device: torch.device) -> "TagClassifier":
         """Return this classifier where its network is on the device, else one with a copy of the network there."""
         if all(tensor.device == device for tensor in self.network.state_dict().values()):
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in: the type of its first floating point weight."""
+        weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
+        return next(weights, torch.float32)
+
     def signals(self, tags: Sequence[str]) -> Tensor:
         """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
-        signals = torch.zeros(len(tags), len(self.tags))
+        signals = torch.zeros(len(tags), len(self.tags), dtype=torch.float32)
         signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
         return signals
 
@@ -100,7 +111,7 @@ class TagClassifier:
         """Run one forward pass.
 
         Args:
-            images: (N, 3, S, S) float32.
+            images: (N, 3, S, S) of `dtype`.
 
         Returns:
             (N, T) scores from which the walk down starts, and (N, T) logits. They differ for a `TagNetwork`, whose
@@ -152,7 +163,7 @@ class TagClassifier:
             if values["architecture"] != _PLAIN or values["pooling"] != _DEFAULTS["pooling"]:  # what was there first
                 digest.update(json.dumps(values, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
-            digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+            digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -179,7 +190,7 @@ class TagClassifier:
             key: (value.bfloat16() if value.is_floating_point() else value).contiguous()
             for key, value in self.network.state_dict().items()
         }
-        with whole_folder(Path(folder), overwrite=True, ours=(_CONFIG, _WEIGHTS, PRESENCE)) as partial:
+        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(_CONFIG, _WEIGHTS, PRESENCE)) as partial:
             (partial / _WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
             (partial / _CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
             if self.presence_model is not None:
@@ -193,7 +204,7 @@ class TagClassifier:
             GroundingError: a missing folder or file, a broken or foreign configuration, corrupt weights, weights that
                 do not fit the configuration, weights that are not finite, or a timm network where timm is missing.
         """
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         config = _read_config(folder / _CONFIG)
         path = folder / _WEIGHTS
         if not path.is_file():

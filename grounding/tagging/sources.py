@@ -33,12 +33,12 @@ def load_classifier(source: str | Path = "embedded") -> TagClassifier:
     """
     name = str(source)
     if name == "embedded":
-        with as_file(files("grounding.tagging") / "embedded") as folder:
-            return TagClassifier.from_pretrained(folder, name)
+        with as_file(files("grounding.tagging") / "embedded") as embedded:
+            return TagClassifier.from_pretrained(embedded, name)
     if name.startswith("torchvision:"):
         return _torchvision_classifier(name)
-    if Path(source).is_dir():
-        return TagClassifier.from_pretrained(source)
+    if (folder := Path(os.path.expanduser(source))).is_dir():  # noqa: PTH111 - never raises
+        return TagClassifier.from_pretrained(folder)
     advice = did_you_mean(name, ["embedded", "torchvision:resnet50"], f"expected {SOURCES}")
     raise GroundingError(f"unknown classifier source '{name}' (and no such folder): {advice}")
 

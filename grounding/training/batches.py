@@ -1,6 +1,5 @@
 """Batches of augmented pictures: the same for the same seed, epoch and picture."""
 
-import signal
 from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from grounding.datasets.webimages import CaptionedImages
+from grounding.distributed import leave_signals_to_parent
 from grounding.errors import GroundingError
 from grounding.training.augmentation import augment
 from grounding.training.config import TrainConfig
@@ -143,12 +143,12 @@ def batches(
         _Rows(pictures, config),
         batch_sampler=([(each, index) for index in batch] for each, planned in plans for batch in planned),
         num_workers=config.data.workers,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=_leave_signals_to_parent,
         pin_memory=pin,
         generator=torch.Generator(),  # which the loader draws from instead of torch's own
     )
     return iter(loader)
 
 
-def _ignore_interrupts(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which ends its workers
+def _leave_signals_to_parent(_: int) -> None:
+    leave_signals_to_parent()

@@ -27,7 +27,7 @@ class Output:
     """
 
     def __init__(self, config: TrainConfig, processes: int) -> None:
-        self.folder = Path(config.output)
+        self.folder = Path(config.output).expanduser()
         self.classifier, self.checkpoint = self.folder / "classifier", self.folder / "checkpoint.safetensors"
         self.scores = self.folder / "teacher_scores.npy"
         self._settings_file = self.folder / "config.json"

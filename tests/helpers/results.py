@@ -13,7 +13,9 @@ def grounded(text="a hat", status="localized", box=(40, 40, 120, 100), size=(400
     grid[cell] = 1.0
     regions = () if box is None else (Region(*map(float, box), score=1.25),)
     words = (Match("hat", "hat", "exact", 1.0),)
-    return GroundedPhrase(Phrase(text, 0, len(text), "hat"), status, 0.75, words, (60.0, 50.0), regions, grid, grid, size)
+    return GroundedPhrase(
+        Phrase(text, 0, len(text), "hat"), status, 0.75, words, (60.0, 50.0), regions, grid, grid, size
+    )
 
 
 def grounding_of(*phrases, size=(400, 640)):

@@ -255,6 +255,32 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(train, tmp_path):
     assert logs[0] == logs[1]
 
 
+TERMINATED_TRAINING = (
+    KILLED_TRAINING.replace("SIGKILL", "SIGTERM").replace("main(sys", "raise SystemExit(main(sys") + ")"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("everybody", [False, True], ids=["parent", "with its workers"])
+def test_terminated_it_says_how_to_go_on(train, tmp_path, everybody):
+    config = write_config(tmp_path)
+    program = (
+        TERMINATED_TRAINING.replace("os.kill(os.getpid()", "os.killpg(os.getpid()")
+        if everybody
+        else TERMINATED_TRAINING
+    )
+    command = [sys.executable, "-c", program.strip(), str(config), "epochs=5", "data.workers=1"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, start_new_session=everybody
+    )
+    assert done.returncode == 143, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.endswith("terminated: run the same command again to go on after the last finished epoch\n")
+    status, _, lines = train(config, "epochs=5", "data.workers=1")
+    assert (status, lines[-1]) == (0, "going on after epoch 2 of 5")
+
+
 SHARED_TRAINING = """
 import sys
 from safetensors.torch import save_file
