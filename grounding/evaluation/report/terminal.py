@@ -9,6 +9,7 @@ from rich.table import Table
 
 from grounding.datasets.flickr30k import TYPES
 from grounding.evaluation.protocols.protocol import HEADLINE
+from grounding.evaluation.report.calibration import sentences
 from grounding.evaluation.report.charts import describe
 from grounding.evaluation.report.sections import compared
 
@@ -30,7 +31,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         for protocol in HEADLINE:
             types.add_row(protocol.name, *(_short(run[protocol.name].get("types", {}).get(kind, {})) for kind in TYPES))
         statuses = ", ".join(f"{status} {count:,}" for status, count in metrics["statuses"].items())
-        text += f"{_text(types)}statuses: {statuses}\n"
+        text += f"{_text(types)}statuses: {statuses}\n" + "".join(f"{line}\n" for line in sentences(metrics))
     return text
 
 
