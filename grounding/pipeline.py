@@ -92,6 +92,17 @@ class Localizer:
         encoding = encode(self.classifier, self.classifier.preprocessing(pixels).to(self.device))
         return Scene(self, pixels, propose(pixels, self.config.regions), encoding)
 
+    def __call__(
+        self,
+        image: npt.NDArray[Any] | Image.Image | str | Path,
+        caption: str | None = None,
+        phrases: Iterable[str] | None = None,
+        top_k: int = TOP_K,
+        threshold: float | None = None,
+    ) -> Grounding:
+        """Encode a picture and ground one caption in it: `encode` and `Scene.ground` in one."""
+        return self.encode(image).ground(caption, phrases, top_k, threshold)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:

@@ -1,6 +1,5 @@
 """Fitting a presence model: which phrases are asked of which picture, and a regression against its definition."""
 
-
 import numpy as np
 import pytest
 from torch import nn
