@@ -11,7 +11,7 @@ from grounding.images import read_only
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
 
-Status = Literal["localized", "out-of-vocabulary", "empty-map", "no-proposals"]
+Status = Literal["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class GroundedPhrase:
 
     Attributes:
         phrase: its text, span and head.
-        status: `localized`; `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
+        status: `localized`; `absent` (the caption says that it is not there: no point, no region, an empty map);
+            `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a
             guess); `empty-map` (no evidence in this picture); `no-proposals` (no candidate box to score).
         words: each content word, the tag it stands for, and why.
         point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.

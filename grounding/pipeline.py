@@ -25,6 +25,8 @@ from grounding.regions.scoring import best_boxes, in_turns, score_boxes
 from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
+from grounding.text.captions import as_read
+from grounding.text.language import reading_notes
 from grounding.text.people import BODY_PARTS, names_people
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
@@ -146,7 +148,8 @@ class Scene:
             group = slice(first, first + _AT_ONCE)
             grounded += self._locate(parts[group], matches[group], word_maps, top_k)
         time_s = time.perf_counter() - start
-        return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s)
+        notes = reading_notes(caption, phrases)
+        return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s, notes)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float, at least 0, on the CPU."""
@@ -163,7 +166,7 @@ class Scene:
         """The given phrases with their places in the caption, or else its noun phrases."""
         if phrases is not None:
             return find_phrases(caption, phrases)
-        if not caption.strip():
+        if not as_read(caption):
             raise GroundingError("the caption is empty: expected a sentence such as 'a man in a red hat', or phrases")
         return self.localizer.chunker.phrases(caption)
 
@@ -178,7 +181,7 @@ class Scene:
         maps, regions = self.localizer.config.maps, self.localizer.config.regions
         height, width = self.image.shape[:2]
         side = maps.resolution
-        fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
+        fine = torch.stack([self._phrase_map(*asked, word_maps) for asked in zip(phrases, matches, strict=True)])
         for_boxes = normalize(smooth(fine, maps.box_smoothing * side))
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         people = [names_people(phrase.head) for phrase in phrases]
@@ -192,13 +195,15 @@ class Scene:
                 point = (x * width / side, y * height / side)
                 boxes = self._regions(scores[:, row], top_k)
             arrays = for_boxes[row].numpy(), for_points[row].numpy()
-            status = _status(words, point, boxes)
+            status = _status(phrase, words, point, boxes)
             located.append(GroundedPhrase(phrase, status, words, point, boxes, *arrays, (height, width)))
         return located
 
-    def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
-        """(side, side), at least 0; uniform for a phrase without any known word."""
+    def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
+        """(side, side), at least 0; uniform for a phrase without any known word, 0 for one that is not there."""
         side = self.localizer.config.maps.resolution
+        if phrase.negated:
+            return torch.zeros(side, side)
         known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
             return torch.ones(side, side)
@@ -226,8 +231,12 @@ class Scene:
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
 
 
-def _status(words: Sequence[Match], point: tuple[float, float] | None, regions: Sequence[Region]) -> Status:
+def _status(
+    phrase: Phrase, words: Sequence[Match], point: tuple[float, float] | None, regions: Sequence[Region]
+) -> Status:
     """What became of a phrase, as `GroundedPhrase` says."""
+    if phrase.negated:
+        return "absent"
     if not any(match.tag for match in words):
         return "out-of-vocabulary"
     if point is None:

@@ -12,6 +12,7 @@ from PIL import Image
 from grounding import drawing
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
+from grounding.text.captions import as_read
 
 if TYPE_CHECKING:  # imported where it is used: it takes as long as everything else together
     from pandas import DataFrame
@@ -29,6 +30,7 @@ class Grounding:
         image: (H, W, 3) uint8.
         classifier: its name.
         time_s: that the caption took, without encoding the picture.
+        notes: for the user, about how the caption was read; mostly none.
     """
 
     image: RgbImage = field(repr=False)
@@ -36,6 +38,7 @@ class Grounding:
     classifier: str
     phrases: tuple[GroundedPhrase, ...]
     time_s: float
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
@@ -56,7 +59,7 @@ class Grounding:
         if not isinstance(key, str):
             return self.phrases[key]
         for grounded in self.phrases:
-            if grounded.phrase.text == key:
+            if grounded.phrase.text in (key, as_read(key)):
                 return grounded
         raise KeyError(f"no phrase {key!r}: the caption has {[grounded.phrase.text for grounded in self.phrases]}")
 
@@ -72,6 +75,7 @@ class Grounding:
             "image": {"path": path, "width": width, "height": height},
             "caption": self.caption,
             "classifier": self.classifier,
+            "notes": list(self.notes),
             "phrases": [_phrase_to_dict(grounded) for grounded in self.phrases],
         }
 
@@ -106,6 +110,7 @@ def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
         "start": phrase.start,
         "end": phrase.end,
         "head": phrase.head,
+        "negated": phrase.negated,
         "status": grounded.status,
         "words": [
             {"word": match.word, "tag": match.tag, "reason": match.reason, "weight": round(match.weight, 4)}
