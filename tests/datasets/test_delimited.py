@@ -74,6 +74,13 @@ def test_a_quote_that_is_not_closed_costs_its_row_in_a_long_table_too(tmp_path):
     assert numbers == list(range(2, 5003))
 
 
+def test_a_quote_far_below_does_not_close_it(tmp_path):
+    between = [(str(number), "b") for number in range(150)]
+    content = "".join(f"{name},{caption}\n" for name, caption in between)
+    found = rows(tmp_path / "t.csv", f'image,caption\np,"a man\n{content}z,27"\n')
+    assert found == [DAMAGED, *between, ("z", '27"')]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
