@@ -136,7 +136,9 @@ def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> Non
 def _plain(config: NetworkConfig, tags: int, normalised: bool) -> TagNetwork:
     """Create a plain network with He initialisation by fan-out."""
     if config.weights or config.options:
-        raise GroundingError("network.weights and network.options are for timm networks: a plain one takes 'initial'")
+        raise GroundingError(
+            "network.weights and network.options are for timm networks: set them to none; a plain one takes 'initial'"
+        )
     values = config.given_or_default()
     layers = list(zip(values["channels"], values["strides"], strict=True))
     network = plain_network(layers, tags, values["pooling"], normalised)
