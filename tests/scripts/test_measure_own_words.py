@@ -83,6 +83,10 @@ def test_answers_are_points_in_boxes_and_overlaps(script):
     assert (hits.tolist(), overlaps.tolist()) == ([[True, False]], [[0.5, 0.0]])
 
 
+def test_the_whole_image_is_as_right_as_the_box_is_large(script):
+    assert script.whole_image(script.Scene(np.zeros((10, 20, 3)), ["crow"], [(5, 0, 15, 8)])) == pytest.approx(0.4)
+
+
 def test_the_interval_is_of_scenes(script):
     assert script.interval(np.ones((9, 4))) == (100.0, 100.0)
     low, high = script.interval(np.repeat([[0.0, 0.0], [1.0, 1.0]], 50, axis=0))  # sd of the mean: 0.05
@@ -122,6 +126,8 @@ def test_a_small_curve(script, tmp_path, monkeypatch, capsys):
     ]
     monkeypatch.setattr(sys, "argv", ["measure_own_words.py", *map(str, arguments)])
     assert script.main() == 0
-    row = pd.read_csv(tmp_path / "r.csv").iloc[0]
-    assert (row["data"], row["pictures"], row["centre_point_alone"]) == ("birds", 4, 0.0)
+    rows = pd.read_csv(tmp_path / "r.csv")
+    assert rows["start"].tolist() == ["the tag bird, nothing learnt", "embedded"]
+    assert rows["pictures"].tolist() == [0, 4]
+    assert rows["centre_point_alone"].tolist() == rows["whole_image_alone"].tolist() == [0.0, 0.0]
     assert "| birds | embedded | 4 | 1 |" in capsys.readouterr().out
