@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from grounding.commands import Parser, add_localizer_options, exit_status, path_option
 from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
+from grounding.wording import counted
 
 if TYPE_CHECKING:
     from grounding.images import RgbImage
@@ -114,7 +115,7 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     show = partial(print, flush=True)
     failed = ground_manifest(_load(options), *where, names, options.output, options.overwrite, show)
     if failed:
-        print(f"{failed} of {len(rows)} rows failed: each says why in its 'error'", file=sys.stderr)
+        print(f"{failed:,} of {counted(len(rows), 'row')} failed: the reason is in 'error'", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from grounding.commands import Parser, exit_status, path_option
 from grounding.datasets.captions import CAPTION_FORMATS, write_table
+from grounding.wording import counted
 
 EPILOG = """\
 examples:
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _write_table(options: argparse.Namespace) -> int:
     captions = CAPTION_FORMATS[options.format](options.captions)
     count = write_table(captions, options.photographs, options.output, options.without)
-    print(f"{count:,} photographs: {options.output}")
+    print(f"{counted(count, 'photograph')}: {options.output}")
     return 0
 
 
