@@ -1,7 +1,7 @@
 """Configuration: frozen dataclasses, read from YAML and `key=value` overrides; an unknown key is an error."""
 
 import dataclasses
-import types
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,12 +10,14 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from grounding.config_values import Texts, convert, is_nothing
 from grounding.errors import GroundingError, did_you_mean
 
 T = TypeVar("T")
 
 METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
 TOP_K = 5  # regions a phrase
+TINY, HUGE = 1e-12, 1e6  # limits for form's sake: more than 0, and not endless
 
 
 def method_setting(method: str) -> dict[str, str]:
@@ -24,9 +26,27 @@ def method_setting(method: str) -> dict[str, str]:
 
 
 def require(name: str, value: float, low: float, high: float) -> None:
-    """Raise a `GroundingError` unless a number lies in [low, high]."""
+    """Raise a `GroundingError` unless a number lies in [low, high]; NaN lies nowhere."""
     if not low <= value <= high:
-        raise GroundingError(f"configuration key '{name}' is {value}: expected {low} to {high}")
+        expected = _at_most(high) if value > high else _range(low, high)
+        raise GroundingError(f"configuration key '{name}' is {_shown(value)}: expected {expected}")
+
+
+def _range(low: float, high: float) -> str:
+    """What numbers are allowed: bounds that are there for form's sake are not said."""
+    least = "more than 0" if 0 < low <= TINY else f"at least {_shown(low)}"
+    if high >= HUGE:
+        return least
+    return f"more than 0 and {_at_most(high)}" if 0 < low <= TINY else f"{_shown(low)} to {_shown(high)}"
+
+
+def _at_most(high: float) -> str:
+    return f"at most {_shown(high)}"
+
+
+def _shown(number: float) -> str:
+    """A number as people write it: `1,000,000` rather than `1000000.0`."""
+    return f"{int(number):,}" if math.isfinite(number) and number == int(number) else f"{number:g}"
 
 
 def limited(default: Any, low: float, high: float, **metadata: str) -> Any:
@@ -107,25 +127,56 @@ class LocalizerConfig:
         check_limits(self)
 
 
-def build(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
-    """Make a configuration dataclass from plain values.
+def build(cls: type[T], values: Mapping[str, Any], where: str = "", root: Any = None) -> T:
+    """Make a configuration dataclass from plain values, or from texts that stand for them.
 
-    A field whose metadata say what it was "formerly" called refuses that name and says its own.
+    A field whose metadata say what it was "formerly" called refuses that name and says its own. What may be left out
+    (its default is None, empty or a group) is switched off by None or by one of the texts `none`, `null`, `~` and ``.
+    A single value where a list is expected is a list of one.
+
+    Args:
+        where: the group, such as `maps.`.
+        root: the dataclass of the whole tree, in whose keys an unknown one is looked for.
 
     Raises:
         GroundingError: an unknown key (with the nearest known one, or its new name), or a value of another type.
     """
+    root = root or cls
     hints, new_names = typing.get_type_hints(cls), _new_names(cls)
+    defaults = {each.name: each.default for each in dataclasses.fields(typing.cast(Any, cls))}
     arguments = {}
     for key, value in values.items():
         name = f"{where}{key}"
         if key in new_names:
             raise GroundingError(f"configuration key '{name}' has a new name: write '{where}{new_names[key]}'")
         if key not in hints:
-            advice = did_you_mean(str(key), hints, f"known keys: {', '.join(hints)}", where)
-            raise GroundingError(f"unknown configuration key '{name}': {advice}")
-        arguments[key] = _convert(value, hints[key], name)
+            raise GroundingError(f"unknown configuration key '{name}': {_advice(cls, key, value, where, root)}")
+        if dataclasses.is_dataclass(hints[key]):
+            arguments[key] = _group(hints[key], value, name, root)
+        elif is_nothing(value) and defaults[key] in (None, "", ()):
+            arguments[key] = defaults[key]
+        else:
+            arguments[key] = convert(value, hints[key], name)
     return cls(**arguments)
+
+
+def _advice(cls: Any, key: str, value: Any, where: str, root: Any) -> str:
+    """Where an unknown key may belong: one of that name in another group, or the nearest of its own."""
+    leaf = next(iter(value), key) if isinstance(value, Mapping) else key
+    if elsewhere := [name for name in _keys(root) if name.rpartition(".")[2] == leaf]:
+        return f"did you mean {elsewhere[0]!r}?"
+    hints = typing.get_type_hints(cls)
+    return did_you_mean(str(key), hints, f"known keys: {', '.join(hints)}", where)
+
+
+def _keys(cls: Any, where: str = "") -> list[str]:
+    """Every key of a tree of configuration dataclasses, such as `maps.stride`."""
+    hints = typing.get_type_hints(cls)
+    return [
+        name
+        for key, kind in hints.items()
+        for name in (_keys(kind, f"{where}{key}.") if dataclasses.is_dataclass(kind) else [f"{where}{key}"])
+    ]
 
 
 def with_new_names(cls: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,33 +193,13 @@ def _new_names(cls: Any) -> dict[str, str]:
     return {each.metadata["formerly"]: each.name for each in dataclasses.fields(cls) if "formerly" in each.metadata}
 
 
-def _convert(value: Any, kind: Any, name: str) -> Any:
-    """Return a plain value as the type of a field, or raise a `GroundingError` that names the key."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, Mapping):
-            raise GroundingError(f"configuration key '{name}' is {value!r}: expected a group of keys")
-        return build(typing.cast(type[Any], kind), value, f"{name}.")
-    origin, choices = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        if value not in choices:
-            raise GroundingError(f"configuration key '{name}' is {value!r}: expected one of {', '.join(choices)}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, Sequence) or isinstance(value, str):
-            raise GroundingError(f"configuration key '{name}' is {value!r}: expected a list")
-        return tuple(_convert(item, choices[0], f"{name}[{i}]") for i, item in enumerate(value))
-    if origin is types.UnionType:
-        return None if value is None else _convert(value, choices[0], name)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if type(value) is not kind:
-        raise GroundingError(f"configuration key '{name}' is {value!r}: expected {kind.__name__}")
-    return value
+def _group(kind: Any, value: Any, name: str, root: Any) -> Any:
+    """A group of keys; nothing stands for all defaults."""
+    if is_nothing(value):
+        value = {}
+    if not isinstance(value, Mapping):
+        raise GroundingError(f"configuration key '{name}' is {value!r}: expected a group of keys")
+    return build(kind, value, f"{name}.", root)
 
 
 def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
@@ -177,28 +208,41 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     Raises:
         GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as error:
-            raise GroundingError(f"configuration {path} cannot be read: {error.strerror}") from error
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date that is none
-            raise GroundingError(f"configuration {path} is not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise GroundingError(f"configuration {path} holds no keys: expected `key: value` lines")
+    values = {} if path is None else _read(path)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise GroundingError(f"override '{override}' has no value: expected key=value")
         group = values
-        *path_to, last = key.split(".")
+        *path_to, last = key.strip().split(".")
         for part in path_to:
-            group = group.setdefault(part, {})
+            if is_nothing(group.get(part)):
+                group[part] = {}
+            group = group[part]
             if not isinstance(group, dict):
                 raise GroundingError(f"override '{override}': '{part}' is no group of keys")
-        try:
-            group[last] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
-            raise GroundingError(f"override '{override}' is not YAML: {' '.join(str(error).split())}") from error
+        group[last] = _value(override, text)
     return build(cls, values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The values of a YAML file, as texts."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Texts) or {}
+    except OSError as error:
+        raise GroundingError(f"configuration {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8
+        raise GroundingError(f"configuration {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise GroundingError(f"configuration {path} holds no keys: expected `key: value` lines")
+    return values
+
+
+def _value(override: str, text: str) -> Any:
+    """The value of an override: YAML, or else the text itself, such as `*.tar`; a list must be closed."""
+    try:
+        return yaml.load(text, Texts)
+    except yaml.YAMLError as error:
+        if not text.lstrip().startswith("["):
+            return text
+        raise GroundingError(f"override '{override}' is not YAML: {' '.join(str(error).split())}") from error

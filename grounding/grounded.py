@@ -17,7 +17,11 @@ Status = Literal["localized", "absent", "out-of-vocabulary", "empty-map", "no-pr
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A scored box in pixels of the upright picture, half-open edges."""
+    """A scored box in pixels of the upright picture, half-open edges.
+
+    `score` estimates the probability that the box is right, in [0, 1]: the presence of the phrase times the share of
+    all boxes which its map leaves possible that agree with this one (`regions.confidence`). It falls within a phrase.
+    """
 
     x0: float
     y0: float

@@ -5,12 +5,12 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grounding.commands import Parser, add_localizer_options, exit_status, path_option
 from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
-from grounding.wording import counted
 
 if TYPE_CHECKING:
     from grounding.images import RgbImage
@@ -21,9 +21,10 @@ examples:
   python -m grounding.localize --caption "a man in a red hat"
   python -m grounding.localize --caption "Two dogs run across a field ." --image p.jpg --output out/ --json
   python -m grounding.localize --phrases "a man" "a red hat" --image p.jpg
-  python -m grounding.localize --manifest photos.csv --output out/
+  python -m grounding.localize --manifest photos.csv --output out/ --pictures
+  python -m grounding.localize --manifest captions_val2017.json --image-folder val2017 --output out/
 
-exit status: 0 done; 1 some pictures of a manifest failed (each has an `error` in its line); 2 bad input, said in one
+exit status: 0 done; 1 some rows of a manifest failed (each has an `error` in its line); 2 bad input, said in one
 line; 130 interrupted, 143 terminated (a manifest with --output continues where it stopped when the same command is run
 again)."""
 
@@ -40,8 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--caption", help="a sentence about the picture")
     what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
     what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
-    many = "many pictures: .csv or .jsonl with image, caption [, phrases]"
+    many = "many pictures: a table (CSV, TSV, JSON Lines, Parquet, COCO captions) with image, caption [, phrases]"
     what.add_argument("--manifest", type=path_option, metavar="FILE", help=many)
+    _add_table_options(parser.add_argument_group("the table of --manifest"))
     how = parser.add_argument_group("how")
     add_localizer_options(how)
     most = "at most K regions a phrase (default: %(default)s)"
@@ -50,10 +52,28 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
     out = parser.add_argument_group("where to")
     folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
+    pictures = "with --manifest and --output: an overlay of each row, and index.html, which shows them all"
     out.add_argument("--output", type=path_option, metavar="DIR", help=folder)
+    out.add_argument("--pictures", action="store_true", help=pictures)
     out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     return parser
+
+
+def _add_table_options(table: argparse._ArgumentGroup) -> None:
+    """Add an option for each field of `TableOptions`; what is not given stays None."""
+    for option, name, text in (
+        ("--image-column", "NAME", "column of picture files (default: image)"),
+        ("--caption-column", "NAME", "column of captions: a text, or a list of texts (default: caption, or captions)"),
+        ("--phrases-column", "NAME", "column of phrases: a list of texts, or texts divided by | (default: phrases)"),
+        (
+            "--delimiter",
+            "CHARACTER",
+            "of CSV: one character, or tab (default: ',', ';' or tab, told from its first line)",
+        ),
+        ("--image-folder", "DIR", "where relative picture paths start (default: the folder of the table)"),
+    ):
+        table.add_argument(option, metavar=name, help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,6 +93,8 @@ def _load(options: argparse.Namespace) -> "Localizer":
 
 def _localize_one(options: argparse.Namespace) -> int:
     """Print a table or JSON, and save pictures and result.json."""
+    if given := [*_table_options(options), *(["pictures"] if options.pictures else [])]:
+        raise GroundingError(f"--{given[0].replace('_', '-')} goes with --manifest FILE: add it, or leave this out")
     if options.caption is None and not options.phrases:
         raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
     from grounding.folders import check_output
@@ -107,16 +129,23 @@ def _picture(path: str | None) -> "RgbImage":
 def _localize_manifest(options: argparse.Namespace) -> int:
     if options.image or options.caption or options.phrases:
         raise GroundingError("--manifest names the pictures, captions and phrases itself: leave out the other options")
-    from grounding.manifest import ground_manifest, read_manifest
+    if options.pictures and not options.output:
+        raise GroundingError("--pictures needs a folder to write to: add --output DIR")
+    from grounding.datasets.columns import TableOptions
+    from grounding.manifest import Destination, ground_manifest, read_manifest
 
-    rows = read_manifest(options.manifest)
-    where = (rows, options.manifest.parent, options.top_k)
+    manifest = read_manifest(options.manifest, TableOptions(**_table_options(options)))
+    folder = Path(options.image_folder or options.manifest.parent).expanduser()
     names = {"device": options.device, **method_setting(options.method)}
-    show = partial(print, flush=True)
-    failed = ground_manifest(_load(options), *where, names, options.output, options.overwrite, show)
-    if failed:
-        print(f"{failed:,} of {counted(len(rows), 'row')} failed: the reason is in 'error'", file=sys.stderr)
-    return 1 if failed else 0
+    destination = Destination(options.output, options.overwrite, options.pictures, partial(print, flush=True))
+    summary = ground_manifest(_load(options), manifest, folder, options.top_k, names, destination)
+    print(summary, file=sys.stderr)
+    return 1 if summary.failed else 0
+
+
+def _table_options(options: argparse.Namespace) -> dict[str, str]:
+    names = ("image_column", "caption_column", "phrases_column", "delimiter", "image_folder")
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 if __name__ == "__main__":

@@ -1,152 +1,231 @@
-"""Many pictures, one caption each: rows in, JSON lines out, resumable."""
+"""Many pictures with captions: the rows of a table in, JSON lines out, resumable."""
 
-import csv
 import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tqdm import tqdm
 
+from grounding.datasets.columns import TableOptions
+from grounding.datasets.places import Place, Spool
+from grounding.datasets.tables import TableRow, counts_lines, read_table
 from grounding.errors import GroundingError
-from grounding.images import read_image
+from grounding.images import RgbImage, read_image
+from grounding.manifest_page import PAGE, write_page
 from grounding.pipeline import Localizer, Scene
 from grounding.result_folder import FILES
-from grounding.results import SCHEMA_VERSION, to_json
+from grounding.results import SCHEMA_VERSION, Grounding, to_json
 from grounding.resumable import resumable_lines
+from grounding.wording import counted
+
+OVERLAY: Final = "overlay-{:06d}.jpg"  # of the line of results.jsonl with this number, from 1
+OURS: Final = (*FILES, "overlay-*.jpg", PAGE)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A picture and its caption; `phrases` are grounded exactly as given, None leaves them to the chunker."""
+    """A picture and a caption, or why they cannot be used.
+
+    Attributes:
+        image: the picture as the manifest has it.
+        picture: where it is; equal for all rows of a picture, however they write its path.
+        phrases: grounded exactly as given; None leaves them to the chunker.
+        error: empty for a row that can be used.
+    """
 
     image: str
+    picture: Place | None
     caption: str
     phrases: tuple[str, ...] | None = None
+    error: str = ""
 
 
-def read_manifest(path: Path) -> list[Row]:
-    """Read a CSV file (columns image, caption and maybe phrases, divided by `|`) or of JSON Lines (the same keys).
+@dataclass(frozen=True, slots=True, eq=False)
+class Manifest:
+    """The rows of a table, one for each caption; `spool` has the pictures that the table holds itself."""
+
+    path: Path
+    rows: list[Row]
+    spool: Spool
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that the rows say."""
+        said = [(row.image, row.caption, row.phrases, row.error) for row in self.rows]
+        return hashlib.sha256(repr((said, self.spool.fingerprint)).encode()).hexdigest()
+
+
+def read_manifest(path: Path, options: TableOptions | None = None) -> Manifest:
+    """Read a table of pictures with captions, phrases or both, as `tables.read_table` says.
+
+    A row with several captions becomes as many rows; without a caption, the phrases divided by commas stand for it.
 
     Raises:
-        GroundingError: a missing file, another ending, a missing column, or a broken row (with its line number).
+        GroundingError: as `read_table`; or there are no rows. What is wrong with one row is its `error`.
     """
-    if path.suffix not in (".csv", ".jsonl"):
-        raise GroundingError(f"manifest {path} ends in '{path.suffix}': expected .csv or .jsonl")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise GroundingError(f"manifest {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise GroundingError(f"manifest {path} is not UTF-8 text: save it as UTF-8") from error
-    numbered = _csv(path, text) if path.suffix == ".csv" else _jsonl(path, text)
-    rows = [_row(path, number, values) for number, values in numbered]
+    path = path.expanduser()
+    spool = Spool()
+    unit = "line" if counts_lines(path) else "row"
+    rows = [
+        row
+        for each in read_table(path, options or TableOptions(), spool)
+        for row in _rows(each, f"manifest {path}, {unit} {each.number}")
+    ]
     if not rows:
-        raise GroundingError(f"manifest {path} has no rows: expected one picture and caption a row")
-    return rows
+        raise GroundingError(f"manifest {path} has no rows: expected a picture and a caption or phrases in each")
+    return Manifest(path, rows, spool)
 
 
-def _csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        missing = [key for key in ("image", "caption") if key not in (reader.fieldnames or ())]
-        if missing and text.strip():
-            columns = ", ".join(reader.fieldnames or ())
-            raise GroundingError(f"manifest {path} has no column '{missing[0]}'; its columns are {columns}")
-        for values in reader:
-            phrases = values.get("phrases")
-            values["phrases"] = [part.strip() for part in phrases.split("|")] if phrases else None
-            yield reader.line_num, values
-    except csv.Error as error:
-        raise GroundingError(f"manifest {path}, line {reader.line_num}: {error}") from error
+def _rows(row: TableRow, where: str) -> Iterator[Row]:
+    if row.fault:
+        yield Row(row.image, row.picture, next(iter(row.captions), ""), row.phrases, f"{where}: {row.error}")
+        return
+    for caption in row.captions or ("",):
+        said = caption if caption.strip() else ", ".join(row.phrases or ())
+        error = "" if said else f"{where}: no caption: expected a sentence, or phrases"
+        yield Row(row.image, row.picture, said, row.phrases, error)
 
 
-def _jsonl(path: Path, text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise GroundingError(f"manifest {path}, line {number} is not JSON: {error}") from error
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where results go: the folder for results.jsonl and, if asked for, pictures; without one, each line to `show`."""
+
+    folder: Path | None
+    overwrite: bool
+    pictures: bool
+    show: Callable[[str], None]
 
 
-def _row(path: Path, number: int, values: Any) -> Row:
-    """Check the values of one line; without a caption, the phrases divided by commas stand for it."""
-    where, expected = f"manifest {path}, line {number}", "expected image, caption and maybe phrases"
-    if not isinstance(values, dict):
-        raise GroundingError(f"{where} is no object: {expected}")
-    image, caption, phrases = values.get("image"), values.get("caption"), values.get("phrases")
-    if not isinstance(image, str) or not image:
-        raise GroundingError(f"{where} has no image: {expected}")
-    texts = phrases if isinstance(phrases, list) else [None]
-    if phrases is not None and not all(isinstance(text, str) and text.strip() for text in texts):
-        raise GroundingError(f"{where}: phrases are {phrases!r}: expected a list of texts that are not blank")
-    caption = caption or ", ".join(phrases or ())
-    if not isinstance(caption, str) or not caption.strip():
-        raise GroundingError(f"{where} has no caption: {expected}")
-    return Row(image, caption, None if phrases is None else tuple(phrases))
+@dataclass(slots=True)
+class Summary:
+    """What became of the rows so far."""
+
+    rows: Sequence[Row]
+    failed: dict[int, str] = field(default_factory=dict)  # row -> why
+    statuses: Counter[str] = field(default_factory=Counter)
+    pictures: set[Place | None] = field(default_factory=set)
+
+    def add(self, index: int, result: Mapping[str, Any]) -> None:
+        """Count the result of a row."""
+        if "error" in result:
+            self.failed[index] = result["error"]
+        else:
+            self.pictures.add(self.rows[index].picture)
+            self.statuses.update(phrase["status"] for phrase in result["phrases"])
+
+    def __str__(self) -> str:
+        counts = [(len(self.rows), "row"), (len(self.pictures), "picture"), (self.statuses.total(), "phrase")]
+        text = ", ".join(counted(count, noun) for count, noun in counts)
+        if self.statuses:
+            text += ": " + ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
+        if self.failed:
+            rows = f"{len(self.failed):,} of {counted(len(self.rows), 'row')}"
+            text += f"\n{rows} failed, each says why in its 'error'; the first: {self.failed[min(self.failed)]}"
+        return text
 
 
 def ground_manifest(
-    localizer: Localizer,
-    rows: list[Row],
-    folder: Path,
-    top_k: int,
-    names: Mapping[str, str],
-    output: Path | None,
-    overwrite: bool,
-    show: Callable[[str], None],
-) -> int:
+    localizer: Localizer, manifest: Manifest, folder: Path, top_k: int, names: Mapping[str, str], to: Destination
+) -> Summary:
     """Do every row, going on where an interrupted run with the same settings stopped.
 
-    Args:
-        folder: relative picture paths start here.
-        names: of the localizer's device and method, for the settings.
-        output: the folder for results.jsonl; without one, `show` is given each line.
+    Pictures are taken in the order in which they first appear, and all rows of a picture are done while it is encoded:
+    each is encoded once, and one at a time is in memory. Results come in the order of the rows. Those that go to
+    a folder are on disk at once, in the order in which they are done, and are put in order when all are there; those
+    that are shown wait for the rows before them.
 
-    Returns:
-        How many rows failed.
+    Args:
+        folder: where relative picture paths start; one of the settings.
+        names: of the localizer's device and method, for the settings.
     """
     settings = {
-        "manifest": hashlib.sha256(repr(rows).encode()).hexdigest(),
+        "manifest": manifest.fingerprint,
         "folder": str(folder.resolve()),
         "classifier": localizer.classifier.fingerprint(),
         "top_k": top_k,
         "config": dataclasses.asdict(localizer.config),
         **names,
+        **({"pictures": True} if to.pictures else {}),
     }
-    lines = nullcontext() if output is None else resumable_lines(output, settings, overwrite, FILES)
-    with lines as file:
-        done = file.done if file else []
-        failed = sum("error" in json.loads(line) for line in done)
-        results = _results(localizer, rows[len(done) :], folder, top_k)
-        for result in tqdm(results, total=len(rows), initial=len(done), unit=" rows"):
-            failed += "error" in result
-            (file.write if file else show)(to_json(result))
-    return failed
+    rows, summary = manifest.rows, Summary(manifest.rows)
+    order = _grouped(rows)
+    if to.folder is None:
+        answers = _answers(localizer, rows, order, top_k)
+        lines = _in_order((index, result) for index, result, _ in answers)
+        for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
+            summary.add(index, result)
+            to.show(to_json(result))
+        return summary
+    with resumable_lines(to.folder, settings, to.overwrite, OURS) as file:
+        for index, line in zip(order, file.done, strict=False):
+            summary.add(index, json.loads(line))
+        answers = _answers(localizer, rows, order[len(file.done) :], top_k)
+        for index, result, grounding in tqdm(answers, total=len(rows), initial=len(file.done), unit=" rows"):
+            summary.add(index, result)
+            if to.pictures and grounding is not None:
+                grounding.overlay().convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
+            file.write(to_json(result))
+        finished = file.sort(order)
+        if to.pictures:
+            write_page(finished, str(manifest.path), str(summary), OVERLAY)
+    return summary
 
 
-def _results(localizer: Localizer, rows: list[Row], folder: Path, top_k: int) -> Iterator[dict[str, Any]]:
-    """One result a row, in order; a row that cannot be done has an `error` and no phrases."""
-    encoded: str | None = None
+def _grouped(rows: Sequence[Row]) -> list[int]:
+    """The rows picture by picture, in the order in which pictures first appear."""
+    groups: dict[Place | int, list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(index if row.picture is None else row.picture, []).append(index)
+    return [index for group in groups.values() for index in group]
+
+
+def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Numbered values as soon as those of all lower numbers have been given."""
+    waiting: dict[int, dict[str, Any]] = {}
+    turn = 0
+    for number, value in numbered:
+        waiting[number] = value
+        while turn in waiting:
+            yield waiting.pop(turn)
+            turn += 1
+
+
+def _answers(
+    localizer: Localizer, rows: Sequence[Row], order: Iterable[int], top_k: int
+) -> Iterator[tuple[int, dict[str, Any], Grounding | None]]:
+    """The number of each row, its result, and what was found; a row that failed has an `error` and no phrases."""
+    encoded: Place | None = None
     scene: Scene | None = None
-    for row in rows:
+    for index in order:
+        row = rows[index]
         try:
-            if scene is None or encoded != row.image:
-                encoded, scene = row.image, None
-                scene = localizer.encode(read_image(folder / row.image))
-            yield scene.ground(row.caption, row.phrases, top_k).to_dict(row.image)
+            if row.error or row.picture is None:
+                raise GroundingError(row.error)
+            if scene is None or encoded != row.picture:
+                encoded, scene = row.picture, None
+                scene = localizer.encode(_read(row.picture))
+            grounding = scene.ground(row.caption, row.phrases, top_k)
+            yield index, grounding.to_dict(row.image), grounding
         except GroundingError as error:
-            yield {
-                "schema_version": SCHEMA_VERSION,
-                "image": {"path": row.image, "width": None, "height": None},
-                "caption": row.caption,
-                "classifier": localizer.classifier.name,
-                "error": str(error),
-                "phrases": [],
-            }
+            yield index, _failed(row, localizer.classifier.name, str(error)), None
+
+
+def _read(picture: Place) -> RgbImage:
+    return read_image(io.BytesIO(picture.read()), picture.name) if picture.name else read_image(picture.path)
+
+
+def _failed(row: Row, classifier: str, error: str) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "image": {"path": row.image, "width": None, "height": None},
+        "caption": row.caption,
+        "classifier": classifier,
+        "error": error,
+        "phrases": [],
+    }

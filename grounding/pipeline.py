@@ -20,12 +20,14 @@ from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
 from grounding.methods import Encoding, Method, encode, find_method, method_name
+from grounding.regions.confidence import agreement, falling
 from grounding.regions.maps import centre_prior, normalize, peak, phrase_map, smooth, upsample
 from grounding.regions.power import area_powers, closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns, score_boxes
 from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.people import BODY_PARTS, names_people
 from grounding.text.phrases import Chunker, Phrase, find_phrases
@@ -187,17 +189,17 @@ class Scene:
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
-        classifier, log_odds = self.localizer.classifier, self.encoding.probabilities.double().logit(1e-9).numpy()
+        classifier, log_odds = self.localizer.classifier, to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
 
     def _threshold(self, given: float | None) -> float:
         """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
-        model, configured = self.localizer.classifier.presence_model, self.localizer.config.min_presence
-        if given is not None and not (isinstance(given, Real) and 0 <= given <= 1):
+        if given is None:
+            return min_presence(self.localizer.config, self.localizer.classifier)
+        if not (isinstance(given, Real) and 0 <= given <= 1):
             raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
-        default = model.threshold if model else 0.0
-        return next(value for value in (given, configured, default) if value is not None)
+        return given
 
     def _locate(
         self,
@@ -216,7 +218,7 @@ class Scene:
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         presences = self._presences(phrases, matches)
         people = [names_people(phrase.head) for phrase in phrases]
-        powers = area_powers(for_boxes.numpy(), people, self._closeness(), regions)  # (rankings, P)
+        powers = area_powers(for_boxes.numpy(), people, self.closeness(), regions)  # (rankings, P)
         scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (rankings, P, N)
         located = []
         for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
@@ -224,7 +226,7 @@ class Scene:
             if for_boxes[row].any():
                 x, y = peak(for_points[row])
                 point = (x * width / side, y * height / side)
-                boxes = self._regions(scores[:, row], top_k)
+                boxes = self._regions(scores[:, row], presences[row], top_k)
             arrays = for_boxes[row].numpy(), for_points[row].numpy()
             presence = presences[row]
             status = _status(words, presence is not None and presence < threshold, point, boxes)
@@ -240,25 +242,32 @@ class Scene:
         maps, weights = zip(*known, strict=True)
         return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
 
-    def _regions(self, scores: npt.NDArray[np.float32], top_k: int) -> tuple[Region, ...]:
+    def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
 
-        The result shows the scores of the first ranking.
+        The score of a region is the presence of the phrase times the agreement of the box in the first ranking.
         """
         proposals, nms_iou = self.proposals, self.localizer.config.regions.nms_iou
         rankings = [best_boxes(row, proposals, len(proposals), nms_iou) for row in scores]
         best = in_turns(rankings, proposals, top_k, nms_iou)
-        shown = np.minimum.accumulate(scores[0, best])  # no region's is above that of the one before it
-        boxes = np.column_stack([proposals[best], shown])  # (at most top_k, 5)
+        right = falling(agreement(scores[0], proposals, best) * (1 if presence is None else presence))
+        boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
         return tuple(Region(*row) for row in boxes.tolist())
 
-    def _closeness(self) -> float | None:
-        """How close the photograph is taken; None where tags exclude each other, or name no body parts."""
+    def closeness(self) -> float | None:
+        """Say how close the photograph is taken; None where tags exclude each other, or name no body parts."""
         classifier = self.localizer.classifier
         if not classifier.multi_label:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
+
+
+def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
+    """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
+    if config.min_presence is not None:
+        return config.min_presence
+    return classifier.presence_model.threshold if classifier.presence_model else 0.0
 
 
 def _texts(phrases: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from grounding.errors import GroundingError
 from grounding.folders import check_output, foreign_names, move_into_place, writing
 
-_LINES, _SETTINGS = LINES_FILES = ("results.jsonl", "settings.json")
+_LINES, _SETTINGS, _SORTED = LINES_FILES = ("results.jsonl", "settings.json", "sorted.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,23 @@ class ResumableLines:
         with writing(str(self.folder)):
             self._file.write(line + "\n")
             self._file.flush()
+
+    def sort(self, order: Sequence[int]) -> Path:
+        """Let the lines of the finished folder stand in another order; returns the file of that order for now.
+
+        Args:
+            order: the place, from 0, of each line so far.
+        """
+        sorted_file = self.folder / _SORTED
+        with writing(str(self.folder)), (self.folder / _LINES).open("rb") as lines, sorted_file.open("wb") as file:
+            starts = [0] * len(order)
+            for place in order:
+                starts[place] = lines.tell()
+                lines.readline()
+            for start in starts:
+                lines.seek(start)
+                file.write(lines.readline())
+        return sorted_file
 
     def read(self) -> list[str]:
         """Every line so far."""
@@ -74,6 +91,8 @@ def resumable_lines(
                 with (partial / _LINES).open("a+", encoding="utf-8", newline="") as file:
                     yield ResumableLines(partial, _whole_lines(file), file)
                 move_into_place(partial, folder)
+                if (folder / _SORTED).exists():
+                    (folder / _SORTED).replace(folder / _LINES)
                 for name in (_SETTINGS,) if keep else (_SETTINGS, _LINES):
                     (folder / name).unlink()
     except KeyboardInterrupt:

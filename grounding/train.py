@@ -4,62 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from grounding.commands import Parser, exit_status, path_option
-from grounding.datasets.captions import CAPTION_FORMATS, write_table
+from grounding.commands import exit_status
+from grounding.errors import check_at_least_one
+from grounding.training.options import build_captions_parser, build_parser, build_presence_parser
 from grounding.wording import counted
-
-EPILOG = """\
-examples:
-  python -m grounding.train configs/embedded.yaml
-  python -m grounding.train configs/web-alt-text.yaml output=runs/mine data.sources=[my-pictures] tags=300
-  torchrun --nproc-per-node 2 -m grounding.train configs/resnet50-flickr30k.yaml device=cuda
-
-The classifier is written to OUTPUT/classifier; --classifier of localize and evaluate takes that folder. Run the same
-command again to go on after an interruption. docs/training.md explains every key.
-
-`python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
-
-exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
-
-CAPTIONS_EPILOG = """\
-examples:
-  python -m grounding.train captions flickr30k results_20130124.token flickr30k-images \\
-      --output flickr30k-train.jsonl --without val.txt test.txt
-  python -m grounding.train captions coco annotations/captions_train2017.json train2017 --output coco-train.jsonl
-
-Each line of the table is {"image": path relative to the table, "caption": [its captions]}. The photographs themselves
-are not read."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The options of a training, without importing anything heavy."""
-    parser = Parser(
-        prog="python -m grounding.train",
-        description="Train a tag classifier from pictures with captions, with or without a teacher.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("config", type=path_option, help="a YAML file, for example configs/embedded.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes one key, for example epochs=3")
-    return parser
-
-
-def build_captions_parser() -> argparse.ArgumentParser:
-    """The options of `captions`."""
-    parser = Parser(
-        prog="python -m grounding.train captions",
-        description="Write the captions of Flickr30k or COCO as a table for data.sources of a training.",
-        epilog=CAPTIONS_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("format", choices=CAPTION_FORMATS)
-    parser.add_argument("captions", type=path_option, help="results_20130124.token, or captions_*.json")
-    parser.add_argument("photographs", type=path_option, help="the folder they are in")
-    parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
-    parser.add_argument(
-        "--without", type=path_option, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
-    )
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,14 +16,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] == "captions":
         table = build_captions_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_table(table))
+    if arguments and arguments[0] == "presence":
+        asked = build_presence_parser().parse_args(arguments[1:])
+        return exit_status(lambda: _fit_presence(asked))
     options = build_parser().parse_args(arguments)
     return exit_status(lambda: _train(options), "run the same command again to go on after the last finished epoch")
 
 
 def _write_table(options: argparse.Namespace) -> int:
-    captions = CAPTION_FORMATS[options.format](options.captions)
-    count = write_table(captions, options.photographs, options.output, options.without)
+    from grounding.datasets.captions import write_table
+
+    count = write_table(options.captions, options.format, options.photographs, options.output, options.without)
     print(f"{counted(count, 'photograph')}: {options.output}")
+    return 0
+
+
+def _fit_presence(options: argparse.Namespace) -> int:
+    check_at_least_one("--limit", options.limit)
+    from tqdm import tqdm
+
+    from grounding.datasets.webimages import CaptionedImages
+    from grounding.tagging.classifier import PRESENCE
+    from grounding.tagging.presence import write_presence
+    from grounding.tagging.sources import load_classifier
+    from grounding.training.presence import fit_presence
+
+    classifier, images = load_classifier(options.classifier), CaptionedImages(options.sources)
+    with tqdm(total=min(options.limit, len(images)), unit=" pictures") as bar:
+        model = fit_presence(classifier, images, options.limit, bar.update)
+    write_presence(model, options.classifier / PRESENCE)
+    told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in model.recipe.items() if key != "features")
+    print(f"{options.classifier / PRESENCE}: {told}; a phrase below {model.threshold:.3f} is absent")
     return 0
 
 

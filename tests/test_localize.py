@@ -275,7 +275,7 @@ def test_text_of_any_kind(run):
         (["--caption", "a man", "--output", "/proc/none/out"], "cannot be written"),
         (["--phrases", " "], "is blank"),
         (["--manifest", "none.csv"], "none.csv cannot be read"),
-        (["--manifest", "none.txt"], "expected .csv or .jsonl"),
+        (["--manifest", "none.xlsx"], "expected a table"),
         (["--manifest", "none.csv", "--image", "p.png"], "leave out the other options"),
     ],
 )

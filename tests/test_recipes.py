@@ -81,14 +81,19 @@ def source_of(style, folder):
         ("teacher", coco, "timm:mobilenetv1_100"),
         ("first-student", coco, "plain"),
         ("embedded", coco, "plain"),
+        ("own-words", alt_texts, None),
     ],
 )
 def test_recipes(train, tmp_path, monkeypatch, recipe, style, architecture):
     config = ROOT / "configs" / f"{recipe}.yaml"
-    network = load(TrainConfig, config, ["network.weights=''", "network.initial=''"]).network
+    network = load(TrainConfig, config, ["network.weights=none", "network.initial=none", "head_only=no"]).network
     assert create_network(network, 7).head.out_features == 7  # the test itself trains a smaller one of the kind
     entities = write_entities(tmp_path / "entities", photographs=True)
-    overrides = [*SMALL, f"data.sources=[{source_of(style, tmp_path)}]", f"network.architecture={architecture}"]
+    overrides = [
+        *SMALL,
+        f"data.sources=[{source_of(style, tmp_path)}]",
+        f"network.architecture={architecture or 'none'}",
+    ]
     overrides += [f"validation.images=[{entities / 'photographs'}]", f"validation.annotations={entities}"]
     if architecture == "plain":
         plain = write_config(tmp_path / "plain")

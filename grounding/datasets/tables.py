@@ -1,78 +1,223 @@
-"""Two columns of a CSV, Parquet or JSON Lines table, row by row; damaged rows are counted and left out."""
+"""Tables of pictures with captions and maybe phrases, of every common kind, row by row.
 
-import csv
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
+Manifests and trainings read them with the same function. A row that cannot be used says why, and costs no other.
+"""
+
+import contextlib
+import functools
+import io
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TextIO
 
-from grounding.errors import GroundingError, did_you_mean
+from grounding.datasets.columns import Record, TableOptions
+from grounding.datasets.delimited import delimited_records, token_records
+from grounding.datasets.objects import json_records, jsonl_records, parquet_records
+from grounding.datasets.places import DAMAGED, Place, Spool, kind_of, opener_of
+from grounding.errors import GroundingError
 
-Row = tuple[object, object]  # what the two columns hold; None where a row has nothing
-
-
-def _check_columns(table: Path, wanted: Iterable[str], present: Iterable[str]) -> None:
-    columns = list(present)
-    for name in wanted:
-        if name not in columns:
-            advice = f"{did_you_mean(name, columns, '')} it has {', '.join(columns) or 'none'}"
-            raise GroundingError(f"{table} has no column '{name}': {advice.lstrip()}")
-
-
-def _csv_rows(table: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[Row]:
-    # One value that is no UTF-8 must not end the table: its surrogates give it away later.
-    with table.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        rows = csv.DictReader(file, strict=True)
-        try:
-            _check_columns(table, columns, rows.fieldnames or [])
-        except csv.Error as error:
-            raise GroundingError(f"{table} cannot be read ({error}): expected a CSV with a line of names") from error
-        while True:
-            try:
-                row: dict[str | None, Any] = next(rows)
-            except StopIteration:
-                return
-            except csv.Error:
-                skipped["damaged row"] += 1
-                continue
-            if None in row:  # more values than columns, such as a caption whose commas are not quoted
-                skipped["damaged row"] += 1
-            else:
-                yield row[columns[0]], row[columns[1]]
+TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[Record]]]] = {
+    ".csv": delimited_records,
+    ".tsv": delimited_records,
+    ".txt": delimited_records,
+    ".token": token_records,
+    ".jsonl": jsonl_records,
+    ".ndjson": jsonl_records,
+    ".json": json_records,
+}
+PARQUET: Final = (".parquet", ".pq")
+EXPECTED: Final = "a table (.csv, .tsv, .jsonl, .json, .parquet or .token, or one of these with .gz)"
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:|pipe:", re.IGNORECASE)
 
 
-def _jsonl_rows(table: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[Row]:
-    present: dict[str, None] = {}
-    with table.open("rb") as file:
-        for line in file:
-            try:
-                row = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError):
-                row = None
-            if not isinstance(row, dict):
-                skipped["damaged row"] += 1
-            elif row:
-                present |= dict.fromkeys(row)
-                yield row.get(columns[0]), row.get(columns[1])
-    if present:
-        _check_columns(table, columns, present)
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A picture with what is said about it, or what is wrong with it.
+
+    Attributes:
+        number: its line in a text file, else its position from 1.
+        image: the picture's file as the table has it; `row N` for one that the table holds itself.
+        picture: where it is; None where the row names none.
+        captions: unchanged; some may be blank.
+        phrases: not blank; None where none are given.
+        fault: which kind of mistake it is, the same words for all of the kind; empty for a row that can be used.
+        error: what is wrong, with the values.
+    """
+
+    number: int
+    image: str
+    picture: Place | None
+    captions: tuple[str, ...] = ()
+    phrases: tuple[str, ...] | None = None
+    fault: str = ""
+    error: str = ""
 
 
-def _parquet_rows(table: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[Row]:
-    import pyarrow as pa
-    from pyarrow import parquet
+class RowFault(ValueError):
+    """What is wrong with a row: of which kind it is, and in a sentence with the values."""
 
+
+def is_table(path: Path) -> bool:
+    """Whether a file of this name is read as a table."""
+    return kind_of(path) in (*TEXT_TABLES, *PARQUET)
+
+
+def counts_lines(path: Path) -> bool:
+    """Whether numbers of rows are lines of the file, which an editor shows."""
+    return kind_of(path) in TEXT_TABLES and kind_of(path) != ".json"
+
+
+def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") -> Iterator[TableRow]:
+    """Read the rows of a CSV, TSV, JSON Lines, COCO captions, Parquet or Flickr30k token file, told by its ending.
+
+    Args:
+        spool: takes the pictures that a table holds itself, in a Parquet column of bytes or of records with `bytes` and
+            `path`, as the library `datasets` writes them.
+        kind: the ending that says how to read the file, where it is not its own.
+
+    Raises:
+        GroundingError: a file that is missing, damaged or of another kind, or without the columns.
+    """
+    folder = Path(options.image_folder).expanduser() if options.image_folder else path.parent
+    for record in _records(path, options, kind or kind_of(path)):
+        yield _row(record, path, folder, spool)
+
+
+def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
+    if path.is_dir():
+        raise GroundingError(f"{path} is a folder: expected {EXPECTED}")
+    if kind not in (*TEXT_TABLES, *PARQUET):
+        raise GroundingError(f"{path} ends in '{kind}': expected {EXPECTED}")
     try:
-        with parquet.ParquetFile(table) as file:
-            _check_columns(table, columns, file.schema_arrow.names)
-            for batch in file.iter_batches(columns=list(columns)):
-                yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-    except GroundingError:
-        raise
-    except (ValueError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise GroundingError(f"{table} cannot be read ({reason}): expected a Parquet file") from error
+        if kind in PARQUET:
+            yield from parquet_records(path, options)
+        else:
+            with _open_text(path) as file:
+                yield from TEXT_TABLES[kind](path, file, options)
+    except UnicodeError as error:
+        raise GroundingError(f"{path} is no text that can be read ({error}): save it as UTF-8") from error
+    except DAMAGED as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise GroundingError(f"{path} cannot be read: {reason}") from error
 
 
-TABLES: Final = {".csv": _csv_rows, ".parquet": _parquet_rows, ".jsonl": _jsonl_rows}
+@contextlib.contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    """The text of a file that may be compressed: UTF-8, or UTF-16 with its mark. What is neither becomes surrogates."""
+    opener = opener_of(path) or open
+    with opener(path, "rb") as file:
+        utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        file.seek(0)
+        encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
+        with io.TextIOWrapper(file, encoding, errors, newline="") as text:
+            yield text
+
+
+def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
+    if record.damage:
+        return TableRow(record.number, "", None, fault="damaged row", error=record.damage)
+    given = record.values.get("image")
+    image = given if isinstance(given, str) else ""
+    picture: Place | None = None
+    captions: tuple[str, ...] = ()
+    phrases: tuple[str, ...] | None = None
+    faults: list[RowFault] = []
+    with _noted(faults):
+        image, content = _image(given, record.number)
+        picture = _file(folder, image) if content is None else spool.put(content, f"{image} in {path}")
+    with _noted(faults):
+        captions = _captions(record.values)
+    with _noted(faults):
+        phrases = _phrases(record.values.get("phrases"))
+    fault, error = faults[0].args if faults else ("", "")
+    return TableRow(record.number, image, picture, captions, phrases, fault, error)
+
+
+@contextlib.contextmanager
+def _noted(faults: list[RowFault]) -> Iterator[None]:
+    try:
+        yield
+    except RowFault as fault:
+        faults.append(fault)
+
+
+def _image(value: object, number: int) -> tuple[str, bytes | None]:
+    """The file of a picture, or a name for it and its content."""
+    content = None
+    if isinstance(value, Mapping) and value.keys() & {"bytes", "path"}:
+        content, value = value.get("bytes"), value.get("path")
+    if isinstance(value, bytes):
+        content, value = value, None
+    if isinstance(content, bytes) and content:
+        return (value if isinstance(value, str) and value else f"row {number}"), content
+    if _is_missing(value) or (isinstance(value, str) and not value.strip()):
+        raise RowFault("row without a picture", "no image: expected the path of a picture")
+    name = _text(value, "image").strip()
+    if _ADDRESS.match(name):
+        raise RowFault("address instead of a picture file", f"image {name[:80]!r} is an address: download it first")
+    return name, None
+
+
+def _file(folder: Path, name: str) -> Place:
+    path = folder / Path(name).expanduser() if name.startswith("~") else folder / name
+    try:
+        file = os.path.join(_real_folder(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
+        return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114
+    except ValueError:  # a NUL in its name: who reads it will say so
+        return Place(str(path))
+
+
+@functools.lru_cache(maxsize=1024)
+def _real_folder(folder: Path) -> str:
+    return os.path.realpath(folder)
+
+
+def _captions(values: Mapping[str, object]) -> tuple[str, ...]:
+    """The captions of a row: those of `captions`, or else of `caption`."""
+    each = [texts_of(values[role], "caption") for role in ("captions", "caption") if role in values]
+    return next((texts for texts in each if any(map(str.strip, texts))), each[-1] if each else ("",))
+
+
+def _phrases(value: object) -> tuple[str, ...] | None:
+    """A list of texts, or a text divided by `|`; blank ones at its end are left out."""
+    if _is_missing(value):
+        return None
+    if isinstance(value, str):
+        parts = [part.strip() for part in _text(value, "phrases").split("|")]
+        while parts and not parts[-1]:
+            del parts[-1]
+        if not parts:
+            return None
+    else:
+        parts = list(texts_of(value, "phrases"))
+    if not all(map(str.strip, parts)):
+        raise RowFault("blank phrase", f"phrases are {value!r}: expected texts that are not blank")
+    return tuple(parts)
+
+
+def texts_of(value: object, what: str) -> tuple[str, ...]:
+    """A text or a list of texts as texts; what is missing becomes an empty one.
+
+    Raises:
+        RowFault: another type, or a text that UTF-8 cannot encode.
+    """
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple("" if _is_missing(item) else _text(item, what) for item in items)
+
+
+def _text(value: object, what: str) -> str:
+    if not isinstance(value, str):
+        raise RowFault("unreadable text", f"{what} is {str(value)[:80]}: expected a text or a list of texts")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise RowFault("unreadable text", f"{what} {value[:80]!r} is no UTF-8 text: save the table as UTF-8") from None
+    return value
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))

@@ -11,7 +11,10 @@ from typing import Final, NamedTuple
 
 from PIL import Image
 
-from grounding.datasets.tables import TABLES, Row
+from grounding.datasets.columns import TableOptions
+from grounding.datasets.places import Place, Spool, kind_of
+from grounding.datasets.sources import expand
+from grounding.datasets.tables import TableRow, is_table, read_table, texts_of
 from grounding.errors import GroundingError
 from grounding.images import upright_rgb
 
@@ -19,30 +22,18 @@ _PICTURES: Final = ("jpg", "jpeg", "png", "webp")
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _DRAFT_PX: Final = 1024
 _MOST_PIXELS: Final = 50_000_000
+_OPTIONS: Final = TableOptions(phrases_column="")
 _BLOCK: Final = 512  # bytes; the unit of a tar
-_EXPECTED: Final = "expected a folder, an uncompressed .tar, or a .csv, .parquet or .jsonl table"
-
-
-class _Place(NamedTuple):
-    """Where the content of a file is: a file on disk, or a member of a tar at an offset."""
-
-    path: str
-    member: str = ""
-    offset: int = 0
-    size: int = -1  # to the end
-
-    def read(self, limit: int = -1) -> bytes:
-        """The content, or its first bytes. A handle of its own makes this safe in threads and forked processes."""
-        with Path(self.path).open("rb") as file:
-            file.seek(self.offset)
-            return file.read(self.size if limit < 0 else limit)
+_NOTES: Final = ("json", "txt", "caption")
+_KEYS: Final = ("captions", "caption", "text")  # of a JSON file beside a picture
+_EXPECTED: Final = "expected a folder, a .tar or .tar.gz, or a .csv, .tsv, .parquet, .jsonl, .json or .token table"
 
 
 class _Entry(NamedTuple):
     """A picture with its texts, which may still be blank."""
 
     id: str
-    picture: _Place
+    picture: Place
     texts: list[str]
 
 
@@ -51,11 +42,16 @@ class CaptionedImages:
 
     A source is
 
-    - a webdataset shard, an uncompressed `.tar` of `<id>.jpg`, `.jpeg`, `.png` or `.webp` with `<id>.json`
-      (`{"captions": [...]}` or `{"caption": "..."}`) or `<id>.txt` (one caption), in any order;
+    - a webdataset shard, a `.tar` of `<id>.jpg`, `.jpeg`, `.png` or `.webp` with `<id>.json` (its keys `captions`,
+      `caption` or `text`: a text or a list of texts) or, where that says nothing, `<id>.txt` or `<id>.caption` (one
+      caption), in any order. One that is compressed (`.tar.gz`, `.tgz`, `.tar.bz2`, `.tar.xz`) is unpacked into a
+      temporary folder first and takes its whole size there for as long as this object lives;
     - a folder of such files at any depth;
-    - a `.csv`, `.parquet` or `.jsonl` table (UTF-8) with a column of picture files, relative to the table or absolute,
-      and a column of captions, a text or a list of texts. Rows of one picture are joined.
+    - a table, as `tables.read_table` says, with a column of picture files, relative to the table or absolute, and a
+      column of captions, a text or a list of texts. Rows of one picture are joined. Pictures that a Parquet table holds
+      itself are copied into the temporary folder.
+
+    A name may have `~`, braces and globs: `shards/{0000..0004}.tar`, `data/*.tar`.
 
     Attributes:
         ids: the file name without its ending, or the value in the table. Two sources may share ids.
@@ -67,20 +63,19 @@ class CaptionedImages:
             without any captioned picture.
     """
 
-    def __init__(
-        self, sources: Sequence[str | Path], image_column: str = "image", caption_column: str = "caption"
-    ) -> None:
+    def __init__(self, sources: Sequence[str | Path], options: TableOptions = _OPTIONS) -> None:
         if not sources:
             raise GroundingError(f"no source of pictures and captions is given: {_EXPECTED}")
-        columns = image_column, caption_column
+        self._spool = Spool()
         skipped: Counter[str] = Counter()
         kept: list[_Entry] = []
-        for source in map(Path, sources):
+        for source in sources:
             before, first = skipped.copy(), len(kept)
-            try:
-                kept += filter(None, (_kept(entry, skipped) for entry in _entries(source, columns, skipped)))
-            except OSError as error:
-                raise GroundingError(f"{source} cannot be read: {error.strerror or error}") from error
+            for path in expand(source):
+                try:
+                    kept += filter(None, (_kept(entry, skipped) for entry in self._entries(path, options, skipped)))
+                except OSError as error:
+                    raise GroundingError(f"{path} cannot be read: {error.strerror or error}") from error
             if len(kept) == first:
                 reasons = ", ".join(f"{reason}: {count}" for reason, count in (skipped - before).items())
                 raise GroundingError(f"{source} holds no picture with a caption ({reasons or 'nothing was found'})")
@@ -88,6 +83,19 @@ class CaptionedImages:
         self.captions = tuple(tuple(entry.texts) for entry in kept)
         self._places = [entry.picture for entry in kept]
         self.skipped: Mapping[str, int] = dict(skipped)
+
+    def _entries(self, source: Path, options: TableOptions, skipped: Counter[str]) -> Iterator[_Entry]:
+        """The pictures of one source."""
+        if source.is_dir():
+            files = sorted(source.rglob("*"), key=str)
+            return _pairs(((file.relative_to(source).as_posix(), Place(str(file))) for file in files), skipped)
+        if not source.is_file():
+            raise GroundingError(f"{source} does not exist: {_EXPECTED}")
+        if kind_of(source) == ".tar":
+            return _pairs(_members(source, self._spool.unpacked(source), skipped), skipped)
+        if not is_table(source):
+            raise GroundingError(f"{source} is of a kind that is not known: {_EXPECTED}")
+        return _joined(read_table(source, options, self._spool), skipped)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -102,7 +110,6 @@ class CaptionedImages:
             GroundingError: it cannot be read or decoded, or has over 50 million pixels.
         """
         place = self._places[index]
-        name = f"{place.member} in {place.path}" if place.member else place.path
         try:
             with Image.open(io.BytesIO(place.read())) as image:
                 image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))
@@ -111,7 +118,7 @@ class CaptionedImages:
                 return Image.fromarray(upright_rgb(image))
         except Exception as error:  # over damaged files Pillow raises nearly anything, down to AssertionError
             expected = f"expected a whole picture file of at most {_MOST_PIXELS // 1_000_000} million pixels"
-            raise GroundingError(f"image {name} cannot be read ({error}): {expected}") from error
+            raise GroundingError(f"image {place.name or place.path} cannot be read ({error}): {expected}") from error
 
 
 def _kept(entry: _Entry, skipped: Counter[str]) -> _Entry | None:
@@ -131,25 +138,10 @@ def _kept(entry: _Entry, skipped: Counter[str]) -> _Entry | None:
     return entry._replace(texts=kept) if kept and not reason else None
 
 
-def _entries(source: Path, columns: tuple[str, str], skipped: Counter[str]) -> Iterator[_Entry]:
-    """The pictures of one source."""
-    if source.is_dir():
-        files = sorted(source.rglob("*"), key=str)
-        return _pairs(((file.relative_to(source).as_posix(), _Place(str(file))) for file in files), skipped)
-    if not source.is_file():
-        raise GroundingError(f"{source} does not exist: {_EXPECTED}")
-    kind = source.suffix.lower()
-    if kind == ".tar":
-        return _pairs(_members(source, skipped), skipped)
-    if kind not in TABLES:
-        raise GroundingError(f"{source} is of a kind that is not known: {_EXPECTED}")
-    return _joined(source.parent, TABLES[kind](source, columns, skipped), skipped)
-
-
-def _members(shard: Path, skipped: Counter[str]) -> Iterator[tuple[str, _Place]]:
+def _members(shard: Path, unpacked: Path, skipped: Counter[str]) -> Iterator[tuple[str, Place]]:
     """Names and places of the files in a tar, up to where it is damaged."""
     end, reason = 0, ""
-    with shard.open("rb") as file:
+    with unpacked.open("rb") as file:
         length = file.seek(0, os.SEEK_END)
         file.seek(0)
         try:
@@ -158,24 +150,24 @@ def _members(shard: Path, skipped: Counter[str]) -> Iterator[tuple[str, _Place]]
                     size = member.size if member.isfile() else 0
                     end = member.offset_data + -(-size // _BLOCK) * _BLOCK
                     if member.isfile() and member.offset_data + size <= length:
-                        yield member.name, _Place(str(shard), member.name, member.offset_data, size)
+                        yield member.name, Place(str(unpacked), f"{member.name} in {shard}", member.offset_data, size)
         except (tarfile.TarError, OSError, ValueError) as error:
             reason = str(error)
         file.seek(end)
         if reason and end == 0:
-            raise GroundingError(f"{shard} cannot be read ({reason}): expected an uncompressed tar")
+            raise GroundingError(f"{shard} cannot be read ({reason}): expected a tar")
         if file.read(_BLOCK) != bytes(_BLOCK):
             skipped[f"rest of {shard.name}, cut short or damaged"] += 1
 
 
-def _pairs(files: Iterable[tuple[str, _Place]], skipped: Counter[str]) -> Iterator[_Entry]:
-    """Pictures joined with the `.json` and `.txt` files of the same name."""
-    pictures: dict[str, _Place] = {}
-    notes: dict[str, dict[str, _Place]] = {}
+def _pairs(files: Iterable[tuple[str, Place]], skipped: Counter[str]) -> Iterator[_Entry]:
+    """Pictures joined with the `.json`, `.txt` and `.caption` files of the same name."""
+    pictures: dict[str, Place] = {}
+    notes: dict[str, dict[str, Place]] = {}
     for name, place in files:
         key, _, ending = name.rpartition(".")
         ending = ending.lower()
-        if ending in ("json", "txt"):
+        if ending in _NOTES:
             notes.setdefault(key, {})[ending] = place
         elif ending in _PICTURES and key in pictures:
             skipped["second picture of one name"] += 1
@@ -186,51 +178,46 @@ def _pairs(files: Iterable[tuple[str, _Place]], skipped: Counter[str]) -> Iterat
     for key, picture in pictures.items():
         try:
             texts = _noted(notes.get(key, {}))
-        except (OSError, ValueError, RecursionError):  # ValueError: no JSON, UTF-8 or text; RecursionError: too deep
+        except (OSError, ValueError, RecursionError):
             skipped["unreadable text"] += 1
         else:
-            yield _Entry(key, picture, texts)
+            yield _Entry(key, picture, list(texts))
 
 
-def _noted(notes: Mapping[str, _Place]) -> list[str]:
-    """The captions in the files of a picture: of its JSON file, or else of its text file."""
-    if "json" in notes:
-        content = json.loads(notes["json"].read())
-        for name in ("captions", "caption"):
-            if isinstance(content, dict) and name in content:
-                return _texts(content[name])
-    if "txt" in notes:
-        return _texts(notes["txt"].read().decode("utf-8-sig").strip())
-    return []
-
-
-def _texts(value: object) -> list[str]:
-    """A text or a list of texts as a list; None becomes an empty text.
-
-    Raises:
-        ValueError: another type, or a text that UTF-8 cannot encode.
-    """
-    texts = []
-    for text in value if isinstance(value, list) else [value]:
-        if not isinstance(text, str | None):
-            raise ValueError("expected a text")
-        texts.append(text or "")
-        texts[-1].encode()
-    return texts
-
-
-def _joined(folder: Path, rows: Iterable[Row], skipped: Counter[str]) -> Iterator[_Entry]:
-    """Join the rows of a table that name the same picture."""
-    entries: dict[str, _Entry] = {}
-    for picture, caption in rows:
+def _noted(notes: Mapping[str, Place]) -> Sequence[str]:
+    """The captions in the files of a picture: of the first that says something."""
+    blank: Sequence[str] = ()
+    damage: ValueError | RecursionError | None = None
+    for ending in _NOTES:
         try:
-            (name,), texts = _texts(picture), _texts(caption)
-        except ValueError:
-            skipped["unreadable text"] += 1
-            continue
-        if not name.strip():
-            skipped["row without a picture"] += 1
-            continue
-        path = os.path.normpath(folder / name)
-        entries.setdefault(path, _Entry(name, _Place(path), [])).texts.extend(texts)
+            texts = _said(ending, notes[ending].read()) if ending in notes else ()
+        except (ValueError, RecursionError) as error:  # no JSON, UTF-8 or text; too deep
+            damage = damage or error
+        else:
+            if any(map(str.strip, texts)):
+                return texts
+            blank = blank or texts
+    if damage:
+        raise damage
+    return blank
+
+
+def _said(ending: str, content: bytes) -> Sequence[str]:
+    """The captions of a file: a text is one, a JSON object has them under the first key that says something."""
+    if ending != "json":
+        return [content.decode("utf-8-sig").strip()]
+    values = json.loads(content)
+    keys = [key for key in _KEYS if key in values] if isinstance(values, dict) else []
+    each = [texts_of(values[key], "caption") for key in keys]
+    return next((texts for texts in each if any(map(str.strip, texts))), max(each, key=len, default=()))
+
+
+def _joined(rows: Iterable[TableRow], skipped: Counter[str]) -> Iterator[_Entry]:
+    """Join the rows of a table that name the same picture."""
+    entries: dict[Place, _Entry] = {}
+    for row in rows:
+        if row.picture is None or row.fault:
+            skipped[row.fault] += 1
+        else:
+            entries.setdefault(row.picture, _Entry(row.image, row.picture, [])).texts.extend(row.captions)
     yield from entries.values()

@@ -161,17 +161,17 @@ def timm_network(
 
 @torch.no_grad()
 def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
-    """Give a plain network with batch normalisation the function of one without, in place.
+    """Give the backbone of a plain network with batch normalisation the function of one without, in place.
 
     The normalisation takes its statistics from (N, 3, H, W) images in [0, 1] and undoes them by scale and shift, so it
     neither changes the function now nor is a stranger to the activations when training goes on.
 
     Raises:
-        GroundingError: the networks have other layers or another number of tags.
+        GroundingError: the networks have other layers.
     """
     layers = [getattr(each.features, "layers", None) for each in (network, folded)]
-    if None in layers or layers[0] != layers[1] or network.head.weight.shape != folded.head.weight.shape:
-        raise GroundingError("network.initial has other layers or another number of tags than the network")
+    if None in layers or layers[0] != layers[1]:
+        raise GroundingError("network.initial has other layers than the network")
     blocks, sources = list(network.features.children()), list(folded.features.children())[0::2]
     for conv, norm, source in zip(blocks[0::3], blocks[1::3], sources, strict=True):
         assert isinstance(conv, nn.Conv2d)
@@ -188,7 +188,6 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(mean + source.bias)
         images = (images + source.bias[:, None, None]).relu()
-    network.head.load_state_dict(folded.head.state_dict())
 
 
 def score_places(head: nn.Linear, features: Tensor) -> Tensor:

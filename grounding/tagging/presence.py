@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
 from grounding.text.vocabulary import Match
 
 SCHEMA_VERSION: Final = 1
-FEATURES: Final = ("head", "mean", "least", "unknown")  # of a phrase: see `features`
+FEATURES: Final = ("head", "mean", "head log-odds", "unknown")  # of a phrase: see `PresenceModel.features`
+_EPSILON: Final = 1e-9
 _AGAIN: Final = "fit it again with python -m grounding.train presence"
 _KEYS: Final = {"schema_version", "tag_means", "tag_stds", "weights", "bias", "threshold", "recipe"}
 
@@ -29,7 +31,7 @@ class PresenceModel:
 
     Attributes:
         tag_means, tag_stds: (T,) of each tag's log-odds over the pictures it was learnt from.
-        weights: (F,) of `features`.
+        weights: (F,) of `features`; `bias` is added.
         threshold: below it a phrase is called absent, by default.
         recipe: what it was learnt from, for people.
     """
@@ -50,27 +52,33 @@ class PresenceModel:
             head: its head noun.
             indices: the output of each tag.
         """
-        standard = (log_odds - self.tag_means) / self.tag_stds
-        return expit(float(features(standard, words, head, indices) @ self.weights) + self.bias)
+        return expit(float(self.features(log_odds, words, head, indices) @ self.weights) + self.bias)
+
+    def features(self, log_odds: Numbers, words: Sequence[Match], head: str, indices: Mapping[str, int]) -> Numbers:
+        """Describe a phrase in a picture by the log-odds of its tags, also measured from what is usual for the tag.
+
+        Args:
+            as for a call.
+
+        Returns:
+            (F,) the standardised log-odds of the head's tag (of the last word with a tag, where the head has none); the
+            mean of those of all words by their weights; the log-odds of the head's tag; and 0. For a phrase without
+            any tag, 0, 0, 0 and 1.
+        """
+        outputs = [indices[match.tag] for match in words if match.tag]
+        if not outputs:
+            return np.array([0.0, 0.0, 0.0, 1.0])
+        standard = (log_odds[outputs] - self.tag_means[outputs]) / self.tag_stds[outputs]
+        weights = [match.weight for match in words if match.tag]
+        of_head = [indices[match.tag] for match in words if match.tag and match.word == head]
+        last = outputs.index(of_head[-1]) if of_head else -1
+        return np.array([standard[last], np.average(standard, weights=weights), log_odds[outputs[last]], 0.0])
 
 
-def features(standard: Numbers, words: Sequence[Match], head: str, indices: Mapping[str, int]) -> Numbers:
-    """Describe a phrase in a picture by its tags: how far their log-odds are above what is usual for them.
-
-    Args:
-        standard: (T,) log-odds, less the mean of their tag, over its standard deviation.
-
-    Returns:
-        (F,) the value of the head's tag (of the last word with a tag, where the head has none), the mean of all words
-        by their weights, the least of them, and 0; or 0, 0, 0 and 1 for a phrase without any tag.
-    """
-    known = [(match, standard[indices[match.tag]]) for match in words if match.tag]
-    if not known:
-        return np.array([0.0, 0.0, 0.0, 1.0])
-    values = np.array([value for _, value in known])
-    of_head = [value for match, value in known if match.word == head] or [values[-1]]
-    mean = np.average(values, weights=[match.weight for match, _ in known])
-    return np.array([of_head[-1], mean, values.min(), 0.0])
+def to_log_odds(probabilities: Tensor) -> Numbers:
+    """Turn (..., T) probabilities into float64 log-odds; those that are 0 or 1 stay finite."""
+    log_odds: Numbers = probabilities.double().logit(_EPSILON).numpy()
+    return log_odds
 
 
 def expit(value: float) -> float:

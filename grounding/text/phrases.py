@@ -11,19 +11,24 @@ from importlib import resources
 from nltk.tag.perceptron import PerceptronTagger
 
 from grounding.errors import GroundingError
+from grounding.text.captions import Caption, as_read, read_caption
+from grounding.text.lists import list_items
+from grounding.text.negation import is_negated, negated_runs
+from grounding.text.spans import base_runs
 from grounding.text.tokens import Token, is_content_word, tokenize
 
 BEGIN, INSIDE, OUTSIDE = "B", "I", "O"
 WEIGHTS_FILE = "chunker.json.gz"
 
 _WORD = re.compile(r"[^\W_]")
-_HEAD_ENDS_BEFORE = frozenset(
+PREPOSITIONS = frozenset(
     """
     of in on at with by for from to into onto over under near behind beside besides between among amongst through
     around along across against inside outside above below beneath toward towards without within upon about
-    who whom whose which that where while is are was were
     """.split()  # noqa: SIM905
 )
+_HEAD_ENDS_BEFORE = PREPOSITIONS | frozenset("who whom whose which that where while is are was were".split())  # noqa: SIM905
+_PLURALS = frozenset({"men", "women", "people", "children"})
 _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
 
 
@@ -31,14 +36,17 @@ _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelv
 class Phrase:
     """A noun phrase of a caption.
 
-    `start` and `end` are character positions, `text == caption[start:end]`; both are None for a phrase given by the
-    user that does not occur in the caption. `head` is the head noun as written in the phrase.
+    `start` and `end` are positions of characters in the caption as given; both are None for a phrase given by the user
+    that does not occur in it. `text` is the phrase as read: `as_read(caption[start:end])`, which is `caption[start:end]`
+    itself unless the caption has entities, line breaks or other characters that nobody types. `head` is the head noun
+    as written in `text`. `negated` says that the caption says that it is not there: 'no dog', 'without a hat'.
     """
 
     text: str
     start: int | None
     end: int | None
     head: str
+    negated: bool = False
 
 
 class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
@@ -80,7 +88,23 @@ class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
             f"t-w {prev} {before} {here}",
             f"-w+ {before} {here} {after}",
         )
+        if number := _number(before):  # 'trucks race', 'number five leads': is the word their verb?
+            names += (
+                f"k {number} {here}",
+                f"k+ {number} {here} {after}",
+                f"ks {number} {here[-3:]} {prev}",
+                f"k2 {number} {_number(here)} {prev}",
+            )
         return dict.fromkeys(names, 1)
+
+
+def _number(word: str) -> str:
+    """'s' for what looks like a plural, '0' for a numeral, '' for other words, in the form that features see."""
+    if word == "0" or word == "one" or word in _NUMERALS:
+        return "0"
+    if word in _PLURALS or (len(word) > 3 and word[-1] == "s" and word[-2] not in "su"):
+        return "s"
+    return ""
 
 
 class Chunker:
@@ -102,14 +126,49 @@ class Chunker:
         return Chunker(tagger)
 
     def phrases(self, caption: str) -> tuple[Phrase, ...]:
-        """Find the noun phrases of a caption, in its order and disjoint; those without a letter or digit stay out."""
-        return tuple(
-            Phrase(caption[first.start : last.end], first.start, last.end, _head(tokens))
-            for tokens in self._chunks(tokenize(caption))
-            for first, last in [(tokens[0], tokens[-1])]
-        )
+        """Find the noun phrases of a caption, in its order and disjoint; those without a letter or digit stay out.
 
-    def _chunks(self, tokens: list[Token]) -> Iterator[list[Token]]:
+        A list such as 'cat . dog . remote .' gives one phrase an item: every item is one word, or a base phrase that
+        is all of it.
+        """
+        read = read_caption(caption)
+        tokens = tokenize(read.text)
+        found = list(self._chunks(tokens))
+        if runs := self._items(read.text, found):
+            flags = [is_negated([token.text for token in run]) for run in runs]
+        else:
+            runs = [whole for run in found for whole in base_runs(run, tokens)]
+            flags = negated_runs(tokens, runs)
+        return tuple(_phrase(read, run, negated) for run, negated in zip(runs, flags, strict=True))
+
+    def _items(self, text: str, found: Sequence[list[Token]]) -> list[list[Token]]:
+        """The items of a list, given the brackets of the whole text; empty where it is no list: where a phrase reaches
+        over the end of an item, or where an item of several words is not one phrase from end to end.
+        """
+        items = []
+        spans = list_items(text)
+        for start, end in spans:
+            over = any(run[0].start < end < run[-1].start for run in found)
+            if over and ("," in text or ("\n" in text and not all(_complete(text[a:b]) for a, b in spans))):
+                return []
+            inside = tokenize(text[start:end])
+            words = _trimmed([Token(token.text, start + token.start, start + token.end) for token in inside])
+            if len(words) > 1 and not self._is_one_phrase(words, may_have_preposition="," not in text):
+                return []
+            items += [words] if words else []
+        return items
+
+    def _is_one_phrase(self, words: list[Token], may_have_preposition: bool) -> bool:
+        """Say whether an item of a list is a base phrase, or, not as a sentence begins, several with prepositions."""
+        runs = list(self._chunks(words))
+        if runs == [words]:
+            return True
+        inside = {token for run in runs for token in run}
+        between = [token.text for token in words if token not in inside]
+        names = bool(runs) and runs[0][0] == words[0] and runs[-1][-1] == words[-1] and words[0].text.islower()
+        return names and may_have_preposition and bool(between) and all(word in PREPOSITIONS for word in between)
+
+    def _chunks(self, tokens: Sequence[Token]) -> Iterator[list[Token]]:
         """The runs of tokens that the tagger brackets, from their first to their last token with a letter or digit."""
         runs: list[list[Token]] = []
         tagged = self._tagger.tag([token.text for token in tokens], use_tagdict=False)
@@ -120,31 +179,32 @@ class Chunker:
             outside = tag == OUTSIDE
             if not outside:
                 runs[-1].append(token)
-        for run in runs:
-            words = [i for i, token in enumerate(run) if _WORD.search(token.text)]
-            if words:
-                yield run[words[0] : words[-1] + 1]
+        yield from filter(None, map(_trimmed, runs))
 
 
 def find_phrases(caption: str, texts: Sequence[str]) -> tuple[Phrase, ...]:
-    """Locate phrases given by the user, exactly as given and in that order, in the caption where they occur.
+    """Locate phrases given by the user, as given and in that order, in the caption where they occur.
 
     Whole words are preferred to parts of words, then occurrences after the previous phrase, then the same case.
-    Where only the case differs, `text` stays as given and is not equal to `caption[start:end]`.
+    Where only the case differs, `text` stays as given.
 
     Raises:
         GroundingError: a blank text.
     """
+    read = read_caption(caption)
+    line = read.text.replace("\n", " ")
     phrases = []
     position = 0
-    for text in texts:
-        if not text.strip():
-            raise GroundingError(f"phrase {text!r} is blank: give at least one word")
-        span = _locate(caption, text, position)
+    for given in texts:
+        text = as_read(given)
+        if not text:
+            raise GroundingError(f"phrase {given!r} is blank: give at least one word")
+        span = _locate(line, text, position)
         if span is not None:
             position = span[1]
-        start, end = span or (None, None)
-        phrases.append(Phrase(text, start, end, _head_of_text(text)))
+        start, end = read.span(*span) if span else (None, None)
+        negated = is_negated([token.text for token in tokenize(text)])
+        phrases.append(Phrase(text, start, end, _head_of_text(text), negated))
     return tuple(phrases)
 
 
@@ -166,6 +226,24 @@ def _head_of_text(text: str) -> str:
         if any(is_content_word(token.text) for token in chunk):
             return _head(chunk)
     return _head(tokens)
+
+
+def _phrase(read: Caption, run: Sequence[Token], negated: bool) -> Phrase:
+    """The phrase of a run of tokens of `read.text`."""
+    first, last = run[0].start, run[-1].end
+    return Phrase(read.text[first:last].replace("\n", " "), *read.span(first, last), _head(run), negated)
+
+
+def _complete(item: str) -> bool:
+    """Say whether a line can stand by itself in a list: 'traffic light', but not 'a red' of a caption on two lines."""
+    words = [token.text.lower() for token in tokenize(item)]
+    return bool(words) and words[0] not in {"a", "an", "the"}
+
+
+def _trimmed(run: Sequence[Token]) -> list[Token]:
+    """A run from its first to its last token with a letter or digit; empty without any."""
+    words = [i for i, token in enumerate(run) if _WORD.search(token.text)]
+    return list(run[words[0] : words[-1] + 1]) if words else []
 
 
 def _head(tokens: Sequence[Token]) -> str:

@@ -1,17 +1,22 @@
 """Words to the tags of a classifier, each with the reason why."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from grounding.text.kinds import Kinds
+from grounding.text.negation import negated_words
+from grounding.text.numbers import is_number, other_way
 from grounding.text.phrases import Phrase
 from grounding.text.tokens import is_content_word, stem, tokenize
 from grounding.text.vectors import WordVectors
 
-Reason = Literal["exact", "stem", "neighbour", "out-of-vocabulary"]
+Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "out-of-vocabulary", "negated"]
 
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
+KIND_WEIGHT = 0.7  # of a kind against the word itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,49 +39,82 @@ class Match:
 class Vocabulary:
     """The tags of a classifier and the way from words to them.
 
-    A word maps to the tag that equals it in lower case (`exact`); to the tag that has its Porter stem, or else to a
-    tag of several words whose last word has it (`stem`); to the most similar tag by word vectors (`neighbour`).
-    Where several tags fit equally well, the first one counts. `vectors=None` turns neighbours off.
+    The first of these ways that leads to a tag counts, and on each of them the first tag that fits:
+
+    - `exact`: the tag is the word, in lower case.
+    - `stem`: the tag, or else the last word of a tag of several words, has the word's Porter stem.
+    - `spelling`: the tag is another way to write the word: grey and gray, 3 and three, tshirt and t-shirt.
+    - `synonym`, `kind`: the tag means the same as the word, or is the nearest kind of what the word names, by WordNet:
+      a sofa is a couch, a spaniel a dog. Of a noun of several words ('hot dog') the kind counts where it is not a kind
+      of what its last word names.
+    - `neighbour`: the tag is the most similar one by word vectors, among those of the same kind. Words that WordNet's
+      nouns do not have, adjectives and verbs, have neighbours of any kind, but for colours; numbers have none.
+
+    `vectors=None` turns neighbours off, `kinds=None` spellings, synonyms and kinds.
     """
 
-    def __init__(self, tags: Sequence[str], vectors: WordVectors | Literal["embedded"] | None = "embedded") -> None:
+    def __init__(
+        self,
+        tags: Sequence[str],
+        vectors: WordVectors | Literal["embedded"] | None = "embedded",
+        kinds: Kinds | Literal["embedded"] | None = "embedded",
+    ) -> None:
         self.tags = tuple(tags)
         self._vectors = WordVectors.embedded() if vectors == "embedded" else vectors
+        self._kinds = Kinds.embedded() if kinds == "embedded" else kinds or Kinds((), {}, {})
         self._exact: dict[str, str] = {}
+        self._joined: dict[str, str] = {}  # without hyphens, spaces and full stops
         self._sequences: dict[tuple[str, ...], str] = {}  # the stems of a tag of several words
         self._heads: dict[str, str] = {}  # the last word of a tag, for tags of one word first
         self._stems: dict[str, str] = {}
         for tag, words in sorted(((tag, _content_words(tag)) for tag in tags), key=lambda pair: len(pair[1]) > 1):
             self._exact.setdefault(tag.lower(), tag)
+            self._joined.setdefault(_joined(tag), tag)
             if len(words) > 1:
                 self._sequences.setdefault(tuple(map(stem, words)), tag)
             if words:
                 self._heads.setdefault(words[-1], tag)
                 self._stems.setdefault(stem(words[-1]), tag)
+        self._tag_of = self._tags_of_synsets()
 
     def lookup(self, word: str) -> Match:
-        """Match a word by itself: its weight is 1 (exact, stem), the cosine (neighbour) or 0 (no tag)."""
+        """Match a word by itself: its weight is 1, the cosine (neighbour) or 0 (no tag)."""
         if tag := self._exact.get(word.lower()):
             return Match(word, tag, "exact", 1.0)
         if tag := self._stems.get(stem(word)):
             return Match(word, tag, "stem", 1.0)
-        near = self._vectors.nearest(word, tuple(self._heads)) if self._vectors else None
-        if near is not None and near[1] >= MIN_SIMILARITY:
-            return Match(word, self._heads[near[0]], "neighbour", min(near[1], 1.0))
-        return Match(word, None, "out-of-vocabulary", 0.0)
+        if tag := self._spelt(word):
+            return Match(word, tag, "spelling", 1.0)
+        if is_number(word):
+            return Match(word, None, "out-of-vocabulary", 0.0)
+        return self._by_meaning(word, self._kinds.senses(word)) or self._neighbour(word)
 
     def match(self, phrase: Phrase) -> tuple[Match, ...]:
         """Match each content word of a phrase, in order; the weights sum to 1, or are all 0 without any tag.
 
         Words that stand in a row as in a tag of several words ('tiger cat') all map to that tag, the longest first.
+        Words after a negation inside the phrase ('a man without a hat') have no tag: their reason is `negated`.
         """
-        words = _content_words(phrase.text)
+        tokens = [token.text for token in tokenize(phrase.text)]
+        negated = negated_words(tokens)
+        matches: list[Match] = []
+        words: list[str] = []  # in a row without a negation
+        for token, is_out in [*zip(tokens, negated, strict=True), ("", True)]:
+            if is_out:
+                matches += self._match_row(words)
+                matches += [Match(token, None, "negated", 0.0)] if token else []
+                words = []
+            elif is_content_word(token):
+                words.append(token)
+        total = sum(match.weight for match in matches)
+        return tuple(replace(match, weight=match.weight / total) if total else match for match in matches)
+
+    def _match_row(self, words: Sequence[str]) -> list[Match]:
         matches: list[Match] = []
         while len(matches) < len(words):
             rest = words[len(matches) :]
-            matches.extend(self._sequence(rest) or [self.lookup(rest[0])])
-        total = sum(match.weight for match in matches)
-        return tuple(replace(match, weight=match.weight / total) if total else match for match in matches)
+            matches.extend(self._sequence(rest) or self._compound(rest) or [self.lookup(rest[0])])
+        return matches
 
     def _sequence(self, words: Sequence[str]) -> list[Match]:
         """The matches of the longest tag of several words that these words begin with; empty without one."""
@@ -89,6 +127,66 @@ class Vocabulary:
         same = [word.lower() for word in words[: len(longest)]] == _content_words(tag.lower())
         return [Match(word, tag, "exact" if same else "stem", 1.0) for word in words[: len(longest)]]
 
+    def _compound(self, words: Sequence[str]) -> list[Match]:
+        """The matches of a noun of two or three words that these words begin with, where it has a kind of its own."""
+        for size in (3, 2):
+            senses = self._kinds.senses(" ".join(words[:size])) if len(words) >= size else ()
+            if not senses or (found := self._by_meaning(words[size - 1], senses)) is None:
+                continue
+            last = self.lookup(words[size - 1]).tag
+            chain = {kind for sense in senses for kind, _ in self._kinds.kinds(sense)}
+            if last is None or chain.isdisjoint(self._kinds.senses(_last_word(last))):
+                return [replace(found, word=word) for word in words[:size]]
+        return []
+
+    def _spelt(self, word: str) -> str | None:
+        """The tag that is another way to write a word."""
+        other = other_way(word)
+        if other and (tag := self._exact.get(other)):
+            return tag
+        stems = sorted(self._kinds.spellings.get(stem(word), ()))
+        return self._joined.get(_joined(word)) or next((self._stems[s] for s in stems if s in self._stems), None)
+
+    def _tags_of_synsets(self) -> dict[int, str]:
+        """The tag that stands for each synset; of several, the one whose usual meaning it is."""
+        ranked = [
+            (rank, position, synset)
+            for position, tag in enumerate(self.tags)
+            for rank, synset in enumerate(self._kinds.senses(tag.lower()) or self._kinds.senses(_last_word(tag)))
+        ]
+        tag_of: dict[int, str] = {}
+        for _, position, synset in sorted(ranked):
+            tag_of.setdefault(synset, self.tags[position])
+        return tag_of
+
+    def _by_meaning(self, word: str, senses: Sequence[int]) -> Match | None:
+        """The tag that means the same as a word, or else the nearest kind; the usual meaning of the word first."""
+        for sense in senses:
+            for kind, steps in self._kinds.kinds(sense):
+                if tag := self._tag_of.get(kind):
+                    return Match(word, tag, "kind", KIND_WEIGHT) if steps else Match(word, tag, "synonym", 1.0)
+        return None
+
+    def _neighbour(self, word: str) -> Match:
+        """The most similar tag of the word's kind, or no tag."""
+        others = [head for head in self._heads if self._may_stand_for(head, word)]
+        near = self._vectors.nearest(word, others) if self._vectors else None
+        if near is not None and near[1] >= MIN_SIMILARITY:
+            return Match(word, self._heads[near[0]], "neighbour", min(near[1], 1.0))
+        return Match(word, None, "out-of-vocabulary", 0.0)
+
+    def _may_stand_for(self, head: str, word: str) -> bool:
+        same = self._kinds.share_a_kind(word, head)
+        return not is_number(head) and same is not False and (same is True or not self._kinds.names_colour(head))
+
 
 def _content_words(text: str) -> list[str]:
     return [token.text for token in tokenize(text) if is_content_word(token.text)]
+
+
+def _last_word(tag: str) -> str:
+    return next(iter(_content_words(tag)[-1:]), tag).lower()
+
+
+def _joined(text: str) -> str:
+    return re.sub(r"[-\s.]", "", text.lower())

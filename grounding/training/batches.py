@@ -22,7 +22,7 @@ class Batch(NamedTuple):
     """B augmented pictures.
 
     Attributes:
-        pixels: (B, 3, S, S) float32 in [0, 1].
+        pixels: (B, 3, S, S) float32 in [0, 1]; or of a head alone the features, (B, h, w, C).
         crops: (B, 4) float32 `x0 y0 x1 y1` in shares of the picture's sides.
         flipped: (B,) bool.
         planned: (B,) int64, the indices of the pictures that the plan asks for.
@@ -85,6 +85,12 @@ class Pictures:
                 reasons.append(str(error))
         raise GroundingError(f"none of {counted(len(self), 'picture')} can be read, such as: {reasons[0]}")
 
+    def row(self, index: int, config: TrainConfig, seed: int) -> Batch:
+        """A row of a batch: the picture at an index, augmented."""
+        seen, picture = self.at(index)
+        view = augment(picture, config.image_size_px, config.augmentation, seed)
+        return Batch(view.pixels, view.crop, *map(torch.tensor, (view.flipped, index, seen)))
+
 
 def _read(images: CaptionedImages, index: int, size_px: int = 0) -> Tensor:
     """(3, H, W) uint8 RGB, or (3, size_px, size_px) where a size is given."""
@@ -112,7 +118,7 @@ def plan(count: int, config: TrainConfig, epoch: int, rank: int = 0, processes: 
     return batches_of_rank
 
 
-class _Augmented(Dataset[Batch]):
+class _Rows(Dataset[Batch]):
     """The rows of batches, by (epoch, index): the augmentation depends on both."""
 
     def __init__(self, pictures: Pictures, config: TrainConfig) -> None:
@@ -120,10 +126,7 @@ class _Augmented(Dataset[Batch]):
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
-        seen, picture = self.pictures.at(index)
-        seed = seed_for("view", self.config.seed, epoch, index)
-        view = augment(picture, self.config.image_size_px, self.config.augmentation, seed)
-        return Batch(view.pixels, view.crop, *map(torch.tensor, (view.flipped, index, seen)))
+        return self.pictures.row(index, self.config, seed_for("view", self.config.seed, epoch, index))
 
 
 def batches(
@@ -138,7 +141,7 @@ def batches(
     """
     plans = ((each, plan(len(pictures), config, each, rank, processes)) for each in range(epoch, config.epochs))
     loader = DataLoader(
-        _Augmented(pictures, config),
+        _Rows(pictures, config),
         batch_sampler=([(each, index) for index in batch] for each, planned in plans for batch in planned),
         num_workers=config.data.workers,
         worker_init_fn=_leave_signals_to_parent,

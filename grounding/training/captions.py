@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grounding.datasets.columns import TableOptions
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
 from grounding.text.tags import build_tags, tag_targets
@@ -55,7 +56,9 @@ def read_captions(config: TrainConfig) -> Captioned:
     """
     if not config.data.sources:
         raise GroundingError("data.sources is empty: expected webdataset tars, tables or folders of captioned pictures")
-    images = CaptionedImages(config.data.sources, config.data.image_column, config.data.caption_column)
+    data = config.data
+    options = TableOptions(data.image_column, data.caption_column, "", data.delimiter, data.image_folder)
+    images = CaptionedImages(data.sources, options)
     tags = build_tags((caption for captions in images.captions for caption in captions), config.tags)
     tag_of_stem = {stem(tag): index for index, tag in enumerate(tags)}
     targets = torch.zeros(len(images), len(tags), dtype=torch.uint8)

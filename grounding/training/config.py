@@ -1,19 +1,29 @@
 """The configuration of `python -m grounding.train`: frozen dataclasses, read by `grounding.config.load`."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Final, Literal
 
-from grounding.config import METHOD, check_limits, limited, require
+from grounding.config import HUGE, METHOD, TINY, check_limits, limited, require
 from grounding.errors import GroundingError
 
 Pooling = Literal["log-sum-exp", "average", "top-k", "attention"]
-_TINY, _HUGE = 1e-12, 1e6
+
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "architecture": "plain",
+    "channels": (32, 64, 128, 128, 256, 256, 256, 256, 512),
+    "strides": (2, 2, 2, 1, 2, 1, 1, 1, 1),
+    "pooling": "log-sum-exp",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Pictures with words: webdataset shards, CSV, Parquet or JSON Lines tables, or folders of pictures and texts.
+    """Pictures with words: webdataset shards, tables, or folders of pictures and texts.
 
+    Names of `sources` may have braces and globs.
+    `delimiter` is that of CSV tables (empty: told from their first line); `image_folder` is where relative picture
+    paths of tables start (empty: the folder of each table).
     `cache_size_px` keeps every picture in memory, resized to a square of this side; 0 reads it again for every step.
     `workers` are processes that read and augment pictures; 0 does it in the training process.
     """
@@ -21,6 +31,8 @@ class DataConfig:
     sources: tuple[str, ...] = ()
     image_column: str = "image"
     caption_column: str = "caption"
+    delimiter: str = ""
+    image_folder: str = ""
     cache_size_px: int = limited(224, 0, 8192, formerly="kept_size_px")
     workers: int = limited(0, 0, 256)
 
@@ -33,34 +45,48 @@ class NetworkConfig:
     """The network: `plain` 3x3 convolutions of these channels and strides, or `timm:NAME`.
 
     The backbone starts from random weights, from a safetensors state dict (`weights`), from timm's own pretrained
-    weights (`weights: pretrained`), or, head included, from another tag classifier (`initial`: embedded, a folder, or a
-    YAML file that trains it first). Modules of the backbone named in `frozen` do not change, nor do their statistics of
-    batch normalisation.
+    weights (`weights: pretrained`), or from another tag classifier (`initial`: embedded, a folder, or a YAML file that
+    trains it first), whose head gives the rows of the tags that it knows. What is None follows the initial classifier,
+    or else is that of the embedded one (`DEFAULTS`). Modules of the backbone named in `frozen` do not change, nor do
+    their statistics of batch normalisation.
     `options` are keyword arguments of `timm.create_model`, as `key=value`.
     """
 
-    architecture: str = "plain"
-    channels: tuple[int, ...] = limited((32, 64, 128, 128, 256, 256, 256, 256, 512), 1, 8192)
-    strides: tuple[int, ...] = limited((2, 2, 2, 1, 2, 1, 1, 1, 1), 1, 16)
-    pooling: Pooling = "log-sum-exp"
+    architecture: str | None = None
+    channels: tuple[int, ...] | None = limited(None, 1, 8192)
+    strides: tuple[int, ...] | None = limited(None, 1, 16)
+    pooling: Pooling | None = None
     weights: str = ""
     initial: str = ""
     frozen: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.architecture != "plain" and not self.architecture.startswith("timm:"):
+        if self.architecture not in (None, "plain") and not str(self.architecture).startswith("timm:"):
             raise GroundingError(
                 f"configuration key 'network.architecture' is '{self.architecture}': expected plain or timm:NAME"
             )
-        if len(self.channels) != len(self.strides) or not self.channels:
+        layers = self.given_or_default()
+        if len(layers["channels"]) != len(layers["strides"]) or not layers["channels"]:
             raise GroundingError(
-                f"configuration keys 'network.channels' and 'network.strides' have {len(self.channels)} and "
-                f"{len(self.strides)} numbers: expected one of each for every layer"
+                f"configuration keys 'network.channels' and 'network.strides' have {len(layers['channels'])} and "
+                f"{len(layers['strides'])} numbers: expected one of each for every layer"
             )
         check_limits(self, "network.")
+        if self.initial.startswith("torchvision:"):  # said before it is downloaded
+            raise GroundingError(
+                f"network.initial is '{self.initial}': expected embedded, a folder of a classifier, or "
+                "a YAML file; for ImageNet weights set network.architecture=timm:NAME and network.weights=pretrained"
+            )
         if self.weights and self.initial:
-            raise GroundingError("configuration keys 'network.weights' and 'network.initial' exclude each other")
+            raise GroundingError(
+                "configuration keys 'network.weights' and 'network.initial' exclude each other: set one of them to none"
+            )
+
+    def given_or_default(self) -> dict[str, Any]:
+        """What follows the initial classifier where it is None, with `DEFAULTS` in place of None."""
+        given = {key: getattr(self, key) for key in DEFAULTS}
+        return {key: DEFAULTS[key] if value is None else value for key, value in given.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +109,11 @@ class TeacherConfig:
 class LossConfig:
     """The weight of each loss; a loss of weight 0 is not computed."""
 
-    words: float = limited(1.0, 0, _HUGE)
-    teacher: float = limited(0.0, 0, _HUGE)
-    contrast: float = limited(0.0, 0, _HUGE)
-    contrast_temperature: float = limited(1.0, _TINY, _HUGE)
-    head_penalty: float = limited(0.0, 0, _HUGE)
+    words: float = limited(1.0, 0, HUGE)
+    teacher: float = limited(0.0, 0, HUGE)
+    contrast: float = limited(0.0, 0, HUGE)
+    contrast_temperature: float = limited(1.0, TINY, HUGE)
+    head_penalty: float = limited(0.0, 0, HUGE)
 
     def __post_init__(self) -> None:
         check_limits(self, "loss.")
@@ -123,8 +149,8 @@ class ValidationConfig:
     images: tuple[str, ...] = ()
     annotations: str = ""
     split: str = "val"
-    limit: int = limited(100, 1, _HUGE)
-    every: int = limited(1, 1, _HUGE)
+    limit: int = limited(100, 1, HUGE)
+    every: int = limited(1, 1, HUGE)
     method: str = METHOD
 
     def __post_init__(self) -> None:
@@ -138,7 +164,8 @@ class TrainConfig:
     """Everything `python -m grounding.train` needs to know.
 
     `image_size_px` is the square that the network is trained on, `inference_size_px` the one that the finished
-    classifier resizes a picture to. A step sees `gradient_accumulation_steps` batches of `batch_size` pictures in each
+    classifier resizes a picture to. `head_only` learns the head alone, from whole pictures of the latter size and their
+    mirror images. A step sees `gradient_accumulation_steps` batches of `batch_size` pictures in each
     process. `ema` is the decay of the weights' exponential moving average (0: none); above 0, the average is
     validated and saved as the classifier. `learning_rate` is the peak of a cosine; the head may have its own.
     `warmup` is a share of all steps.
@@ -147,18 +174,19 @@ class TrainConfig:
     output: str = "runs/classifier"
     seed: int = limited(0, 0, 2**63 - 1)
     device: str = "cpu"
-    tags: int = limited(1000, 1, _HUGE)
+    tags: int = limited(1000, 1, HUGE)
     inference_size_px: int = limited(384, 16, 8192, formerly="shown_size_px")
     map_layer: int | None = limited(None, -1000, -2)  # -1, the input of the head, has no places
     image_size_px: int = limited(224, 16, 8192)
-    epochs: int = limited(40, 1, _HUGE)
-    batch_size: int = limited(32, 1, _HUGE)
-    gradient_accumulation_steps: int = limited(1, 1, _HUGE, formerly="accumulate")
-    learning_rate: float = limited(2e-3, _TINY, 10)
-    head_learning_rate: float | None = limited(None, _TINY, 10)
+    head_only: bool = False
+    epochs: int = limited(40, 1, HUGE)
+    batch_size: int = limited(32, 1, HUGE)
+    gradient_accumulation_steps: int = limited(1, 1, HUGE, formerly="accumulate")
+    learning_rate: float = limited(2e-3, TINY, 10)
+    head_learning_rate: float | None = limited(None, TINY, 10)
     weight_decay: float = limited(0.05, 0, 10)
     warmup: float = limited(0.05, 0, 1)
-    max_grad_norm: float = limited(10.0, _TINY, _HUGE, formerly="clip")
+    max_grad_norm: float = limited(10.0, TINY, HUGE, formerly="clip")
     ema: float = limited(0.0, 0, 0.99999)
     bf16: bool = True
     log: Literal["csv", "tensorboard"] = "csv"
@@ -175,6 +203,10 @@ class TrainConfig:
             raise GroundingError(
                 f"loss.teacher is {self.loss.teacher:g} with {len(self.teacher.classifiers)} teacher.classifiers: "
                 "expected a weight above 0 and at least one teacher, or neither"
+            )
+        if self.head_only and not (self.network.initial or self.network.weights):
+            raise GroundingError(
+                "head_only needs a backbone that has learnt: set network.initial (to embedded, say) or network.weights"
             )
         if self.network.pooling == "attention" and not (self.loss.words or self.loss.contrast):
             raise GroundingError(

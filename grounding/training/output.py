@@ -32,7 +32,9 @@ class Output:
         self.scores = self.folder / "teacher_scores.npy"
         self._settings_file = self.folder / "config.json"
         values = {key: value for key, value in dataclasses.asdict(config).items() if key not in _FREE}
-        del values["data"]["workers"]
+        for key in ("workers", "delimiter", "image_folder"):  # what is read is compared by its fingerprint
+            del values["data"][key]
+        values["network"] |= config.network.given_or_default()  # as was written when there was nothing to follow
         self._config: dict[str, Any] = {"config": values}
         self._settings: dict[str, Any] = self._config | {
             "processes": processes,
@@ -74,6 +76,8 @@ class Output:
     def _compare(self, settings: dict[str, Any]) -> None:
         """Raise a `GroundingError` unless the training in the folder was begun with these settings."""
         begun, wanted = self._read(), json.loads(json.dumps(settings))
+        defaults = json.loads(json.dumps(dataclasses.asdict(TrainConfig())))
+        begun["config"] = _completed(begun["config"], wanted["config"], defaults)
         if changed := difference(wanted, {key: begun.get(key) for key in wanted}):
             raise GroundingError(f"output {self.folder} is of a training with another {changed}: choose another output")
 
@@ -84,3 +88,10 @@ class Output:
             return begun | {"config": with_new_names(TrainConfig, begun["config"])}
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise GroundingError(f"{self._settings_file} is broken ({error}): choose another output") from error
+
+
+def _completed(values: dict[str, Any], wanted: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Values with the defaults of those wanted keys that are younger than they are."""
+    values = {key: defaults.get(key) for key in wanted if key not in values} | values
+    groups = {key for key, value in wanted.items() if isinstance(value, dict) and isinstance(values[key], dict)}
+    return values | {key: _completed(values[key], wanted[key], defaults.get(key) or {}) for key in groups}

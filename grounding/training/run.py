@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from grounding.config import load
@@ -16,12 +17,15 @@ from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
 from grounding.tagging.sources import load_classifier
+from grounding.training.advice import advice, below_the_centre
 from grounding.training.batches import Pictures
 from grounding.training.captions import read_captions
 from grounding.training.config import TrainConfig
 from grounding.training.distillation import write_teacher_scores
+from grounding.training.features import Features
 from grounding.training.logs import open_log
-from grounding.training.networks import check_tags, create_network, start_from
+from grounding.training.networks import check_tags, create_network, following, known_rows, start_from
+from grounding.training.new_rows import start_new_rows
 from grounding.training.output import Output
 from grounding.training.trainer import LOSSES, Trainer
 from grounding.training.validation import PROTOCOLS, Validation
@@ -54,6 +58,8 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
         raise GroundingError(
             f"output {output.folder} is that of a training and of one that it needs first: choose another for one"
         )
+    if config.head_only and process.count > 1:
+        raise GroundingError(f"head_only learns in one process, not in {process.count}: start it without torchrun")
     output.check()
     finished, begun = from_rank_0((output.classifier.is_dir(), output.checkpoint.is_file()))
     if finished:
@@ -74,31 +80,46 @@ class _Training:
         self.students = (*students, output.folder.resolve())
         self.log = open_log(config.log, output.folder, _COLUMNS) if self.leads else None
         self.validation = Validation(config.validation) if self.leads and config.validation.images else None
+        self.map_layer = config.map_layer
         self.data = read_captions(config)
         say(self.data.summary)
 
     def run(self, begun: bool) -> None:
         """Do all steps; a training that has begun continues from its checkpoint."""
         config = self.config
+        initial, keys = None, config.network
+        if keys.initial:
+            initial = self.classifier_named(keys.initial, "network.initial")
+            keys = following(keys, initial)
+            self.map_layer = initial.map_layer if config.map_layer is None else config.map_layer
         torch.manual_seed(config.seed)
-        network = create_network(config.network, len(self.data.tags))
-        initial = self.classifier_named(config.network.initial, "network.initial") if config.network.initial else None
+        network = create_network(keys, len(self.data.tags), config.head_only)
+        for line in advice(config, initial, self.data):
+            self.say(line)
         if self.validation:
             self.say(self.validation.summary)
             self.validation.measure(self.classifier(network), config.device, limit=1)  # what cannot work fails now
         teachers = [self.classifier_named(name, "teacher") for name in config.teacher.classifiers]
+        for teacher in teachers:
+            check_tags(teacher, self.data.tags, "teacher")
         if self.leads:
             self.output.claim(self.data.fingerprint, [teacher.fingerprint() for teacher in teachers])
         pictures = self.read_pictures()
         scores = self.teacher_scores(teachers, pictures)
+        if initial and (config.head_only or not begun):
+            self.start_from(network, initial, pictures)
+        if config.head_only:
+            pictures = self.features(network)
         if not begun:
-            self.initialise(network, initial, pictures)
+            self.start_new_rows(network, initial, pictures)
         trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process)
         if begun:
             trainer.resume(self.output.checkpoint)
             self.say(f"going on after epoch {trainer.epoch} of {config.epochs}")
-        self.run_epochs(trainer)
+        measured = self.run_epochs(trainer)
         if self.leads:
+            if self.validation and (warning := below_the_centre(measured, self.validation.centre, config)):
+                self.say(warning)
             self.classifier(trainer.learnt).save_pretrained(self.output.classifier)
 
     def classifier_named(self, name: str, role: str) -> TagClassifier:
@@ -107,24 +128,33 @@ class _Training:
         if Path(name).suffix in (".yaml", ".yml"):
             self.say(f"{role} {name}:")
             source = train(load(TrainConfig, Path(name)), self.process, self.say, self.students)
-        classifier = load_classifier(source)
-        check_tags(classifier, self.data.tags, role)
-        return classifier
+        return load_classifier(source)
 
     def classifier(self, network: TagNetwork) -> TagClassifier:
         """Make the classifier that is validated and saved: batch normalisation folded, on the CPU."""
         preprocessing = Preprocessing(self.config.inference_size_px, network.mean, network.std)
         folded = network.folded().cpu()
-        return TagClassifier(folded, self.data.tags, preprocessing, "trained", map_layer=self.config.map_layer)
+        return TagClassifier(folded, self.data.tags, preprocessing, "trained", map_layer=self.map_layer)
 
     def read_pictures(self) -> Pictures:
-        """Read all pictures into memory if the configuration says so."""
+        """Read all pictures into memory if the configuration says so; for a head alone, each is read once, later."""
         images = self.data.images
+        if self.config.head_only:
+            return Pictures(images, 0, lambda: None)
         with tqdm(total=len(images), desc="reading", unit=" pictures", disable=not self.leads, leave=False) as bar:
             pictures = Pictures(images, self.config.data.cache_size_px, bar.update)
         if pictures.unreadable:
             self.say(replaced_line(pictures.unreadable, pictures))
         return pictures
+
+    def features(self, network: TagNetwork) -> Features:
+        """Make the features that a head alone learns from."""
+        images, folder = self.data.images, self.output.folder
+        with tqdm(total=len(images), desc="features", unit=" pictures", leave=False) as bar:
+            features = Features(images, network, self.config, self.process.device, folder, bar.update)
+        if features.unreadable:
+            self.say(replaced_line(features.unreadable, features))
+        return features
 
     def teacher_scores(self, teachers: Sequence[TagClassifier], pictures: Pictures) -> npt.NDArray[np.uint8] | None:
         """Open the (N, T, h, w) scores on disk, and write them first if they are missing; None without teachers."""
@@ -140,17 +170,33 @@ class _Training:
         scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r")
         return scores
 
-    def initialise(self, network: TagNetwork, initial: TagClassifier | None, pictures: Pictures) -> None:
-        """Set the weights of the first step: the bias of the head from the frequency of tags, or all from `initial`."""
-        with torch.no_grad():
-            network.head.bias.copy_(torch.logit(self.data.shares, eps=1e-4))
-        if initial:
-            first = range(min(_FOR_STATISTICS, len(pictures)))
-            images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
-            start_from(network, initial, self.data.tags, images)
+    def start_from(self, network: TagNetwork, initial: TagClassifier, pictures: Pictures) -> None:
+        """Give the network the backbone of `initial` and the rows that it knows."""
+        first = range(1 if self.config.head_only else min(_FOR_STATISTICS, len(pictures)))
+        images = torch.cat([resize_to_square(pictures[index][None], self.config.image_size_px) for index in first])
+        start_from(network, initial, self.data.tags, images)
 
-    def run_epochs(self, trainer: Trainer) -> None:
-        """Run the epochs that are left; validate, log and save a checkpoint after each."""
+    def start_new_rows(self, network: TagNetwork, initial: TagClassifier | None, pictures: Pictures) -> None:
+        """Set the rows of the head that `initial` does not know: by how frequent they are, and what they show."""
+        known = known_rows(initial.tags, self.data.tags) if initial else {}
+        new = [row for row in range(len(self.data.tags)) if row not in known]
+        with torch.no_grad():
+            network.head.bias[new] = torch.logit(self.data.shares, eps=1e-4)[new]
+        if not initial:
+            return
+
+        def features_of(index: int) -> Tensor:
+            if isinstance(pictures, Features):
+                return pictures.whole(index)
+            pixels = resize_to_square(pictures[index][None], initial.preprocessing.image_size_px)
+            features: Tensor = source.features(initial.preprocessing.normalise(pixels))  # (1, C, h, w)
+            return features[0]
+
+        source = cast(TagNetwork, initial.network)
+        start_new_rows(network, source, new, self.data.targets, features_of)
+
+    def run_epochs(self, trainer: Trainer) -> dict[str, float]:
+        """Run the epochs that are left; validate, log and save a checkpoint after each; returns what was measured."""
         config, steps = self.config, trainer.steps_per_epoch
         step = config.batch_size * config.gradient_accumulation_steps * self.process.count  # pictures
         if self.log:
@@ -179,6 +225,7 @@ class _Training:
                 if self.log:
                     self.log.write(row | new)
                     trainer.save(self.output.checkpoint)
+        return measured
 
     def validate(self, trainer: Trainer) -> dict[str, float]:
         """Measure percentages by protocol; empty if this epoch or this process does not validate."""

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from grounding.distributed import Process
 from grounding.errors import GroundingError
-from grounding.tagging.network import TagNetwork
+from grounding.tagging.network import PlainFeatures, TagNetwork
 from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
@@ -50,6 +50,7 @@ class Trainer:
 
     Args:
         network: on any device; it is moved to that of `process`.
+        pictures: `Features` for a head alone.
         targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
         scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None without teachers.
 
@@ -71,9 +72,11 @@ class Trainer:
         self.process = process = process or Process(0, 1, torch.device("cpu"))
         self.network = network.to(process.device)
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema else None
-        self._scoring: nn.Module = _Scoring(network).to(process.device)
+        self._scoring: nn.Module = _Scoring(network, config.head_only).to(process.device)
         if process.count > 1:
-            unused = config.network.architecture != "plain"  # timm's networks may hold parameters that are not used
+            unused = not isinstance(
+                network.features, PlainFeatures
+            )  # timm's networks may hold parameters that are not used
             self._scoring = DistributedDataParallel(self._scoring, find_unused_parameters=unused)
         groups = parameter_groups(network, config)
         if not groups:
@@ -137,7 +140,8 @@ class Trainer:
     def _losses(self, batch: Batch) -> Tensor:
         """(4,) losses of a batch, in the order of LOSSES; one of weight 0 is 0."""
         weights, device = self.config.loss, self.process.device
-        pixels = batch.pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
+        pixels = batch.pixels.permute(0, 3, 1, 2) if self.config.head_only else batch.pixels  # channels second
+        pixels = pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
             local, pooled = self._scoring(pixels)  # (B, T, h, w), (B, T)
         none = torch.zeros((), device=device)
@@ -189,19 +193,23 @@ class Trainer:
 
 
 class _Scoring(nn.Module):
-    """(B, 3, H, W) in [0, 1] -> (B, T, h, w) local and (B, T) pooled float32 logits; what is wrapped for torchrun."""
+    """(B, 3, H, W) in [0, 1] -> (B, T, h, w) local and (B, T) pooled float32 logits; what is wrapped for torchrun.
+
+    Args:
+        head_only: takes (B, C, h, w) features instead.
+    """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: TagNetwork) -> None:
+    def __init__(self, network: TagNetwork, head_only: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.head_only = network, head_only
         self.register_buffer("mean", torch.tensor(network.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(network.std)[:, None, None], persistent=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.network.features((pixels - self.mean) / self.std)  # (B, C, h, w)
+        features = pixels if self.head_only else self.network.features((pixels - self.mean) / self.std)  # (B, C, h, w)
         local = self.network.local_scores(features).float()
         return local, self.network.pool(local, features)
 

@@ -26,6 +26,7 @@ class Validation:
 
     Attributes:
         summary: a line for people: what is measured, and the values of the trivial baselines.
+        centre: what the centre point reaches, as `measure` gives it.
 
     Raises:
         GroundingError: photographs or annotations are missing, unreadable or do not belong together.
@@ -40,10 +41,12 @@ class Validation:
         for image in self._images:
             self._photographs.picture(image.id)
         answers = baselines(self._images)
+        values = {baseline: percentages(answers[baseline]) for baseline in _BASELINES}
+        self.centre = values[_BASELINES[0]]
         trivial = [
             f"{baseline}: {protocol} {value:.1f}"
             for baseline in _BASELINES
-            for protocol, value in percentages(answers[baseline]).items()
+            for protocol, value in values[baseline].items()
         ]
         self.summary = f"validation on {config.split}, {selection.coverage}; {', '.join(trivial)} percent"
 

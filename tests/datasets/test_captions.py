@@ -44,15 +44,17 @@ def test_the_table_of_coco(train, tmp_path):
     ("style", "content", "facts"),
     [
         ("flickr30k", b"a.jpg#0\ta\nb.jpg#0 no tab\n", ["line 2", "name.jpg#0", "tab"]),
-        ("flickr30k", b"a.jpg#0\t\xff", ["UTF-8", "byte 8"]),
-        ("coco", b"{", ["no COCO captions file", "JSONDecodeError"]),
+        ("flickr30k", b"a.jpg#0\t\xff", ["UTF-8", "line 1"]),
+        ("coco", b"{", ["no JSON", "expected COCO captions"]),
         (
             "coco",
             b'{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}',
-            ["no COCO captions", "KeyError: 1"],
+            ["line 1", "annotation of no image"],
         ),
-        ("coco", b"[]", ["no COCO captions file", "TypeError"]),
-        ("coco", b"\xff", ["UTF-8", "byte 0"]),
+        ("coco", b"[]", ["no captions", "coco"]),
+        ("coco", b"{}", ["no COCO captions file", "KeyError: 'images'"]),
+        ("coco", b'{"images": [{"id": 1}], "annotations": [{"image_id": 1}]}', ["without a caption"]),
+        ("coco", b"\xff", ["no JSON", "expected COCO captions"]),
     ],
 )
 def test_files_that_hold_no_captions(train, tmp_path, style, content, facts):

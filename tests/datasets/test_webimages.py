@@ -1,7 +1,11 @@
 """Shards and folders of pictures with captions: what is read, what is left out and why, and safe reading."""
 
+import bz2
+import gzip
 import io
+import lzma
 import multiprocessing
+import os
 import pickle
 import tarfile
 import zlib
@@ -52,6 +56,30 @@ NAMED = [
     ([("1.png", picture()), ("1.json", b'{"url": 1}'), ("1.txt", b"text")], {"1": (("text",), "red")}, {}),
     ([("1.png", picture()), ("1.json", b'{"caption": "one", "captions": ["all"]}')], {"1": (("all",), "red")}, {}),
     ([("1.png", picture()), ("1.json", said("json")), ("1.txt", b"text")], {"1": (("json",), "red")}, {}),
+    # a JSON file that says nothing leaves it to the text file, whatever it says instead
+    *[
+        ([("1.png", picture()), ("1.json", said), (f"1.{ending}", b"text")], {"1": (("text",), "red")}, {})
+        for ending, said in (
+            ("txt", b'{"caption": null}'),
+            ("txt", b'{"caption": ""}'),
+            ("txt", b'{"captions": []}'),
+            ("txt", b'{"captions": ["", null, " "]}'),
+            ("txt", b'{"caption": NaN}'),
+            ("txt", b'{"text": "  "}'),
+            ("txt", b'{"caption": 5}'),
+            ("txt", b"[]"),
+            ("txt", b"{"),
+            ("txt", b""),
+            ("caption", b'{"caption": null}'),
+            ("CAPTION", b'{"captions": []}'),
+        )
+    ],
+    ([("1.png", picture()), ("1.txt", b" \n"), ("1.caption", b"text")], {"1": (("text",), "red")}, {}),
+    ([("1.png", picture()), ("1.caption", b"\xef\xbb\xbfcaf\xc3\xa9\n")], {"1": (("café",), "red")}, {}),
+    ([("1.png", picture()), ("1.json", b'{"text": "words"}')], {"1": (("words",), "red")}, {}),
+    ([("1.png", picture()), ("1.json", b'{"text": ["a", "b"], "caption": ""}')], {"1": (("a", "b"), "red")}, {}),
+    ([("1.png", picture()), ("1.json", b'{"captions": [], "caption": "one"}')], {"1": (("one",), "red")}, {}),
+    ([("1.png", picture()), ("1.json", b'{"caption": ["a", "b"], "text": "no"}')], {"1": (("a", "b"), "red")}, {}),
     # left out: beside one picture that is whole
     ([("2.png", picture())], {}, {"picture without a caption": 1}),
     ([("2.png", picture()), ("2.json", b"{}")], {}, {"picture without a caption": 1}),
@@ -133,6 +161,52 @@ def test_a_damaged_shard_is_used_as_far_as_it_goes(harm, ids, skipped, tmp_path)
 # ---- sources
 
 
+def packed(path, module, *members):
+    """Write a compressed tar; returns its path."""
+    path.write_bytes(module.compress(shard(path.with_name("plain"), *members).read_bytes()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("a.tar.gz", gzip), ("a.tgz", gzip), ("A.TAR.GZ", gzip), ("a.tar.xz", lzma), ("a.tar", bz2)]
+)
+def test_compressed_shards(name, module, tmp_path):
+    members = [("x/1.png", picture(GREEN)), ("x/1.json", said("one")), ("2.png", picture(BLUE)), ("2.txt", b"two")]
+    path = packed(tmp_path / name, module, *members)
+    images = CaptionedImages([path])
+    assert contents(images) == {"x/1": (("one",), "green"), "2": (("two",), "blue")}
+    assert images.skipped == {}
+
+
+def test_a_compressed_shard_that_is_cut_short_is_used_as_far_as_it_goes(tmp_path):
+    noise = [(f"{i}.png", picture() + os.urandom(2_000_000)) for i in range(3)]
+    members = [member for i in range(3) for member in ((f"{i}.txt", b"x"), noise[i])]
+    path = packed(tmp_path / "a.tar.gz", gzip, *members)
+    path.write_bytes(path.read_bytes()[:5_000_000])
+    images = CaptionedImages([path])
+    assert contents(images) == {"0": (("x",), "red"), "1": (("x",), "red")}
+    assert images.skipped == {"rest of a.tar.gz, cut short or damaged": 1, "caption without a picture": 1}
+
+
+def test_a_picture_of_a_compressed_shard_is_named_after_it(tmp_path):
+    path = packed(tmp_path / "a.tgz", gzip, ("1.png", picture()[:30]), ("1.txt", b"x"))
+    assert f"image 1.png in {path} cannot be read" in refused(CaptionedImages([path]).read, 0)
+
+
+def test_braces_and_globs(tmp_path, monkeypatch):
+    for number, colour in enumerate((RED, GREEN, BLUE)):
+        shard(tmp_path / f"000{number}.tar", (f"{number}.png", picture(colour)), (f"{number}.txt", b"x"))
+    shard(tmp_path / "0003.TAR")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for source in ("{0000..0002}.tar", "000?.tar", "000{2,0,1}.tar", "000[0-3].[tT]*", "{0000..0002}.tar"):
+        for start in (str(tmp_path), "~"):
+            assert sorted(CaptionedImages([f"{start}/{source}"]).ids) == ["0", "1", "2"]
+    assert "0003.tar does not exist" in refused(CaptionedImages, [tmp_path / "{0000..0003}.tar"])
+    assert "no file matches" in refused(CaptionedImages, [tmp_path / "*.tgz"])
+    assert "is an address" in refused(CaptionedImages, ["https://a.b/c.tar"])
+    assert "*.TAR holds no picture with a caption (nothing was found)" in refused(CaptionedImages, [tmp_path / "*.TAR"])
+
+
 @pytest.fixture
 def pictures(tmp_path):
     return three_pictures(tmp_path)
@@ -152,7 +226,7 @@ def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path / "none.tar", "none.tar does not exist: expected a folder, an uncompressed .tar, or a .csv"),
+        (lambda path: path / "none.tar", "none.tar does not exist: expected a folder, a .tar or .tar.gz, or a .csv"),
         (lambda path: folder(path, ("t.xlsx", b"x")) / "t.xlsx", "t.xlsx is of a kind that is not known: expected"),
         (lambda path: folder(path / "empty", ("x", b"")), "empty holds no picture with a caption (nothing was found)"),
         (lambda path: shard(path / "e.tar"), "e.tar holds no picture with a caption (nothing was found)"),
@@ -160,13 +234,13 @@ def test_sources_follow_each_other_and_may_share_ids(pictures, tmp_path):
             lambda path: shard(path / "e.tar", ("1.jpg", picture()), ("2.jpg", picture()), ("3.txt", b"")),
             "e.tar holds no picture with a caption (picture without a caption: 2, caption without a picture: 1)",
         ),
-        (lambda path: folder(path, ("t.tar", b"")) / "t.tar", "t.tar cannot be read (empty file): expected an unco"),
+        (lambda path: folder(path, ("t.tar", b"")) / "t.tar", "t.tar cannot be read (empty file): expected a tar"),
         (lambda path: folder(path, ("t.tar", b"x" * 2000)) / "t.tar", "t.tar cannot be read (invalid header)"),
         (lambda path: folder(path, ("t.tar", b"x" * 512)) / "t.tar", "t.tar cannot be read ("),
         (lambda path: folder(path, ("t.parquet", b"x" * 99)) / "t.parquet", "expected a Parquet file"),
-        (lambda path: folder(path, ("t.csv", b"")) / "t.csv", "t.csv has no column 'image': it has none"),
-        (lambda path: folder(path, ("t.csv", b"\n")) / "t.csv", "t.csv has no column 'image': it has none"),
-        (lambda path: folder(path, ("t.csv", b'image,"cap')) / "t.csv", "expected a CSV with a line of names"),
+        (lambda path: folder(path, ("t.csv", b"")) / "t.csv", "(nothing was found)"),
+        (lambda path: folder(path, ("t.csv", b"\n")) / "t.csv", "(nothing was found)"),
+        (lambda path: folder(path, ("t.csv", b'image,"cap')) / "t.csv", "no column 'caption': did you mean 'cap'?"),
         (lambda path: folder(path, ("t.csv", b"image,caption\n")) / "t.csv", "(nothing was found)"),
         (
             lambda path: folder(path, ("t.jsonl", b"")) / "t.jsonl",

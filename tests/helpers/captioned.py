@@ -55,10 +55,10 @@ def contents(images):
     }
 
 
-def refused(call, *arguments):
+def refused(call, *arguments, **options):
     """The one line with which a call is refused."""
     with pytest.raises(GroundingError) as error:
-        call(*arguments)
+        call(*arguments, **options)
     message = str(error.value)
     assert "\n" not in message
     return message

@@ -1,5 +1,7 @@
 """The network that a training begins with, and how it takes over another's weights."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import plain_network, timm_network
 from grounding.tagging.sources import load_classifier
 from grounding.training.config import NetworkConfig
-from grounding.training.networks import check_tags, create_network, start_from
+from grounding.training.networks import check_tags, create_network, following, known_line, known_rows, start_from
 
 SMALL = {"channels": (8, 12), "strides": (2, 4)}
 TAGS = ("man", "hat", "dog")
@@ -144,5 +146,95 @@ def test_other_tags(tags, message):
     check_tags(first, list(TAGS), "teacher")
     with pytest.raises(GroundingError, match=message):
         check_tags(first, tags, "teacher")
-    with pytest.raises(GroundingError, match=r"network\.initial first has other tags"):
-        start_from(create_network(NetworkConfig(**SMALL), 3), first, tags, torch.rand(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("known", "tags", "rows"),
+    [
+        (TAGS, TAGS, {0: 0, 1: 1, 2: 2}),
+        (TAGS, ("dog", "albatross", "man"), {0: 2, 2: 0}),
+        (TAGS, ("Dogs", "hats"), {0: 2, 1: 1}),  # the same stems
+        (("running", "run"), ("run", "runs", "running"), {0: 1, 1: 0, 2: 0}),  # exact before stem, the first of equals
+        (("dog", "dog"), ("dog",), {0: 0}),
+        (TAGS, ("albatross",), {}),
+    ],
+)
+def test_the_rows_that_are_known(known, tags, rows):
+    assert known_rows(known, tags) == rows
+
+
+@pytest.mark.parametrize(
+    ("tags", "line"),
+    [
+        (("dogs", "cat", "man", "grebe"), "2 of 4 tags are known to first: their rows are kept"),
+        (("grebe", "hat"), "1 of 2 tags is known to first: its row is kept"),
+        (("grebe",), "0 of 1 tags are known to first: the head starts anew"),
+    ],
+)
+def test_what_is_known_is_said(tags, line):
+    assert known_line(classifier(plain_network([(8, 2)], 3)), tags) == line
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+@pytest.mark.parametrize("pooling", ["log-sum-exp", "attention"])
+def test_other_tags_keep_the_backbone_and_the_rows_that_are_known(pooling, head_only):
+    first = trained(plain_network([(8, 2), (12, 4)], 3, pooling)).folded()
+    network = create_network(NetworkConfig(**SMALL, pooling=pooling), 4, head_only)
+    network.head.bias.data.copy_(torch.arange(4) - 9.0)
+    images = torch.rand(16, 3, 32, 32)
+    start_from(network, classifier(first), ("dogs", "cat", "man", "grebe"), images)
+    torch.testing.assert_close(network.eval().features(images), first.features(images), rtol=1e-4, atol=1e-4)
+    for layer, source in ((network.head, first.head), (network.attention, first.attention)):
+        if layer is not None:
+            assert torch.equal(layer.weight[[0, 2]], source.weight[[2, 0]])
+            assert not layer.weight[[1, 3]].any()
+    assert torch.equal(
+        network.head.bias, torch.stack([first.head.bias[2], torch.tensor(-8.0), first.head.bias[0], torch.tensor(-6.0)])
+    )
+
+
+def test_a_head_alone_has_a_backbone_that_does_not_learn():
+    network = create_network(NetworkConfig(**SMALL), 3, head_only=True)
+    assert not network.features.normalised  # it is the backbone that was learnt, not one with its function
+    assert [name for name, each in network.named_parameters() if each.requires_grad] == ["head.weight", "head.bias"]
+    network = create_network(NetworkConfig("timm:test_resnet", pooling="attention"), 3, head_only=True)
+    learning = [name for name, each in network.named_parameters() if each.requires_grad]
+    assert learning == ["head.weight", "head.bias", "attention.weight"]
+
+
+def test_what_is_left_out_follows_the_initial_classifier():
+    plain = classifier(plain_network([(8, 2), (12, 4)], 3, "top-k", normalised=False))
+    config = following(NetworkConfig(initial="x", frozen=("conv1",)), plain)
+    assert (config.architecture, config.channels, config.strides) == ("plain", (8, 12), (2, 4))
+    assert (config.pooling, config.frozen) == ("top-k", ("conv1",))
+    assert following(NetworkConfig(initial="x", pooling="average"), plain).pooling == "average"
+    named = NetworkConfig(architecture="plain", **SMALL, initial="x")
+    assert following(named, plain) == dataclasses.replace(named, pooling="top-k")
+    timm = classifier(timm_network("test_resnet", 3, "attention", {"output_stride": 16, "act_layer": "gelu"}))
+    config = following(NetworkConfig(initial="x"), timm)
+    assert (config.architecture, config.pooling) == ("timm:test_resnet", "attention")
+    network = create_network(config, 2)
+    assert network.features.options == timm.network.features.options
+    start_from(network, timm, ("man", "grebe"), torch.rand(1, 3, 32, 32))
+    given = NetworkConfig(initial="x", options=("output_stride=32",))
+    assert following(given, timm).options == ("output_stride=32",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"architecture": "timm:test_resnet"}, "the architecture plain where network.architecture is timm:test_resnet"),
+        ({"channels": (8, 16), "strides": (2, 4)}, r"the channels \[8, 12\] where network.channels is \[8, 16\]"),
+        ({"channels": (8, 12), "strides": (2, 2)}, "set network.strides to none to follow it"),
+    ],
+)
+def test_another_architecture_than_the_initial_one(keys, message):
+    first = classifier(plain_network([(8, 2), (12, 4)], 3, normalised=False))
+    with pytest.raises(GroundingError, match=f"network.initial first has .*{message}"):
+        following(NetworkConfig(initial="x", **keys), first)
+
+
+def test_a_network_of_another_kind_to_start_from():
+    first = TagClassifier(nn.Linear(3, 3), TAGS, Preprocessing(32), "first")
+    with pytest.raises(GroundingError, match=r"network\.initial first is a Linear: expected embedded, or a classifier"):
+        following(NetworkConfig(initial="x"), first)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from grounding.config import load
+from grounding.distributed import Process
+from grounding.errors import GroundingError
 from grounding.tagging.sources import load_classifier
+from grounding.training import run
+from grounding.training.config import TrainConfig
+from grounding.training.logs import CsvLog
+from helpers.entities import write_entities
 from helpers.paths import ROOT
 from helpers.training import log_rows, write_config
 
@@ -25,7 +33,7 @@ def test_a_teacher_is_trained_first_and_taught_from(train, tmp_path):
     taught = ["loss.teacher=1", "loss.words=0.1", "teacher.sizes_px=[96]"]
     status, _, lines = train(config, f"teacher.classifiers=[{tmp_path / 't.yaml'}]", *taught)
     assert status == 0
-    assert lines[1] == f"teacher {tmp_path / 't.yaml'}:"
+    assert lines[1] == f"teacher {tmp_path / 't.yaml'}:"  # nothing is said of 24 pictures: a teacher helps
     assert {row["teacher"] for row in log_rows(tmp_path / "run")}.isdisjoint({""})
     assert [row["epoch"] for row in log_rows(tmp_path / "teacher")] == ["1"]
     assert float(log_rows(tmp_path / "teacher")[0]["contrast"]) > 0
@@ -93,9 +101,10 @@ def test_pictures_that_become_unreadable(train, tmp_path):
     for kept, said in ((64, ["2 pictures"]), (0, [f"epoch {n}: 2 pictures" for n in (1, 2, 3)])):
         status, _, lines = train(config, f"data.cache_size_px={kept}", f"output={tmp_path / str(kept)}")
         assert status == 0
-        assert [line[: len(start)] for line, start in zip(lines[1:], said, strict=True)] == said
-        assert all("could not be read, and the next ones were seen instead: " in line for line in lines[1:])
-        assert all("003.png" in line for line in lines[1:])
+        assert lines[1].startswith("24 pictures from random weights teach little")
+        assert [line[: len(start)] for line, start in zip(lines[2:], said, strict=True)] == said
+        assert all("could not be read, and the next ones were seen instead: " in line for line in lines[2:])
+        assert all("003.png" in line for line in lines[2:])
 
 
 def test_captions_without_spaces_between_words(train, tmp_path):
@@ -108,6 +117,105 @@ def test_captions_without_spaces_between_words(train, tmp_path):
     assert status == 0
     assert "一个男人在跑步" in lines[0]
     assert "диване" in lines[0]
+
+
+def own_words(folder):
+    """A classifier of shapes, and a configuration that learns their head anew where some words are others."""
+    config = write_config(folder)
+    table = folder / "shapes" / "captions.jsonl"
+    other = table.read_text().replace("circle", "ring").replace("red", "crimson")
+    (folder / "shapes" / "other.jsonl").write_text(other)
+    path = folder / "own.yaml"
+    path.write_text(
+        f"{{output: {folder / 'own'}, tags: 7, inference_size_px: 64, head_only: true, epochs: 4, batch_size: 8, "
+        f"learning_rate: 1e-2, data: {{sources: {folder / 'shapes' / 'other.jsonl'}}}, "
+        f"network: {{initial: {folder / 'run' / 'classifier'}}}}}"
+    )
+    return config, path
+
+
+def test_a_head_of_other_words_is_learnt_alone(train, tmp_path, monkeypatch):
+    config, own = own_words(tmp_path)
+    assert train(config, "map_layer=-2", "network.pooling=top-k", "epochs=6")[0] == 0
+    first = load_classifier(tmp_path / "run" / "classifier")
+    status, _, lines = train(own)
+    assert (status, lines[1:]) == (
+        0,
+        [f"5 of 7 tags are known to {tmp_path / 'run' / 'classifier'}: their rows are kept"],
+    )
+    learnt = load_classifier(tmp_path / "own" / "classifier")
+    assert {"ring", "crimson"} <= set(learnt.tags) - set(first.tags)
+    assert (learnt.map_layer, learnt.network.pooling) == (-2, "top-k")  # as the classifier that it goes on from
+    assert learnt.network.features.layers == first.network.features.layers
+    for key, value in first.network.features.state_dict().items():
+        assert torch.equal(learnt.network.features.state_dict()[key], value)
+    losses = [float(row["loss"]) for row in log_rows(tmp_path / "own")]
+    assert losses[-1] < losses[0]
+    names = sorted(path.name for path in (tmp_path / "own").iterdir())
+    assert names == ["checkpoint.safetensors", "classifier", "config.json", "log.csv"]
+    write = CsvLog.write
+
+    def interrupted(self, row):
+        if row["epoch"] == 3:
+            raise KeyboardInterrupt
+        write(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvLog, "write", interrupted)
+        assert train(own, f"output={tmp_path / 'again'}")[0] == 130
+    status, _, lines = train(own, f"output={tmp_path / 'again'}")
+    assert (status, lines[-1]) == (0, "going on after epoch 2 of 4")
+    for name in ("checkpoint.safetensors", "classifier/model.safetensors"):
+        assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_the_rows_of_a_new_head_at_its_start(train, tmp_path):
+    config, own = own_words(tmp_path)
+    assert train(config, "epochs=6")[0] == 0
+    for head_only in ("yes", "no"):
+        still = ["learning_rate=1e-12", "epochs=1", f"head_only={head_only}", f"output={tmp_path / head_only}"]
+        assert train(own, *still)[0] == 0
+        first, start = (load_classifier(tmp_path / name / "classifier") for name in ("run", head_only))
+        for tag in start.tags:
+            row = start.network.head.weight[start.indices[tag]]
+            if tag in first.indices:
+                assert torch.equal(row, first.network.head.weight[first.indices[tag]])
+            else:
+                low, high = (first.network.head.weight.amin(0), first.network.head.weight.amax(0))
+                assert ((low - 0.02 <= row) & (row <= high + 0.02)).all()  # a mean of rows, in bfloat16
+                assert row.any()
+
+
+def test_a_head_alone_with_a_teacher_and_every_loss(train, tmp_path):
+    config, own = own_words(tmp_path)
+    assert train(config, "epochs=1")[0] == 0
+    words = f"data.sources={tmp_path / 'shapes' / 'captions.jsonl'}"
+    losses = ["loss.teacher=1", "loss.contrast=1", "loss.head_penalty=1e-3", "network.pooling=attention", "ema=0.9"]
+    teacher = f"teacher.classifiers={tmp_path / 'run' / 'classifier'}"
+    status, _, lines = train(own, words, teacher, *losses, "bf16=false", "data.workers=1")
+    assert (status, len(lines)) == (0, 1)  # with the same tags nothing is said of them
+    assert all(float(log_rows(tmp_path / "own")[-1][name]) > 0 for name in ("words", "teacher", "contrast"))
+
+
+def test_a_head_alone_learns_in_one_process(tmp_path):
+    config = load(TrainConfig, None, ["network.initial=embedded", "head_only=true", f"output={tmp_path / 'run'}"])
+    with pytest.raises(GroundingError, match="head_only learns in one process, not in 2: start it without torchrun"):
+        run.train(config, Process(0, 2, torch.device("cpu")), print)
+
+
+@pytest.mark.parametrize(("reached", "warned"), [(10.0, True), (90.0, False)])
+def test_a_training_that_ends_below_the_centre_says_so(train, tmp_path, monkeypatch, reached, warned):
+    entities = write_entities(tmp_path / "entities", photographs=True)
+    where = [f"validation.images={entities / 'photographs'}", f"validation.annotations={entities}"]
+    monkeypatch.setattr(run.Validation, "measure", lambda *arguments, **limit: {"pointing/phrase": reached})
+    status, _, lines = train(write_config(tmp_path), "epochs=1", *where)
+    assert status == 0
+    assert re.search(r"; centre point: pointing/phrase 40\.0, whole image", lines[2])
+    assert lines[3] == f"epoch 1: pointing/phrase {reached}"
+    expected = (
+        "warning: the classifier points no better than the centre of the picture: pointing/phrase 10.0 against 40.0"
+    )
+    assert [line.partition(";")[0] for line in lines[4:]] == [expected] * warned
 
 
 KILLED_TRAINING = """

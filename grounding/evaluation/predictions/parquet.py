@@ -16,7 +16,7 @@ from grounding.folders import writing
 _ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
 _FIXED: Final = (
     *("image", "width", "height", "sentence", "caption", "phrase", "text", "start", "end", "chain", "types"),
-    *("true_boxes", "status", "boxes", "scores", "point_x", "point_y", "map", "point_map", "proposal_iou"),
+    *("true_boxes", "status", "boxes", "scores", "point_x", "point_y", "map", "point_map", "proposal_iou", "presence"),
 )
 
 
@@ -39,7 +39,7 @@ def write_parquet(
     types |= dict.fromkeys(("sentence", "phrase", "start", "end", "width", "height"), whole)
     types |= dict.fromkeys(("true_boxes", "boxes"), pa.list_(pa.list_(real)))
     types |= dict.fromkeys(("scores", "proposal_iou"), pa.list_(real))
-    types |= {"types": pa.list_(text), "point_x": real, "point_y": real}
+    types |= {"types": pa.list_(text), "point_x": real, "point_y": real, "presence": real}
     phrases = boxed_phrases(images)
     schema = pa.schema(types | dict.fromkeys(columns, real))
     with writing(str(path)), parquet.ParquetWriter(path, schema, compression="zstd") as file:

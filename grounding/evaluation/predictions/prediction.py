@@ -28,6 +28,7 @@ class Prediction:
         status: `localized`, or why not.
         proposal_iou: the best IoU that any proposal of the method reaches, with any box and with the merged box, where
             it considered more boxes than it gives.
+        presence: the probability that the photograph shows it, in [0, 1].
     """
 
     boxes: Values = field(default_factory=lambda: np.zeros((0, 4)))
@@ -37,6 +38,7 @@ class Prediction:
     point_map: Map | None = None
     status: str = "localized"
     proposal_iou: tuple[float, float] | None = None
+    presence: float | None = None
 
 
 MISSING: Final = Prediction(status="missing")  # stands for a phrase without a prediction

@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,13 +29,17 @@ _STORED_MAP_SIDE: Final = 32  # cells; maps are smooth on this scale
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything a process needs to predict."""
+    """Everything a process needs to predict.
+
+    `phrases_of_others` are texts to ask the presence of, by image id.
+    """
 
     photographs: tuple[Path, ...]
     classifier: str
     config: LocalizerConfig
     device: str
     method: str = METHOD
+    phrases_of_others: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +52,7 @@ class Outcome:
         sha256: of its file.
         size: (width, height) in px.
         predictions: of every phrase with a box.
+        presences_of_others: of the job's phrases of others.
     """
 
     image: str
@@ -55,6 +60,7 @@ class Outcome:
     sha256: str = ""
     size: tuple[int, int] = (0, 0)
     predictions: Mapping[Key, Prediction] = field(default_factory=dict)
+    presences_of_others: tuple[float | None, ...] = ()
 
 
 class Predictor:
@@ -65,7 +71,7 @@ class Predictor:
     """
 
     def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
-        self.photographs = Photographs(job.photographs)
+        self.photographs, self._phrases_of_others = Photographs(job.photographs), job.phrases_of_others
         classifier = classifier or load_classifier(job.classifier)
         self.localizer = Localizer(classifier, job.config, job.device, job.method)
 
@@ -77,7 +83,8 @@ class Predictor:
         except GroundingError as error:
             return Outcome(image.id, str(error))
         height, width = scene.image.shape[:2]
-        return Outcome(image.id, None, digest(content), (width, height), predict(scene, image))
+        others = tuple(scene.presences(self._phrases_of_others.get(image.id, ())))
+        return Outcome(image.id, None, digest(content), (width, height), predict(scene, image), others)
 
 
 def digest(content: bytes) -> str:
@@ -119,6 +126,7 @@ def _prediction(phrase: GroundedPhrase, scale: Values, reached: tuple[float, flo
         point_map=_small(phrase.point_map),
         status=phrase.status,
         proposal_iou=reached,
+        presence=phrase.presence,
     )
     return as_stored(prediction)
 

@@ -16,7 +16,7 @@ from grounding.evaluation.predictions.prediction import MISSING, Key, Map, Predi
 
 REQUIRED: Final = ("image", "sentence", "phrase", "boxes")
 _FARTHEST_PX: Final = 1e6
-KEYS: Final = (*REQUIRED, "scores", "point", "map", "point_map", "status", "proposal_iou")
+KEYS: Final = (*REQUIRED, "scores", "point", "map", "point_map", "status", "proposal_iou", "presence")
 
 
 def as_stored(prediction: Prediction) -> Prediction:
@@ -29,6 +29,7 @@ def as_stored(prediction: Prediction) -> Prediction:
         point_map=_levels(prediction.point_map),
         status=prediction.status,
         proposal_iou=_rounded_pair(prediction.proposal_iou, 6),
+        presence=None if prediction.presence is None else round(float(prediction.presence), 6),
     )
 
 
@@ -56,6 +57,7 @@ def prediction_to_json(key: Key, prediction: Prediction) -> dict[str, Any]:
     values |= {"boxes": kept.boxes.tolist(), "scores": None if kept.scores is None else kept.scores.tolist()}
     values |= {"point": kept.point and list(kept.point), "map": _png(kept.map), "point_map": _png(kept.point_map)}
     values |= {"status": kept.status, "proposal_iou": kept.proposal_iou and list(kept.proposal_iou)}
+    values["presence"] = kept.presence
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -83,13 +85,17 @@ def prediction_from_json(values: Mapping[str, Any]) -> tuple[Key, Prediction]:
     reached = _pair(values, "proposal_iou", "two numbers from 0 to 1")
     if reached is not None and not 0 <= min(reached) <= max(reached) <= 1:
         raise GroundingError(f"proposal_iou is {values['proposal_iou']}: expected two numbers from 0 to 1")
+    presence = values.get("presence")
+    if presence is not None and not (type(presence) in (int, float) and 0 <= presence <= 1):
+        raise GroundingError(f"presence is {short(presence)}: expected a probability from 0 to 1")
     status = values.get("status")
     if status is None:
         status = "localized" if len(boxes) or point is not None else "no-proposals"
     if not isinstance(status, str) or status in ("", MISSING.status):
         raise GroundingError(f"status is {short(status)}: expected a word such as localized or no-proposals")
     maps = _map(values, "map"), _map(values, "point_map")
-    return (image_id(values["image"]), sentence, phrase), Prediction(boxes, scores, point, *maps, status, reached)
+    key = image_id(values["image"]), sentence, phrase
+    return key, Prediction(boxes, scores, point, *maps, status, reached, presence)
 
 
 def image_id(value: Any) -> str:

@@ -20,8 +20,10 @@ from grounding.evaluation.predictions.prediction import Key, Prediction
 from grounding.evaluation.predictions.predictor import TOP_K, Job, Outcome, Predictor, digest
 from grounding.evaluation.predictions.records import prediction_from_json, prediction_to_json
 from grounding.evaluation.protocols.measure import measure
+from grounding.evaluation.protocols.presence import phrases_of_others
 from grounding.evaluation.runs.folder import REPLACEABLE, Output, finished, write_run
 from grounding.evaluation.runs.scoring import Run, Selection, score, versions
+from grounding.pipeline import min_presence
 from grounding.resumable import resumable_lines
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
@@ -62,7 +64,7 @@ class LocalizerRun:
         if world()[0] > 0:
             wanted: tuple[str, ...] = from_rank_0(())
             images = [image for image in self.selection.images if image.id in wanted]
-            for _ in in_order(partial(Predictor, self.job), images):
+            for _ in in_order(partial(Predictor, self._asked()), images):
                 pass
             return None
         classifier = load_classifier(self.job.classifier)
@@ -84,6 +86,7 @@ class LocalizerRun:
             "limit": self.selection.limit,
             "config": dataclasses.asdict(self.job.config),
             "classifier": {"source": self.job.classifier, "fingerprint": classifier.fingerprint()},
+            "min_presence": min_presence(self.job.config, classifier),
             "device": self.job.device,
             **method_setting(self.job.method),
             "top_k": TOP_K,
@@ -98,7 +101,7 @@ class LocalizerRun:
             todo = _unfinished(file.done, self.selection.images, photographs, file.folder)
             from_rank_0(tuple(image.id for image in todo))
             total = len(self.selection.images)
-            prepare = partial(Predictor, self.job, classifier if self.workers == 1 else None)
+            prepare = partial(Predictor, self._asked(), classifier if self.workers == 1 else None)
             outcomes = in_order(prepare, todo, self.workers)
             for outcome in tqdm(outcomes, total=total, initial=total - len(todo), unit=" photographs"):
                 if self.strict and outcome.error is not None:
@@ -112,6 +115,10 @@ class LocalizerRun:
             metrics = score(selection, name, settings, predictions, columns, photographs.paths)
             write_run(file.folder, Run(metrics, selection.images, predictions, columns), output)
         return metrics
+
+    def _asked(self) -> Job:
+        """The job, which also asks each photograph for phrases that it should not show."""
+        return dataclasses.replace(self.job, phrases_of_others=phrases_of_others(self.selection.images))
 
     def _check_finished(self, metrics: dict[str, Any]) -> None:
         failed, photographs = metrics["dataset"]["failed"], self.output.photographs
@@ -130,7 +137,8 @@ def _to_line(outcome: Outcome) -> str:
     if outcome.error is not None:
         return json.dumps({"image": outcome.image, "error": outcome.error})
     width, height = outcome.size
-    record = {"image": outcome.image, "sha256": outcome.sha256, "width": width, "height": height}
+    record: dict[str, Any] = {"image": outcome.image, "sha256": outcome.sha256, "width": width, "height": height}
+    record |= {"presences_of_others": outcome.presences_of_others}
     return json.dumps(record | {"predictions": [prediction_to_json(*pair) for pair in outcome.predictions.items()]})
 
 
@@ -175,5 +183,9 @@ def _collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dic
         resized and f"{share} are not of the size in their XML file (such as {resized[0]}): boxes and points are scaled"
     )
     photographs = _combined(record["sha256"] for _, record in read)
-    seen = dataclasses.replace(selection, images=[image for image, _ in read], failed=failed, photographs=photographs)
+    others = {image.id: tuple(record["presences_of_others"]) for image, record in read}
+    images = [image for image, _ in read]
+    seen = dataclasses.replace(
+        selection, images=images, failed=failed, photographs=photographs, presences_of_others=others
+    )
     return seen, predictions, note or ""

@@ -14,7 +14,9 @@ from grounding.datasets.flickr30k import TYPES, EntityImage, Flickr30kEntities, 
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.presence import summarize_presence
 from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, Columns
+from grounding.evaluation.protocols.scores import summarize_scores
 from grounding.evaluation.protocols.summary import RESAMPLES, SEED, summarize
 from grounding.wording import counted
 
@@ -32,6 +34,7 @@ class Selection:
         missing: ids without a photograph at hand.
         failed: ids whose photograph cannot be read, and why.
         photographs: SHA-256 of all photographs that were looked at, or None.
+        presences_of_others: image id -> the presence of each of `presence.phrases_of_others`.
     """
 
     split: str
@@ -41,6 +44,7 @@ class Selection:
     missing: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
     photographs: str | None = None
+    presences_of_others: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
 
     @property
     def coverage(self) -> str:
@@ -125,7 +129,7 @@ def score(
         columns: of `measure`; empty where only the baselines are asked for.
         photographs: where they were read.
     """
-    images = selection.images
+    images, others = selection.images, selection.presences_of_others
     statuses = Counter(predictions.get(phrase_key(*pair), MISSING).status for pair in boxed_phrases(images))
     return {
         "schema_version": METRICS_VERSION,
@@ -135,6 +139,8 @@ def score(
         "protocols": {protocol.name: protocol.description for protocol in (*HEADLINE, *CURVE)},
         "run": None if columns.empty else summarize(images, columns, SEED),
         "baselines": {title: summarize(images, rows, SEED) for title, rows in baselines(images).items()},
+        "scores": summarize_scores(images, predictions, columns),
+        "presence": summarize_presence(images, predictions, others, settings.get("min_presence", 0.0)),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "cluster": "image"},
         "settings": dict(settings),
         "versions": versions(),

@@ -1,0 +1,63 @@
+"""The results of a manifest as a page for people: one HTML file that loads nothing from anywhere."""
+
+import base64
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from grounding.drawing import phrase_colour
+
+PAGE: Final = "index.html"
+MOST_ROWS: Final = 1000  # on a page, which holds its pictures: about 20 KB each
+_SIDE_PX: Final = 360
+
+
+def write_page(results: Path, title: str, summary: str, overlay: str) -> None:
+    """Write index.html beside the results: a small overlay of each row, and a table of its phrases.
+
+    Args:
+        results: their JSON lines, in the order of the rows.
+        overlay: the name of a row's picture in the same folder, with `{}` for its number from 1. It is left out where
+            there is none.
+    """
+    environment = Environment(
+        loader=PackageLoader("grounding"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["phrase_colour"] = phrase_colour
+    with results.open(encoding="utf-8") as file:
+        total = sum(1 for _ in file)
+        file.seek(0)
+        rows = _rows(itertools.islice(file, MOST_ROWS), results.parent, overlay)
+        template = environment.get_template("manifest.html.jinja")
+        stream = template.stream(title=title, summary=summary, rows=rows, total=total, most=MOST_ROWS)
+        stream.dump(str(results.parent / PAGE), encoding="utf-8", errors="backslashreplace")
+
+
+def _rows(lines: Iterator[str], folder: Path, overlay: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        picture = folder / overlay.format(number)
+        there = picture.is_file()
+        yield json.loads(line) | {
+            "number": number,
+            "overlay": picture.name if there else "",
+            "thumbnail": _thumbnail(picture) if there else "",
+        }
+
+
+def _thumbnail(picture: Path) -> str:
+    """A small copy of a picture as a data URI."""
+    with Image.open(picture) as image:
+        image.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,44 @@
+"""How sure a box is: the share of all boxes which the map leaves possible that agree with it."""
+
+import numpy as np
+import numpy.typing as npt
+
+from grounding.boxes import Boxes, Values, area, iou
+
+# Fitted by tools/fit_scores.py, without boxes: with it the agreement of a box says how often the box of another reading
+# of the same evidence, plain MWP, agrees with it.
+SHARPNESS = 7.5
+AGREES = 0.5  # IoU
+_LEAST = 20.0  # below the greatest log weight: what is less counts for nothing
+_FALL = 0.99  # from the score of a region to that of the next, at least
+_TINY = np.finfo(np.float32).tiny
+
+
+def agreement(
+    scores: npt.NDArray[np.float32], proposals: Boxes, best: npt.NDArray[np.intp], sharpness: float = SHARPNESS
+) -> Values:
+    """Weigh every proposal by `score ** sharpness / area`; sum the weights of those that agree with each of the best.
+
+    The weights are a posterior over boxes: the score is the likelihood, and before it every size is as likely.
+
+    Args:
+        scores: (N,) at least 0.
+        proposals: (N, 4).
+        best: (K,) indices into `proposals`.
+
+    Returns:
+        (K,) in [0, 1]: the share of the weight of all proposals whose IoU with the box is at least `AGREES`.
+    """
+    log_weights = sharpness * np.log(np.maximum(scores, _TINY)) - np.log(np.maximum(area(proposals), _TINY))
+    possible = log_weights > log_weights.max() - _LEAST
+    weights = np.exp(log_weights[possible] - log_weights.max())
+    agree = iou(proposals[best], proposals[possible]) >= AGREES  # (K, M)
+    share: Values = agree @ (weights / weights.sum())
+    return share
+
+
+def falling(values: Values) -> Values:
+    """Lower (K,) positive values, where they must be, so that each is at most `_FALL` times the one before it."""
+    steps = _FALL ** np.arange(len(values))
+    lowered: Values = np.minimum.accumulate(values / steps) * steps
+    return lowered

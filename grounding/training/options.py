@@ -1,0 +1,82 @@
+"""The options of the train command line."""
+
+import argparse
+
+from grounding.commands import Parser, path_option
+from grounding.datasets.captions import CAPTION_FORMATS
+
+EPILOG = """\
+examples:
+  python -m grounding.train configs/embedded.yaml
+  python -m grounding.train configs/web-alt-text.yaml output=runs/mine data.sources=[my-pictures] tags=300
+  torchrun --nproc-per-node 2 -m grounding.train configs/resnet50-flickr30k.yaml device=cuda
+
+The classifier is written to OUTPUT/classifier; --classifier of localize and evaluate takes that folder. Run the same
+command again to go on after an interruption. docs/training.md explains every key.
+
+`python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
+`python -m grounding.train presence --help`: how to calibrate the presence of phrases for a trained classifier.
+
+exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
+
+CAPTIONS_EPILOG = """\
+examples:
+  python -m grounding.train captions flickr30k results_20130124.token flickr30k-images \\
+      --output flickr30k-train.jsonl --without val.txt test.txt
+  python -m grounding.train captions coco annotations/captions_train2017.json train2017 --output coco-train.jsonl
+
+Each line of the table is {"image": path relative to the table, "caption": [its captions]}. The photographs themselves
+are not read."""
+
+
+PRESENCE_EPILOG = """\
+examples:
+  python -m grounding.train presence runs/mine/classifier my-pictures
+
+Phrases of each picture's captions are told from phrases of another picture's captions that its own do not mention.
+Pictures that the classifier was not trained on are better."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The options of a training, without importing anything heavy."""
+    parser = Parser(
+        prog="python -m grounding.train",
+        description="Train a tag classifier from pictures with captions, with or without a teacher.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("config", type=path_option, help="a YAML file, for example configs/embedded.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes one key, for example epochs=3")
+    return parser
+
+
+def build_captions_parser() -> argparse.ArgumentParser:
+    """The options of `captions`."""
+    parser = Parser(
+        prog="python -m grounding.train captions",
+        description="Write the captions of Flickr30k or COCO as a table for data.sources of a training.",
+        epilog=CAPTIONS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("format", choices=CAPTION_FORMATS)
+    parser.add_argument("captions", type=path_option, help="results_20130124.token, or captions_*.json")
+    parser.add_argument("photographs", type=path_option, help="the folder they are in")
+    parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
+    parser.add_argument(
+        "--without", type=path_option, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
+    )
+    return parser
+
+
+def build_presence_parser() -> argparse.ArgumentParser:
+    """The options of `presence`."""
+    parser = Parser(
+        prog="python -m grounding.train presence",
+        description="Calibrate, without boxes, how probable it is that a picture shows a phrase, for a classifier.",
+        epilog=PRESENCE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("classifier", type=path_option, help="its folder, which presence.json is written into")
+    parser.add_argument("sources", nargs="+", help="pictures with captions, as data.sources of a training")
+    parser.add_argument("--limit", type=int, default=4000, metavar="N", help="pictures at most (default: %(default)s)")
+    return parser
