@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from grounding.commands import exit_status
 from grounding.errors import GroundingError
 from grounding.evaluation.options import build_parser
+from grounding.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +71,7 @@ def _convert(options: argparse.Namespace) -> None:
     entities, output = Flickr30kEntities(options.annotations), options.output
     count, notes = convert_file(options.results, options.style, entities, options.split, output, options.overwrite)
     _note(*notes)
-    print(f"{count:,} predictions: {output}")
+    print(f"{counted(count, 'prediction')}: {output}")
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -97,7 +98,7 @@ def _misses(options: argparse.Namespace) -> None:
     images, photographs = present(options.annotations, options.split, options.images)
     how = options.output, options.overwrite, options.count, options.seed
     missed, drawn = draw_misses(localizer, images, photographs, *how)
-    print(f"{missed} phrases are missed; {drawn} of them are drawn in {options.output}")
+    print(f"{counted(missed, 'phrase')} missed; {drawn:,} of them drawn in {options.output}")
 
 
 def _control(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from grounding.pipeline import Localizer, Scene
 from grounding.result_folder import FILES
 from grounding.results import SCHEMA_VERSION, Grounding, to_json
 from grounding.resumable import resumable_lines
+from grounding.wording import counted
 
 OVERLAY: Final = "overlay-{:06d}.jpg"  # of the line of results.jsonl with this number, from 1
 OURS: Final = (*FILES, "overlay-*.jpg", PAGE)
@@ -120,11 +121,11 @@ class Summary:
 
     def __str__(self) -> str:
         counts = [(len(self.rows), "row"), (len(self.pictures), "picture"), (self.statuses.total(), "phrase")]
-        text = ", ".join(f"{count:,} {noun}{'' if count == 1 else 's'}" for count, noun in counts)
+        text = ", ".join(counted(count, noun) for count, noun in counts)
         if self.statuses:
             text += ": " + ", ".join(f"{count:,} {status}" for status, count in self.statuses.most_common())
         if self.failed:
-            rows = f"{len(self.failed):,} of {len(self.rows):,} row{'' if len(self.rows) == 1 else 's'}"
+            rows = f"{len(self.failed):,} of {counted(len(self.rows), 'row')}"
             text += f"\n{rows} failed, each says why in its 'error'; the first: {self.failed[min(self.failed)]}"
         return text
 

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from grounding.drawing import phrase_colour
 from grounding.results import Grounding
+from grounding.wording import counted
 
 _SAMPLE = "sample scene: scikit-image's CC0 photograph of a cameraman, with a hat painted on by us"
 
@@ -39,7 +40,9 @@ def result_table(result: Grounding, path: str | None, total_s: float) -> str:
         for note in result.notes:
             console.print(Text(f"note: {note}"))
         console.print(
-            Text(f"classifier {result.classifier}; {total_s:.2f} s for the picture and {len(result)} phrases")
+            Text(
+                f"classifier {result.classifier}; {total_s:.2f} s for the picture and {counted(len(result), 'phrase')}"
+            )
         )
     return capture.get().rstrip("\n")
 

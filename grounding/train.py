@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from grounding.commands import exit_status
 from grounding.errors import check_at_least_one
 from grounding.training.options import build_captions_parser, build_parser, build_presence_parser
+from grounding.wording import counted
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def _write_table(options: argparse.Namespace) -> int:
     from grounding.datasets.captions import write_table
 
     count = write_table(options.captions, options.format, options.photographs, options.output, options.without)
-    print(f"{count:,} photographs: {options.output}")
+    print(f"{counted(count, 'photograph')}: {options.output}")
     return 0
 
 

@@ -426,6 +426,12 @@ def test_a_comparison_by_hand(whole, evaluate, arguments, tmp_path):
     assert "+75.0" in out
     assert "comparison.html" in out
     assert "Two men" in Path("runs/wrong-vs-right/comparison.html").read_text()
+    Path("runs/wrong-vs-right/comparison.json").write_text("{}")
+    status, again, _ = evaluate("compare", "runs/wrong", "runs/right", "--overwrite")  # what is there is replaced
+    assert (status, again) == (0, out)
+    assert json.loads(Path("runs/wrong-vs-right/comparison.json").read_text()) == summary
+    assert evaluate("compare", "runs/wrong", "runs/right")[0] == 0
+    assert sorted(path.name for path in Path("runs").glob("*-vs-*")) == ["wrong-vs-right", "wrong-vs-right-2"]
     backwards = evaluate("compare", "runs/right", "runs/wrong", "--output", "back", "--images", arguments[-1])
     assert backwards[0] == 0
     lost = json.loads(Path("back/comparison.json").read_text())["differences"]["pointing/phrase"]

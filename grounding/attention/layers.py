@@ -85,7 +85,8 @@ def indexed_layer(tape: Tape, index: int) -> Value:
     """
     cuts = layers(tape)
     if not -len(cuts) <= index < len(cuts):
-        raise GroundingError(f"layer is {index}: the network has {len(cuts)} layers, 0 the image and -1 the last")
+        s = "" if len(cuts) == 1 else "s"
+        raise GroundingError(f"layer is {index}: the network has {len(cuts)} layer{s}, 0 the image and -1 the last")
     return cuts[index]
 
 

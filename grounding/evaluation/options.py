@@ -69,7 +69,7 @@ def _compare(compare: argparse.ArgumentParser) -> None:
     compare.add_argument("a", type=path_option, help="the --output of a run")
     compare.add_argument("b", type=path_option, help="the --output of another")
     _add_images(compare, required=False, what="for the pictures")
-    _add_output(compare, "folder (default: A-vs-B beside B)", required=False)
+    _add_output(compare, "folder (default: A-vs-B beside B, or A-vs-B-2 where that exists)", required=False)
 
 
 def _convert(convert: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from grounding.errors import GroundingError, did_you_mean
 from grounding.tagging.classifier import Preprocessing, TagClassifier, check_finite
+from grounding.wording import counted
 
 SOURCES = "embedded, a folder that save_pretrained wrote, torchvision:NAME or torchvision:NAME=FILE"
 _STATE_DICT = "expected a state dict: a .safetensors file, or what torch.save(model.state_dict(), FILE) wrote"
@@ -121,8 +122,8 @@ def _fill(network: nn.Module, state: dict[str, Tensor], file: str, model: str, o
     last = list(network.state_dict())[-1]  # of the classifier's layer
     if last in state and state[last].ndim and len(state[last]) != outputs:
         raise GroundingError(
-            f"{file} has {len(state[last])} outputs: expected the {outputs} of {model}, whose tags are known "
-            "(in Python, a TagClassifier takes any network with tags of yours)"
+            f"{file} has {counted(len(state[last]), 'output')}: expected the {outputs} of {model}, whose tags are "
+            "known (in Python, a TagClassifier takes any network with tags of yours)"
         )
     renamed: Any = OrderedDict()  # with the attribute in which load_state_dict looks for versions
     for key, value in state.items():

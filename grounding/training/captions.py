@@ -13,6 +13,7 @@ from grounding.errors import GroundingError
 from grounding.text.tags import build_tags, tag_targets
 from grounding.text.tokens import stem
 from grounding.training.config import TrainConfig
+from grounding.wording import counted
 
 _SHOWN = 10  # tags in the summary
 
@@ -40,10 +41,11 @@ class Captioned:
     def summary(self) -> str:
         """A line for people: how many pictures, what was left out and why, the most frequent tags."""
         sentences = sum(map(len, self.images.captions))
-        text = f"{len(self.images):,} pictures with {sentences:,} captions"
+        text = f"{counted(len(self.images), 'picture')} with {counted(sentences, 'caption')}"
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in self.images.skipped.items() if count)
         text += f" (left out: {left_out})" if left_out else ""
-        return f"{text}; {len(self.tags):,} tags: {', '.join(self.tags[:_SHOWN])}" + ", ..." * (len(self.tags) > _SHOWN)
+        shown = ", ".join(self.tags[:_SHOWN]) + ", ..." * (len(self.tags) > _SHOWN)
+        return f"{text}; {counted(len(self.tags), 'tag')}: {shown}"
 
 
 def read_captions(config: TrainConfig) -> Captioned:

@@ -29,6 +29,7 @@ from grounding.training.new_rows import start_new_rows
 from grounding.training.output import Output
 from grounding.training.trainer import LOSSES, Trainer
 from grounding.training.validation import PROTOCOLS, Validation
+from grounding.wording import counted
 
 Say = Callable[[str], None]
 _COLUMNS: Final = (
@@ -245,4 +246,4 @@ def replaced_line(unreadable: Collection[int], pictures: Pictures) -> str:
         reason = f"{pictures.images.ids[first]}, which can be read now"
     except GroundingError as error:
         reason = str(error)
-    return f"{len(unreadable):,} pictures could not be read, and the next ones were seen instead: {reason}"
+    return f"{counted(len(unreadable), 'picture')} could not be read, and the next seen instead: {reason}"

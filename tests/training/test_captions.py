@@ -27,5 +27,5 @@ def test_what_is_read_from_captions(tmp_path):
         load(TrainConfig, tmp_path / "c.yaml", [f"data.sources=[{tmp_path / 'shapes' / 'more.jsonl'}]", "tags=1"])
     )
     assert more.targets.tolist() == [[1]]
-    assert "1 pictures with 1 captions (left out: 1 " in more.summary
+    assert "1 picture with 1 caption (left out: 1 " in more.summary
     assert more.fingerprint != data.fingerprint

@@ -22,6 +22,7 @@ from grounding.evaluation.predictions.records import (
     to_line,
 )
 from grounding.folders import whole_file
+from grounding.wording import counted
 
 Style = Literal["mdetr", "huggingface"]
 
@@ -195,7 +196,7 @@ def _from_huggingface(
     )
     notes = []
     if strangers:
-        examples = ", ".join(f"'{label}' ({count:,} times)" for label, count in strangers.most_common(3))
+        examples = ", ".join(f"'{label}' ({counted(count, 'time')})" for label, count in strangers.most_common(3))
         notes.append(f"{strangers.total():,} of {labels:,} labels are no phrase of their image: {examples}")
     if empty := sum(not len(prediction.boxes) for prediction in predictions.values()):
         notes.append(f"{empty:,} of {len(predictions):,} phrases are no label of any box: left without boxes")
@@ -212,10 +213,11 @@ def _detections(image: EntityImage, values: Mapping[str, Any]) -> list[_Detectio
     scores, boxes = _value(results, "scores"), _value(results, "boxes")
     labels = results.get("labels") if results.get("text_labels") is None else results["text_labels"]
     placed = box_array(boxes) * _scale(image, values)
-    ranked = number_array(scores, "scores", len(placed), f"{len(placed)} finite numbers, one a box")
+    ranked = number_array(scores, "scores", len(placed), f"{counted(len(placed), 'finite number')}, one a box")
     if not isinstance(labels, list) or len(labels) != len(placed) or not all(isinstance(text, str) for text in labels):
         raise GroundingError(
-            f"the labels are {short(labels)}: expected {len(placed)} texts, one a box, in text_labels or labels"
+            f"the labels are {short(labels)}: expected {counted(len(placed), 'text')}, one a box, in text_labels or "
+            "labels"
         )
     return [_Detection(*row) for row in zip(labels, ranked.tolist(), placed.tolist(), strict=True)]
 

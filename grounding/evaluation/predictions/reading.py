@@ -15,6 +15,7 @@ from grounding.errors import GroundingError
 from grounding.evaluation.predictions.parquet import parquet_rows
 from grounding.evaluation.predictions.prediction import Key, Prediction, phrase_key
 from grounding.evaluation.predictions.records import KEYS, prediction_from_json, short
+from grounding.wording import counted
 
 _NAMED_KEYS: Final = 5
 _SLACK: Final = 0.05  # of a side
@@ -58,8 +59,8 @@ def read_predictions(
     elsewhere = sum(key[0] not in evaluated for key in predictions)
     notes = (
         _ignored_note(ignored),
-        f"{without_box:,} predictions are for phrases without a box: ignored" if without_box else "",
-        f"{elsewhere:,} predictions are for images of '{split}' that are not evaluated: ignored" if elsewhere else "",
+        f"{counted(without_box, 'prediction')} for phrases without a box: ignored" if without_box else "",
+        f"{counted(elsewhere, 'prediction')} for images of '{split}' not evaluated: ignored" if elsewhere else "",
         _frame_note(images, selected),
         _missing_note(path, missing, sum(boxed.values()), allow_missing),
     )
@@ -134,7 +135,7 @@ def _frame_note(images: Sequence[EntityImage], predictions: Mapping[Key, Predict
             "are they relative? expected px of the original photograph"
         )
     outside = sum(bool(np.abs(boxes / sides[image] - 0.5).max() > 0.5 + _SLACK) for image, boxes in placed)
-    note = f"{outside:,} predictions have a box that leaves its photograph by over {_SLACK:.0%} of a side"
+    note = f"{counted(outside, 'prediction')} with a box that leaves its photograph by over {_SLACK:.0%} of a side"
     return f"{note}: expected px of the original photograph" if outside else ""
 
 

@@ -34,7 +34,7 @@ def write_comparison(
     Args:
         a, b: their folders.
         photographs: folders, zips or tars for the pictures; by default those of the runs, if they are still there.
-        folder: by default A-vs-B beside b.
+        folder: by default A-vs-B beside b, with a number where that exists and is not to be overwritten.
 
     Returns:
         Where the page is, and what comparison.json says.
@@ -42,7 +42,9 @@ def write_comparison(
     Raises:
         GroundingError: as `check_output`, `read_run` and `compare`.
     """
-    folder = folder or unused_folder(b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b)))
+    if folder is None:
+        folder = b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b))
+        folder = folder if overwrite else unused_folder(folder)
     check_output(folder, overwrite, _COMPARED, (a, b))
     runs = read_run(a), read_run(b)
     recorded = [[Path(place) for place in run.metrics["dataset"]["photographs"]["paths"]] for run in runs]

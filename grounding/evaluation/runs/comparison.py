@@ -1,8 +1,9 @@
 """Two runs side by side: paired differences, the phrases that changed sides, and a run against its own control."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +15,9 @@ from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
 from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
 from grounding.evaluation.runs.scoring import Run
+from grounding.wording import counted, shortened
 
+_TOLD: Final = 2  # settings that a name tells
 _SIDES: Final = (recall(1, "merged-box"), POINTING[0])
 
 
@@ -60,14 +63,39 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
                 "gained": int((change > 0).sum()),
                 "lost": int((change < 0).sum()),
             }
+    names = _names(a, b)
     summary = {
-        "a": {"name": a.metrics["name"], "path": a.path, "metrics": a.metrics},
-        "b": {"name": b.metrics["name"], "path": b.path, "metrics": b.metrics},
+        "a": {"name": names[0], "path": a.path, "metrics": a.metrics},
+        "b": {"name": names[1], "path": b.path, "metrics": b.metrics},
         "phrases": len(rows),
         "differences": differences,
         "warnings": list(_warnings(a, b, len(images))),
     }
     return summary, list(_changed(images, a, b))
+
+
+def _names(a: Run, b: Run) -> tuple[str, str]:
+    """What the runs are called; of the same name, also the settings in which they differ, or else their folders."""
+    names = a.metrics["name"], b.metrics["name"]
+    if names[0] != names[1]:
+        return names
+    settings = [_leaves(run.metrics["settings"]) for run in (a, b)]
+    differing = [key for key in settings[0] | settings[1] if settings[0].get(key) != settings[1].get(key)]
+    told = [key for key in differing if key.startswith("config.")] or differing
+    sides = [
+        ", ".join(f"{key.removeprefix('config.')}={shortened(str(values.get(key)), 24)}" for key in told[:_TOLD])
+        or Path(run.path).name
+        for values, run in zip(settings, (a, b), strict=True)
+    ]
+    return f"{names[0]} ({sides[0]})", f"{names[1]} ({sides[1]})"
+
+
+def _leaves(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Every single setting under its dotted name."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= _leaves(value, f"{where}{key}.") if isinstance(value, Mapping) else {f"{where}{key}": value}
+    return leaves
 
 
 def _common(a: Run, b: Run) -> list[EntityImage]:
@@ -87,7 +115,7 @@ def _common(a: Run, b: Run) -> list[EntityImage]:
 def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
     for run in (a, b):
         if len(run.images) != common:
-            yield f"{run.path} has {len(run.images):,} images: compared on the {common:,} that both have"
+            yield f"{run.path} has {counted(len(run.images), 'image')}: compared on the {common:,} that both have"
         if absent := [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]:
             yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
     versions = [run.metrics["versions"]["grounding"] for run in (a, b)]

@@ -27,6 +27,7 @@ from grounding.pipeline import min_presence
 from grounding.resumable import resumable_lines
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_classifier
+from grounding.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _collect(lines: Sequence[str], selection: Selection) -> tuple[Selection, dic
     read = [(image, records[image.id]) for image in selection.images if image.id not in failed]
     if not read:
         raise GroundingError(
-            f"none of the {len(failed)} photographs can be read, such as: {next(iter(failed.values()))}"
+            f"none of {counted(len(failed), 'photograph')} can be read, such as: {next(iter(failed.values()))}"
         )
     predictions = dict(prediction_from_json(values) for _, record in read for values in record["predictions"])
     resized = [

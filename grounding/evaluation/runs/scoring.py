@@ -18,6 +18,7 @@ from grounding.evaluation.protocols.presence import summarize_presence
 from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, Columns
 from grounding.evaluation.protocols.scores import summarize_scores
 from grounding.evaluation.protocols.summary import RESAMPLES, SEED, summarize
+from grounding.wording import counted
 
 METRICS_VERSION: Final = 1
 _PACKAGES: Final = ("numpy", "pillow", "torch", "torchvision")
@@ -49,10 +50,10 @@ class Selection:
     def coverage(self) -> str:
         """What every number is marked with, such as `247 of 1,000 images present`."""
         if len(self.images) == self.in_split:
-            return f"all {self.in_split:,} images"
+            return f"all {counted(self.in_split, 'image')}"
         present = self.in_split - len(self.missing)
         if len(self.images) + len(self.failed) == present:
-            text = f"{present:,} of {self.in_split:,} images present"
+            text = f"{present:,} of {counted(self.in_split, 'image')} present"
         else:
             text = f"the first {len(self.images) + len(self.failed):,} of "
             text += f"the {present:,} images present, of {self.in_split:,}" if self.missing else f"{present:,} images"
@@ -94,9 +95,11 @@ def select(
         raise GroundingError(f"split '{split}' has no images: is its list whole?")
     present = [image for image in images if photographs is None or image.id in photographs]
     if not present:
-        raise GroundingError(f"none of the photographs belongs to the {len(images):,} images of split '{split}'")
+        raise GroundingError(f"none of the photographs belongs to {counted(len(images), 'image')} of split '{split}'")
     if not any(image.boxed_phrases for image in present[:limit]):
-        raise GroundingError(f"none of the {len(present[:limit]):,} images has a phrase with a box: nothing to score")
+        raise GroundingError(
+            f"none of {counted(len(present[:limit]), 'image')} has a phrase with a box: nothing to score"
+        )
     missing = tuple(image.id for image in images if photographs is not None and image.id not in photographs)
     if strict and missing:
         raise GroundingError(

@@ -19,6 +19,7 @@ from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import POINTING, recall
 from grounding.pipeline import Localizer
 from grounding.tagging.sources import load_classifier
+from grounding.wording import counted
 
 Overrides = tuple[str, ...]  # `key=value` each; none: the defaults
 SHOWN: Final = (POINTING[0], recall(1, "merged-box"), recall(5, "merged-box"))
@@ -79,7 +80,7 @@ def table(
     split: str, images: Sequence[EntityImage], predictions: Mapping[Overrides, Mapping[Key, Prediction]], halves: bool
 ) -> Iterator[str]:
     """A line a combination; with `halves` also what is chosen on every other photograph, reported on the rest."""
-    yield f"{len(images)} photographs of {split}; {', '.join(protocol.name for protocol in SHOWN)}"
+    yield f"{counted(len(images), 'photograph')} of {split}; {', '.join(protocol.name for protocol in SHOWN)}"
     for overrides, numbers in scores(images, predictions).items():
         yield f"{' '.join(f'{number:5.1f}' for number in numbers)}  {' '.join(overrides) or 'defaults'}"
     if halves:

@@ -25,7 +25,7 @@ def test_misses_are_those_of_a_run(data, in_empty_folder):
     missed = round(recall["count"] * (1 - recall["value"] / 100))
     assert missed > 1
     status, out, _ = in_empty_folder(main, "misses", *data, "--output", "misses")
-    assert (status, out) == (0, f"{missed} phrases are missed; {missed} of them are drawn in misses\n")
+    assert (status, out) == (0, f"{missed} phrases missed; {missed} of them drawn in misses\n")
     rows = list(csv.DictReader(Path("misses/misses.csv").read_text().splitlines()))
     assert [row["number"] for row in rows] == [str(number + 1) for number in range(missed)]
     assert all(float(row["iou"]) <= 0.5 for row in rows)
@@ -35,7 +35,7 @@ def test_misses_are_those_of_a_run(data, in_empty_folder):
         assert sheet.size == (1200, (min(missed, 10) + 1) // 2 * 269)
 
     status, out, _ = in_empty_folder(main, "misses", *data, "--output", "two", "--count", "2", "--seed", "1")
-    assert out.startswith(f"{missed} phrases are missed; 2 of them")
+    assert out.startswith(f"{missed} phrases missed; 2 of them")
     assert len(Path("two/misses.csv").read_text().splitlines()) == 3
     status, _, err = in_empty_folder(main, "misses", *data, "--output", "misses")
     assert (status, err.splitlines()[-1].count("misses has results already")) == (2, 1)
