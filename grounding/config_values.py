@@ -33,6 +33,8 @@ def convert(value: Any, kind: Any, name: str) -> Any:
             raise GroundingError(f"configuration key '{name}' is {value!r}: expected one of {', '.join(choices)}")
         return value
     if origin is tuple:
+        if isinstance(value, str) and choices[0] is not str and "," in value:  # numbers without brackets
+            value = value.split(",")
         items = [value] if isinstance(value, str) or not isinstance(value, Sequence) else value
         names = [name] if items is not value else [f"{name}[{i}]" for i in range(len(items))]
         return tuple(convert(item, choices[0], each) for item, each in zip(items, names, strict=True))

@@ -41,9 +41,10 @@ class GroundedPhrase:
 
     Attributes:
         phrase: its text, span and head.
-        status: `localized`; `absent` (its presence is below the threshold: point and regions say where it would be);
-            `out-of-vocabulary` (no word has a tag: the map is uniform, so point and regions are a guess); `empty-map`
-            (no evidence in this picture); `no-proposals` (no candidate box to score).
+        status: `localized`; `absent` (its presence is below the threshold: point and regions say where it would be; or
+            the caption says that it is not there: no point, no region, an empty map); `out-of-vocabulary` (no word has
+            a tag: the map is uniform, so point and regions are a guess); `empty-map` (no evidence in this picture);
+            `no-proposals` (no candidate box to score).
         presence: the probability that the picture shows it, in [0, 1]; None where nothing is known of its words.
         words: each content word, the tag it stands for, and why.
         point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.

@@ -29,6 +29,8 @@ from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
+from grounding.text.asked import check_caption, check_phrases
+from grounding.text.language import reading_notes
 from grounding.text.people import BODY_PARTS, names_people
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
@@ -91,6 +93,17 @@ class Localizer:
         pixels = check_image(image)
         encoding = encode(self.classifier, self.classifier.preprocessing(pixels).to(self.device))
         return Scene(self, pixels, propose(pixels, self.config.regions), encoding)
+
+    def __call__(
+        self,
+        image: npt.NDArray[Any] | Image.Image | str | Path,
+        caption: str | None = None,
+        phrases: Iterable[str] | None = None,
+        top_k: int = TOP_K,
+        threshold: float | None = None,
+    ) -> Grounding:
+        """Encode a picture and ground one caption in it: `encode` and `Scene.ground` in one."""
+        return self.encode(image).ground(caption, phrases, top_k, threshold)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,8 +169,8 @@ class Scene:
         """
         start = time.perf_counter()
         check_at_least_one("top_k", top_k)
-        phrases = None if phrases is None else _texts(phrases)
-        caption = _caption(caption, phrases)
+        phrases = None if phrases is None else check_phrases(phrases)
+        caption = check_caption(caption, phrases)
         parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
@@ -169,8 +182,8 @@ class Scene:
                 grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
         time_s = time.perf_counter() - start
         classifier = self.localizer.classifier
-        shown = classifier.presence_source, threshold
-        return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *shown)
+        said = classifier.presence_source, threshold, reading_notes(caption, phrases)
+        return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
@@ -185,7 +198,7 @@ class Scene:
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
-        found = find_phrases("", _texts(phrases))
+        found = find_phrases("", check_phrases(phrases))
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
@@ -213,7 +226,7 @@ class Scene:
         maps, regions = self.localizer.config.maps, self.localizer.config.regions
         height, width = self.image.shape[:2]
         side = maps.resolution
-        fine = torch.stack([self._phrase_map(words, word_maps) for words in matches])  # (P, side, side)
+        fine = torch.stack([self._phrase_map(*asked, word_maps) for asked in zip(phrases, matches, strict=True)])
         for_boxes = normalize(smooth(fine, maps.box_smoothing * side))
         for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
         presences = self._presences(phrases, matches)
@@ -229,13 +242,15 @@ class Scene:
                 boxes = self._regions(scores[:, row], presences[row], top_k)
             arrays = for_boxes[row].numpy(), for_points[row].numpy()
             presence = presences[row]
-            status = _status(words, presence is not None and presence < threshold, point, boxes)
+            status = _status(phrase, words, presence is not None and presence < threshold, point, boxes)
             located.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return located
 
-    def _phrase_map(self, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
-        """(side, side), at least 0; uniform for a phrase without any known word."""
+    def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
+        """(side, side), at least 0; uniform for a phrase without any known word, 0 for one that is not there."""
         side = self.localizer.config.maps.resolution
+        if phrase.negated:
+            return torch.zeros(side, side)
         known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
             return torch.ones(side, side, dtype=torch.float32)
@@ -270,41 +285,16 @@ def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
     return classifier.presence_model.threshold if classifier.presence_model else 0.0
 
 
-def _texts(phrases: Iterable[str]) -> list[str]:
-    """The phrases that a user gave, checked."""
-    expected = "expected a list of texts such as ['a man', 'a red hat']"
-    if isinstance(phrases, str):
-        raise GroundingError(f"phrases are the text {shortened(phrases)!r}: {expected}")
-    if not isinstance(phrases, Iterable):
-        raise GroundingError(f"phrases are a {type(phrases).__name__}: {expected}")
-    texts = list(phrases)
-    if not texts:
-        raise GroundingError(f"phrases are empty: {expected}, or none, for those of the caption")
-    for number, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise GroundingError(f"phrase {number} is a {type(text).__name__}: {expected}")
-    return texts
-
-
-def _caption(caption: object, phrases: list[str] | None) -> str:
-    """The caption that a user gave, checked, or else the phrases divided by commas."""
-    if caption is None and phrases is not None:
-        return ", ".join(phrases)
-    example = "a sentence such as 'a man in a red hat'"
-    if caption is None:
-        raise GroundingError(f"no caption was given: expected {example}, or phrases=['a man', 'a red hat']")
-    if not isinstance(caption, str):
-        advice = "; a list of phrases is given as phrases=[...]" if isinstance(caption, Iterable) else ""
-        raise GroundingError(f"the caption is a {type(caption).__name__}: expected {example}{advice}")
-    if not caption.strip() and phrases is None:
-        raise GroundingError(f"the caption is empty: expected {example}, or phrases")
-    return caption
-
-
 def _status(
-    words: Sequence[Match], absent: bool, point: tuple[float, float] | None, regions: Sequence[Region]
+    phrase: Phrase,
+    words: Sequence[Match],
+    absent: bool,
+    point: tuple[float, float] | None,
+    regions: Sequence[Region],
 ) -> Status:
     """What became of a phrase, as `GroundedPhrase` says."""
+    if phrase.negated:
+        return "absent"
     if not any(match.tag for match in words):
         return "out-of-vocabulary"
     if absent:

@@ -14,6 +14,7 @@ from grounding import drawing
 from grounding.errors import check_at_least_one
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
+from grounding.text.captions import as_read
 from grounding.wording import counted, shortened
 
 if TYPE_CHECKING:  # imported where it is used: it takes as long as everything else together
@@ -35,6 +36,7 @@ class Grounding:
         time_s: that the caption took, without encoding the picture.
         presence_source: what the `presence` of its phrases is computed from.
         min_presence: a phrase with a lower one is `absent`.
+        notes: for the user, about how the caption was read; mostly none.
     """
 
     image: RgbImage = field(repr=False)
@@ -44,6 +46,7 @@ class Grounding:
     time_s: float
     presence_source: str = ""
     min_presence: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
@@ -64,7 +67,7 @@ class Grounding:
         if not isinstance(key, str):
             return self.phrases[key]
         for grounded in self.phrases:
-            if grounded.phrase.text == key:
+            if grounded.phrase.text in (key, as_read(key)):
                 return grounded
         raise KeyError(f"no phrase {key!r}: the caption has {[grounded.phrase.text for grounded in self.phrases]}")
 
@@ -95,6 +98,7 @@ class Grounding:
             "caption": self.caption,
             "classifier": self.classifier,
             "presence": {"computed_from": self.presence_source, "min_presence": round(self.min_presence, 6)},
+            "notes": list(self.notes),
             "phrases": [_phrase_to_dict(grounded) for grounded in self.phrases],
         }
 
@@ -131,6 +135,7 @@ def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
         "start": phrase.start,
         "end": phrase.end,
         "head": phrase.head,
+        "negated": phrase.negated,
         "status": grounded.status,
         "presence": None if grounded.presence is None else round(grounded.presence, 6),
         "words": [

@@ -41,6 +41,8 @@ def result_table(result: Grounding, path: str | None, total_s: float, top_k: int
     with console.capture() as capture:
         console.print(Text(f"{_visible(path or _SAMPLE)} ({width} x {height} px)"), soft_wrap=True)
         console.print(table if len(result) else none)
+        for note in result.notes:
+            console.print(Text(f"note: {_visible(note)}"))
         console.print(Text(f"classifier {result.classifier}; {took}"))
     return capture.get().rstrip("\n")
 

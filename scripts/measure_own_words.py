@@ -17,6 +17,7 @@ kept and with none of them known.
 """
 
 import argparse
+import itertools
 import json
 import re
 import sys
@@ -92,28 +93,49 @@ def main() -> int:
 
 
 def measure_birds(options: argparse.Namespace, folder: Path) -> None:
-    """Learn and measure the birds; a row for each training."""
+    """Learn and measure the birds; a row for each training, and one for the embedded classifier's own tag."""
     birds = read_birds(options.birds, folder)
     tests = [bird for bird in birds if not bird.train]
     fours = list(scenes_of_four(tests, options.scenes))
     singles = list(single_scenes(tests, options.scenes // 2))
-    centre = {name: 100 * centre_hits(scenes).mean() for name, scenes in (("four", fours), ("alone", singles))}
-    say(f"centre point: {centre['alone']:.1f} alone, {centre['four']:.1f} of four")
-    for seed in range(options.seeds):
-        for start in options.starts:
-            for count in options.counts:
-                chosen = choose([bird for bird in birds if bird.train], count, seed)
-                source = write_table(folder / f"birds-{count}-{seed}.jsonl", [(b.path, [b.word]) for b in chosen])
-                began = time.perf_counter()
-                classifier = learn(folder, source, start, seed)
-                row = {"data": "birds", "start": start, "pictures": count, "seed": seed}
-                row["minutes"] = round((time.perf_counter() - began) / 60, 2)
-                localizer = Localizer.from_pretrained(classifier)
-                hits, _ = answers(localizer, fours)
-                row |= {"pointing_of_four": 100 * hits.mean(), "low": interval(hits)[0], "high": interval(hits)[1]}
-                hits, overlaps = answers(localizer, singles)
-                row |= {"pointing_alone": 100 * hits.mean(), "recall@1_alone": 100 * (overlaps >= 0.5).mean()}
-                add(options.output, row | {"centre_point_alone": centre["alone"]})
+    say(f"centre point: {100 * centre_hits(singles).mean():.1f} alone, {100 * centre_hits(fours).mean():.1f} of four")
+    as_birds = [[scene._replace(words=["bird"] * len(scene.words)) for scene in scenes] for scenes in (fours, singles)]
+    row = {"data": "birds", "start": "the tag bird, nothing learnt", "pictures": 0, "seed": 0}
+    add(options.output, row | measured(Localizer.from_pretrained(), *as_birds))
+    for seed, start, count in itertools.product(range(options.seeds), options.starts, options.counts):
+        chosen = choose([bird for bird in birds if bird.train], count, seed)
+        source = write_table(folder / f"birds-{count}-{seed}.jsonl", [(bird.path, [bird.word]) for bird in chosen])
+        began = time.perf_counter()
+        localizer = Localizer.from_pretrained(learn(folder, source, start, seed))
+        row = {"data": "birds", "start": start, "pictures": count, "seed": seed, "minutes": minutes_since(began)}
+        add(options.output, row | measured(localizer, fours, singles))
+
+
+def measured(localizer: Localizer, fours: Sequence[Scene], singles: Sequence[Scene]) -> dict[str, float]:
+    """What is measured on pictures of four and on single photographs, in percent, beside the trivial answers."""
+    hits, _ = answers(localizer, fours)
+    low, high = interval(hits)
+    alone, overlaps = answers(localizer, singles)
+    return {
+        "pointing_of_four": 100 * hits.mean(),
+        "low": low,
+        "high": high,
+        "pointing_alone": 100 * alone.mean(),
+        "recall@1_alone": 100 * (overlaps >= 0.5).mean(),
+        "centre_point_alone": 100 * centre_hits(singles).mean(),
+        "whole_image_alone": 100 * np.mean([whole_image(scene) >= 0.5 for scene in singles]),
+    }
+
+
+def whole_image(scene: Scene) -> float:
+    """The share of the picture that its only box takes, which is its IoU with the whole picture."""
+    x0, y0, x1, y1 = scene.boxes[0]
+    return (x1 - x0) * (y1 - y0) / (scene.pixels.shape[0] * scene.pixels.shape[1])
+
+
+def minutes_since(began: float) -> float:
+    """Minutes of wall clock, to two decimals."""
+    return round((time.perf_counter() - began) / 60, 2)
 
 
 def measure_flickr(options: argparse.Namespace, folder: Path) -> None:
@@ -141,7 +163,7 @@ def measure_flickr(options: argparse.Namespace, folder: Path) -> None:
                 classifier = learn(folder, source, start, seed, f"network.initial={initial}", *where)
                 log = pd.read_csv(classifier.parent / "log.csv")
                 row = {"data": "flickr", "start": start, "pictures": count, "seed": seed}
-                row["minutes"] = round((time.perf_counter() - began) / 60, 2)
+                row["minutes"] = minutes_since(began)
                 add(options.output, row | {PROTOCOLS[0].name: log[PROTOCOLS[0].name].iloc[-1]})
 
 

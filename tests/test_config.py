@@ -106,6 +106,8 @@ VALUES = [  # override, where it goes, its value
     ("network.frozen=conv1", "network.frozen", ("conv1",)),
     ("network.options=output_stride=16", "network.options", ("output_stride=16",)),
     ("teacher.sizes_px=448", "teacher.sizes_px", (448,)),
+    ("teacher.sizes_px=384, 448", "teacher.sizes_px", (384, 448)),
+    ("network.frozen=a,b", "network.frozen", ("a,b",)),  # a text may hold commas
     ("output=2024-11-28", "output", "2024-11-28"),
     ("output=007", "output", "007"),
     ("data.caption_column=no", "data.caption_column", "no"),

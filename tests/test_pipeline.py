@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 from dataclasses import FrozenInstanceError, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from grounding.config import TOP_K, LocalizerConfig, RegionConfig
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
+from grounding.regions.confidence import agreement, falling
 from grounding.regions.power import closeness
 from grounding.regions.scoring import best_boxes, box_masses, in_turns, score_boxes
 from grounding.text.people import BODY_PARTS
@@ -187,21 +189,13 @@ def test_boxes_follow_the_spread_of_the_map_and_come_in_turns(localizer, scene):
             rankings.append(best_boxes(scores, scene.proposals, len(scores), config.nms_iou))
         expected = scene.proposals[in_turns(rankings, scene.proposals, 8, config.nms_iou)]
         np.testing.assert_array_equal([region.box for region in found.regions], expected)
+        scores = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + config.turns[0]))[0]
+        places = np.array([np.flatnonzero((scene.proposals == box).all(1))[0] for box in expected])
+        right = falling(found.presence * agreement(scores, scene.proposals, places))
         shown = [region.score for region in found.regions]
-        assert shown == sorted(shown, reverse=True)
-        first = score_boxes(found.grid_map[None], scene.proposals, height, width, max(0.0, power + config.turns[0]))[0]
-        assert shown[0] == pytest.approx(first.max(), rel=1e-5)
-        fewer = scene.ground(found.phrase.text, [found.phrase.text], top_k=3)[0].regions
-        assert [region.box for region in fewer] == [region.box for region in found.regions[:3]]
-
-
-def test_the_point_is_the_maximum_of_the_point_map(scene):
-    height, width = scene.image.shape[:2]
-    for found in scene.ground("a man in a red hat"):
-        assert found.point_map.sum() == pytest.approx(1, abs=1e-5)
-        row, column = divmod(int(found.point_map.argmax()), found.point_map.shape[1])
-        side = len(found.point_map)
-        assert found.point == pytest.approx(((column + 0.5) * width / side, (row + 0.5) * height / side))
+        assert shown == pytest.approx(right.tolist(), rel=1e-3)
+        assert all(after < before for before, after in pairwise(shown))
+        assert found.presence > shown[0]
 
 
 def test_no_box_is_scored_by_a_power_below_0(localizer):
@@ -209,7 +203,51 @@ def test_no_box_is_scored_by_a_power_below_0(localizer):
     found = Localizer(localizer.classifier, LocalizerConfig(regions=regions)).encode(sample_scene()).ground("a man")[0]
     boxes = np.array([region.box for region in found.regions], np.float32)
     masses = box_masses(found.grid_map[None], boxes, *found.image_size)[0]
-    np.testing.assert_allclose([region.score for region in found.regions], masses, rtol=1e-4)
+    assert masses[0] == pytest.approx(1, rel=1e-4)
+    assert (np.diff(masses) <= 0).all()
+
+
+def test_what_is_absent_is_what_has_a_presence_below_the_threshold(localizer, scene):
+    texts = ["a man", "a camel", "qwrtz"]
+    found = scene.ground(phrases=texts, threshold=0)
+    presence = {each.phrase.text: each.presence for each in found}
+    assert presence["a camel"] < 0.1 < 0.6 < presence["a man"]
+    assert [each.status for each in found] == ["localized", "localized", "out-of-vocabulary"]
+    for threshold, statuses in {
+        presence["a camel"]: ("localized", "localized"),
+        presence["a camel"] + 1e-9: ("localized", "absent"),
+        presence["a man"]: ("localized", "absent"),
+        1: ("absent", "absent"),
+    }.items():
+        result = scene.ground(phrases=texts, threshold=threshold)
+        assert [each.status for each in result] == [*statuses, "out-of-vocabulary"]
+        assert [each.regions for each in result] == [each.regions for each in found]
+        assert (result.min_presence, result.to_dict()["presence"]["min_presence"]) == (threshold, round(threshold, 6))
+
+
+def test_which_threshold_counts(localizer, scene):
+    classifier = localizer.classifier
+    model = classifier.presence_model
+    assert scene.ground("a camel").min_presence == model.threshold > 0
+    assert scene.ground("a camel")[0].status == "absent"
+    configured = scene.under(Localizer(classifier, LocalizerConfig(min_presence=0.5)))
+    assert configured.ground("a camel").min_presence == 0.5
+    assert configured.ground("a camel", threshold=0.0)[0].status == "localized"
+    plain = Localizer(replace(classifier, presence_model=None)).encode(sample_scene()).ground("a camel")
+    assert (plain.min_presence, plain[0].status) == (0, "localized")
+    assert plain[0].presence == pytest.approx(dict(scene.tags(1000))["camel"], rel=1e-4)
+    assert "not calibrated" in plain.to_dict()["presence"]["computed_from"]
+
+
+def test_presences_are_those_of_ground(scene):
+    texts = ["a man", "a red hat", "qwrtz", "grass"]
+    assert scene.presences(texts) == [each.presence for each in scene.ground(phrases=texts)]
+
+
+def test_a_localizer_can_be_called(localizer, scene):
+    options = {"phrases": ["a man"], "top_k": 2, "threshold": 0.3}
+    assert localizer(sample_scene(), **options).to_dict() == scene.ground(**options).to_dict()
+    assert localizer(sample_scene(), "a man").to_dict() == scene.ground("a man").to_dict()
 
 
 HALVES = {torch.float16: 0.01, torch.bfloat16: 0.05, torch.float64: 1e-4}

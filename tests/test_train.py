@@ -63,6 +63,7 @@ def test_the_whole_command(train, tmp_path):
         ("network.architecture=resnet50", "is 'resnet50': expected plain or timm:NAME"),
         ("network.initial=embedded", "network.initial embedded has the channels [32, 64, 128, 128, 256, "),
         ("network.initial=torchvision:resnet18", "network.initial is 'torchvision:resnet18': expected embedded"),
+        ("network.initial=timm:resnet18", "set network.architecture=timm:NAME and network.weights=pretrained"),
         ("network.initial=nowhere", "unknown classifier source 'nowhere'"),
         ("head_only=true", "head_only needs a backbone that has learnt: set network.initial"),
         ("data.sources=none", "data.sources is empty"),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from train_text import read_sentences
+from train_text import Sentence, read_sentences
 
 from grounding.errors import GroundingError
 from grounding.text.kinds import KINDS_FILE, noun_forms
@@ -31,11 +31,13 @@ TOO_GENERAL = 1000  # synsets below one that says nothing: entity, object, artif
 GENERAL_KINDS = frozenset({"person", "animal", "plant", "food", "structure", "body_part"})  # said, and all below them
 CONSIDERED = 5  # WordNet's first senses of a noun
 KEPT = 2  # senses of a noun, at most
-KEPT_SHARE = 0.75  # of the weight of the best sense
+KEPT_SHARE = 0.8  # of the weight of the best sense
 NEXT_SENSE = 0.85  # weight of a sense against the one before it in WordNet
 PROPER_NOUN = 0.3  # weight of a sense that is written with a capital
 METAPHOR = 0.5  # weight of a person who is called by the name of an animal
-FREQUENT = 0.5  # weight added for each power of ten by which a synonym or the kind above is frequent in captions
+FREQUENT = 0.25  # weight added for each power of ten by which a synonym or the kind above is frequent in captions
+SPECIFIC = 500  # synsets below a kind whose frequency says something
+HEAD_SHARE = 0.2  # a word that is an adjective or a verb too is a noun where it ends a phrase at least so often
 NEIGHBOURS = 25  # words whose kinds speak for a sense
 MIN_COUNT = 3  # captions with two words in a row that are one noun
 MIN_BELOW = 5  # kept synsets below a kind of which only names of several words are known
@@ -44,10 +46,11 @@ MIN_BELOW = 5  # kept synsets below a kind of which only names of several words 
 CONCRETE = {3: "tops", 5: "animal", 6: "artifact", 8: "body", 13: "food", 17: "object", 18: "person", 20: "plant"}
 LESS = {4: 0.7, 7: 0.6, 10: 0.7, 11: 0.8, 14: 0.8, 15: 0.8, 19: 0.8, 25: 0.7, 27: 0.8, 28: 0.7}
 ANIMAL, PERSON = 5, 18
-LEAST = 0.2  # cognition, feeling, state, ...
+LEAST = 0.5  # cognition, feeling, state, ...: a noun that mostly means such a thing is left out
+SEEN = frozenset(CONCRETE) | frozenset(LESS)
 
 # What captions mean by a word, where WordNet has it as something else, or not at all.
-MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "people": "person"}
+MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "people": "person", "lorry": "truck"}
 # WordNet has young animals below 'young mammal' only.
 YOUNG = {"kitten": "cat", "lamb": "sheep", "calf": "cow", "foal": "horse", "fawn": "deer", "duckling": "duck"}
 YOUNG |= {"gosling": "goose", "chick": "chicken", "piglet": "pig", "cygnet": "swan", "tadpole": "frog", "kid": "child"}
@@ -142,9 +145,10 @@ def derive(wordnet: Path, annotations: Path, output: Path) -> None:
     if not output.is_dir():
         raise GroundingError(f"no folder {str(output)!r}: make it first, or leave --output out")
     files = read_wordnet(wordnet)
-    captions = [caption for caption, _ in read_sentences(annotations, "train")]
     nouns = read_nouns(files)
-    lines = forest_lines(nouns, kept_senses(nouns, captions) | colours(nouns, files))
+    others = {word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words}
+    kept = kept_senses(nouns, read_sentences(annotations, "train"), others)
+    lines = forest_lines(nouns, kept | colours(nouns, files))
     text = "\n".join(lines) + "\n\n" + "\n".join(spelling_lines(files)) + "\n"
     path = output / KINDS_FILE
     path.write_bytes(lzma.compress(text.encode(), format=lzma.FORMAT_XZ, preset=9 | lzma.PRESET_EXTREME))
@@ -202,10 +206,16 @@ def read_nouns(files: dict[str, list[str]]) -> Nouns:
     return nouns
 
 
-def kept_senses(nouns: Nouns, captions: Sequence[str]) -> dict[str, list[str]]:
-    """The senses of each noun worth a place in the table, the likeliest first."""
-    in_captions, pairs = caption_words(captions)
+def kept_senses(nouns: Nouns, sentences: Sequence[Sentence], other_words: set[str]) -> dict[str, list[str]]:
+    """The senses of each noun worth a place in the table, the likeliest first.
+
+    Args:
+        other_words: adjectives and verbs, which are left out where captions do not use them as nouns.
+    """
+    in_captions, pairs = caption_words([caption for caption, _ in sentences])
     weights = Weights(nouns, in_captions, supports(nouns, in_captions))
+    no_nouns = other_words - used_as_nouns(sentences)
+    colour = nouns.index["chromatic_color"][0]
     kept = {}
     for word, offsets in nouns.index.items():
         if "_" in word:
@@ -213,9 +223,13 @@ def kept_senses(nouns: Nouns, captions: Sequence[str]) -> dict[str, list[str]]:
         else:
             wanted = word in in_captions or any(nouns.synsets[o].file in CONCRETE for o in offsets[:KEPT])
         senses = [offset for offset in offsets if not nouns.synsets[offset].is_name][:CONSIDERED]
+        if word in no_nouns and in_captions[word] >= MIN_COUNT:  # a colour, or no noun
+            senses = [offset for offset in senses if colour in nouns.with_kinds(offset)]
         if wanted and senses:
             best = sorted((-weights.of(word, senses, i), i) for i in range(len(senses)))
-            kept[word] = [senses[i] for score, i in best if score <= KEPT_SHARE * best[0][0]][:KEPT]
+            likely = [senses[i] for score, i in best if score <= KEPT_SHARE * best[0][0]][:KEPT]
+            if nouns.synsets[likely[0]].file in SEEN:
+                kept[word] = likely
     for word, meant in MEANT.items():
         first = nouns.index[meant][0]
         kept[word] = [first, *(offset for offset in kept.get(word, ()) if offset != first)][:KEPT]
@@ -247,12 +261,17 @@ class Weights:
         seen = 1.0 if synset.file in CONCRETE else LESS.get(synset.file, LEAST)
         if any(name.lower() == word and name != word for name in synset.words):
             seen *= PROPER_NOUN
-        if synset.file == PERSON and any(self.nouns.synsets[other].file == ANIMAL for other in senses):
+        is_other = index > 0 or synset.words[0].lower() != word
+        if is_other and synset.file == PERSON and any(self.nouns.synsets[other].file == ANIMAL for other in senses):
             seen *= METAPHOR
-        kin = {name for near in (synset, *(self.nouns.synsets[above] for above in synset.above)) for name in near.words}
-        frequent = max((self.counts[name.lower()] for name in kin if name.lower() != word), default=0)
-        seen *= 1 + FREQUENT * math.log10(1 + frequent)
-        return NEXT_SENSE**index * seen * self.support.get((stem(word), senses[index]), 1.0)
+        support = self.support.get((stem(word), senses[index]))
+        return NEXT_SENSE**index * seen * (self._frequent(word, synset) if support is None else support)
+
+    def _frequent(self, word: str, synset: Synset) -> float:
+        """From 1 up, more where captions often name a synonym or the kind above."""
+        above = [self.nouns.synsets[kind] for kind in synset.above if self.nouns.below[kind] <= SPECIFIC]
+        names = {name.lower() for near in (synset, *above) for name in near.words} - {word}
+        return 1 + FREQUENT * math.log10(1 + max((self.counts[name] for name in names), default=0))
 
 
 def caption_words(captions: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
@@ -268,6 +287,19 @@ def caption_words(captions: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
     for word, count in words.items():
         forms.update(dict.fromkeys(noun_forms(word), count))
     return forms, rows
+
+
+def used_as_nouns(sentences: Sequence[Sentence]) -> set[str]:
+    """The words, and what they can be the plural of, that end an annotated phrase often enough."""
+    uses: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    for caption, spans in sentences:
+        last = {end for _, end in spans}
+        for token in tokenize(caption):
+            uses[token.text.lower()] += 1
+            ends[token.text.lower()] += token.end in last
+    nouns = [word for word, count in ends.items() if count >= HEAD_SHARE * uses[word]]
+    return {form for word in nouns for form in noun_forms(word)}
 
 
 def supports(nouns: Nouns, in_captions: Counter[str]) -> dict[tuple[str, str], float]:

@@ -1,7 +1,11 @@
 """Rows of delimited text: CSV, TSV, and the token files of Flickr30k."""
 
+import ast
+import contextlib
 import csv
+import json
 import re
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,8 +85,26 @@ def delimited_records(path: Path, file: TextIO, options: TableOptions) -> Iterat
         if damage:
             yield Record(lines.number, damage=damage)
         elif any(map(str.strip, row)):
-            yield Record(lines.number, {role: row[place] for role, place in columns.items() if place < len(row)})
+            yield Record(lines.number, {role: _cell(row[place]) for role, place in columns.items() if place < len(row)})
         lines.next_row()
+
+
+def _cell(text: str) -> str | list[str]:
+    """A value; a list of texts where it is one as JSON or Python writes it, `["a", "b"]` or `['a', 'b']`."""
+    if text[:2] not in ('["', "['") or not text.endswith("]"):
+        return text
+    with warnings.catch_warnings(action="ignore"):  # of odd escapes
+        for read in (json.loads, _written_by_python):
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                value = read(text)
+                if isinstance(value, list) and all(isinstance(each, str) for each in value):
+                    return value
+    return text
+
+
+def _written_by_python(text: str) -> object:
+    value: object = ast.literal_eval(text)
+    return value if repr(value) == text else None  # numpy writes ['a' 'b'], which would be one text
 
 
 def _first_line(lines: _Lines) -> str:

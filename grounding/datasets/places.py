@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
+from grounding.folders import writing
+
 COMPRESSED: Final = (".gz", ".bz2", ".xz")
 DAMAGED: Final = (EOFError, zlib.error, lzma.LZMAError, OSError)  # what reading a compressed file raises
 _OPENERS: Final[dict[bytes, Callable[..., IO[Any]]]] = {
@@ -20,6 +22,7 @@ _OPENERS: Final[dict[bytes, Callable[..., IO[Any]]]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
 }
+_TEMPORARY: Final = "a temporary copy of the pictures (the environment variable TMPDIR names another folder for it)"
 _CHUNK: Final = 1 << 20  # bytes
 
 
@@ -59,31 +62,37 @@ class Spool:
         return hashlib.sha256(b"".join(self._places)).hexdigest()
 
     def put(self, content: bytes, name: str) -> Place:
-        """Keep the bytes of a picture; equal ones have one place."""
+        """Keep the bytes of a picture; equal ones have one place. A `GroundingError` where there is no room."""
         digest = hashlib.sha256(content).digest()
         if digest not in self._places:
-            path = Path(self._made()) / "pictures"
-            with path.open("ab") as file:
-                file.write(content)
+            with writing(_TEMPORARY):
+                path = self._made() / "pictures"
+                with path.open("ab") as file:
+                    file.write(content)
             self._places[digest] = Place(str(path), name, self._end, len(content))
             self._end += len(content)
         return self._places[digest]
 
     def unpacked(self, archive: Path) -> Path:
-        """A compressed file unpacked, as far as it is whole; one that is not compressed is given as it is."""
+        """A compressed file unpacked, as far as it is whole; one that is not compressed is given as it is.
+
+        Raises:
+            GroundingError: there is no room for it.
+        """
         if (opener := opener_of(archive)) is None:
             return archive
-        descriptor, name = tempfile.mkstemp(dir=self._made())
-        with opener(archive, "rb") as packed, os.fdopen(descriptor, "wb") as file:
-            while block := _whole_block(packed):
-                file.write(block)
+        with writing(_TEMPORARY):
+            descriptor, name = tempfile.mkstemp(dir=self._made())
+            with opener(archive, "rb") as packed, os.fdopen(descriptor, "wb") as file:
+                while block := _whole_block(packed):
+                    file.write(block)
         return Path(name)
 
-    def _made(self) -> str:
+    def _made(self) -> Path:
         if not self._folder:
             self._folder = tempfile.mkdtemp(prefix="grounding-")
             weakref.finalize(self, _remove, self._folder, os.getpid())
-        return self._folder
+        return Path(self._folder)
 
 
 def _whole_block(packed: IO[bytes]) -> bytes:

@@ -7,7 +7,6 @@ from grounding.text.kinds import Kinds
 from grounding.text.tokens import stem
 
 _USUAL = 2  # the meanings of a word that count
-_STEPS = 4  # the kinds of a word that count: from 'dog' as far as 'mammal'
 
 
 def mentioned(head: str, words: Collection[str]) -> bool:
@@ -31,4 +30,4 @@ def _meanings(word: str) -> frozenset[int]:
 def _kinds(word: str) -> frozenset[int]:
     """The usual meanings of a word and what they are kinds of."""
     table = Kinds.embedded()
-    return frozenset(kind for synset in _meanings(word) for kind, steps in table.kinds(synset) if steps <= _STEPS)
+    return frozenset(kind for synset in _meanings(word) for kind, _ in table.kinds(synset))

@@ -4,12 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from grounding.errors import GroundingError
+from grounding.text.captions import read_caption
 from grounding.text.tokens import is_content_word, stem, tokenize
 
 
 def caption_stems(caption: str) -> set[str]:
     """Return the stems of a caption's content words."""
-    return {stem(token.text) for token in tokenize(caption) if is_content_word(token.text)}
+    return {stem(word) for word in _content_words(caption)}
+
+
+def _content_words(caption: str) -> list[str]:
+    return [token.text.lower() for token in tokenize(read_caption(caption).text) if is_content_word(token.text)]
 
 
 def build_tags(captions: Iterable[str], size: int) -> list[str]:
@@ -23,7 +28,7 @@ def build_tags(captions: Iterable[str], size: int) -> list[str]:
     stems: Counter[str] = Counter()
     words: dict[str, Counter[str]] = {}
     for caption in captions:
-        used = [token.text.lower() for token in tokenize(caption) if is_content_word(token.text)]
+        used = _content_words(caption)
         stems.update({stem(word) for word in used})
         for word in used:
             words.setdefault(stem(word), Counter())[word] += 1

@@ -16,6 +16,7 @@ Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "o
 
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
+UNUSUAL = 2  # steps up to a kind that a second meaning, of a word or of a tag, is worth
 KIND_WEIGHT = 0.7  # of a kind against the word itself
 
 
@@ -147,25 +148,28 @@ class Vocabulary:
         stems = sorted(self._kinds.spellings.get(stem(word), ()))
         return self._joined.get(_joined(word)) or next((self._stems[s] for s in stems if s in self._stems), None)
 
-    def _tags_of_synsets(self) -> dict[int, str]:
-        """The tag that stands for each synset; of several, the one whose usual meaning it is."""
-        ranked = [
-            (rank, position, synset)
-            for position, tag in enumerate(self.tags)
-            for rank, synset in enumerate(self._kinds.senses(tag.lower()) or self._kinds.senses(_last_word(tag)))
-        ]
-        tag_of: dict[int, str] = {}
-        for _, position, synset in sorted(ranked):
-            tag_of.setdefault(synset, self.tags[position])
-        return tag_of
+    def _tags_of_synsets(self) -> dict[int, tuple[int, str]]:
+        """The tag that stands for each synset, and whether that is its usual meaning (0) or another one (1, ...)."""
+        tags: dict[int, tuple[int, str]] = {}
+        for tag in self.tags:
+            senses = self._kinds.senses(tag.lower()) or self._kinds.senses(_last_word(tag))
+            for rank, synset in enumerate(senses):
+                if synset not in tags or rank < tags[synset][0]:
+                    tags[synset] = rank, tag
+        return tags
 
     def _by_meaning(self, word: str, senses: Sequence[int]) -> Match | None:
-        """The tag that means the same as a word, or else the nearest kind; the usual meaning of the word first."""
-        for sense in senses:
-            for kind, steps in self._kinds.kinds(sense):
-                if tag := self._tag_of.get(kind):
-                    return Match(word, tag, "kind", KIND_WEIGHT) if steps else Match(word, tag, "synonym", 1.0)
-        return None
+        """The tag that means the same as a word, or else the nearest kind; usual meanings before others."""
+        found = [
+            (steps + UNUSUAL * (rank + self._tag_of[kind][0]), steps, self._tag_of[kind][1])
+            for rank, sense in enumerate(senses)
+            for kind, steps in self._kinds.kinds(sense)
+            if kind in self._tag_of
+        ]
+        if not found:
+            return None
+        _, steps, tag = min(found, key=lambda candidate: candidate[0])  # the first of several
+        return Match(word, tag, "kind", KIND_WEIGHT) if steps else Match(word, tag, "synonym", 1.0)
 
     def _neighbour(self, word: str) -> Match:
         """The most similar tag of the word's kind, or no tag."""
@@ -176,8 +180,10 @@ class Vocabulary:
         return Match(word, None, "out-of-vocabulary", 0.0)
 
     def _may_stand_for(self, head: str, word: str) -> bool:
-        same = self._kinds.share_a_kind(word, head)
-        return not is_number(head) and same is not False and (same is True or not self._kinds.names_colour(head))
+        """Say whether a tag is of the kind of a noun; of other words, whether it is no colour and no number."""
+        if self._kinds.senses(word):
+            return self._kinds.share_a_kind(word, head) is True
+        return not is_number(head) and not self._kinds.names_colour(head)
 
 
 def _content_words(text: str) -> list[str]:

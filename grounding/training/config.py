@@ -73,7 +73,7 @@ class NetworkConfig:
                 f"{len(layers['strides'])} numbers: expected one of each for every layer"
             )
         check_limits(self, "network.")
-        if self.initial.startswith("torchvision:"):  # said before it is downloaded
+        if self.initial.startswith(("torchvision:", "timm:", "hf:", "clip:")):  # said before it is downloaded
             raise GroundingError(
                 f"network.initial is '{self.initial}': expected embedded, a folder of a classifier, or "
                 "a YAML file; for ImageNet weights set network.architecture=timm:NAME and network.weights=pretrained"

@@ -1,6 +1,7 @@
 """The network that a training begins with."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -34,9 +35,7 @@ def following(config: NetworkConfig, initial: TagClassifier) -> NetworkConfig:
     else:
         its = {"architecture": f"timm:{features.name}"}
         if not config.options:
-            its["options"] = tuple(
-                f"{key}={yaml.safe_dump(value).split(chr(10))[0]}" for key, value in features.options.items()
-            )
+            its["options"] = tuple(f"{key}={json.dumps(value)}" for key, value in features.options.items())
     for key in filter(its.get, DEFAULTS):
         named = getattr(config, key)
         if named not in (None, its[key]):
@@ -136,7 +135,9 @@ def check_tags(classifier: TagClassifier, tags: Sequence[str], role: str) -> Non
 def _plain(config: NetworkConfig, tags: int, normalised: bool) -> TagNetwork:
     """Create a plain network with He initialisation by fan-out."""
     if config.weights or config.options:
-        raise GroundingError("network.weights and network.options are for timm networks: a plain one takes 'initial'")
+        raise GroundingError(
+            "network.weights and network.options are for timm networks: set them to none; a plain one takes 'initial'"
+        )
     values = config.given_or_default()
     layers = list(zip(values["channels"], values["strides"], strict=True))
     network = plain_network(layers, tags, values["pooling"], normalised)

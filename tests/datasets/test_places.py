@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from grounding.datasets.places import Place, Spool, kind_of
+from helpers.captioned import refused
 
 
 @pytest.fixture
@@ -81,6 +82,15 @@ def test_what_is_compressed_is_unpacked_as_far_as_it_is_whole(module, tmp_path, 
     assert len(part) >= 1 << 20
     (tmp_path / "f").write_bytes(packed[:1_000_000] + b"\0" * 1000 + packed[1_001_000:])
     assert len(spool.unpacked(tmp_path / "f").read_bytes()) <= len(content)
+
+
+def test_no_room_for_copies_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    (tmp_path / "f").write_bytes(gzip.compress(b"x"))
+    for call, argument in ((lambda content: Spool().put(content, "a"), b"x"), (Spool().unpacked, tmp_path / "f")):
+        message = refused(call, argument)
+        assert "TMPDIR names another folder" in message
+        assert "cannot be written: No such file or directory" in message
 
 
 def test_what_is_not_compressed_stays_where_it_is(tmp_path, temporary):

@@ -210,7 +210,9 @@ def test_what_is_left_out_follows_the_initial_classifier():
     assert following(NetworkConfig(initial="x", pooling="average"), plain).pooling == "average"
     named = NetworkConfig(architecture="plain", **SMALL, initial="x")
     assert following(named, plain) == dataclasses.replace(named, pooling="top-k")
-    timm = classifier(timm_network("test_resnet", 3, "attention", {"output_stride": 16, "act_layer": "gelu"}))
+    timm = classifier(
+        timm_network("test_resnet", 3, "attention", {"output_stride": 16, "act_layer": "gelu", "layers": [1, 1, 1, 2]})
+    )
     config = following(NetworkConfig(initial="x"), timm)
     assert (config.architecture, config.pooling) == ("timm:test_resnet", "attention")
     network = create_network(config, 2)

@@ -87,12 +87,17 @@ def test_a_training_of_an_earlier_version(train, tmp_path):
     for new, old in (("inference_size_px", "shown_size_px"), ("augmentation", "views"), ("grayscale", "grey")):
         assert f'"{new}"' in text
         text = text.replace(f'"{new}"', f'"{old}"')
-    settings.write_text(text)
+    assert '    "head_only": false,\n' in text  # a key that is younger
+    settings.write_text(text.replace('    "head_only": false,\n', ""))
+    assert '"architecture": "plain"' in text  # as earlier versions wrote it where nothing is said
     status, _, lines = train(config, "epochs=1")
     assert (status, lines) == (0, [f"{tmp_path / 'run' / 'classifier'} is there already"])
     status, _, lines = train(config, "epochs=1", "augmentation.grayscale=0.5")
     assert status == 2
     assert "config.augmentation.grayscale (0.5, was 0.0)" in lines[0]
+    status, _, lines = train(config, "epochs=1", "network.initial=embedded", "head_only=true")
+    assert status == 2
+    assert "config.head_only (True, was False)" in lines[0]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"config": []}'])

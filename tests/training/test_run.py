@@ -9,8 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from grounding.config import load
 from grounding.distributed import Process
@@ -195,6 +196,20 @@ def test_a_head_alone_with_a_teacher_and_every_loss(train, tmp_path):
     status, _, lines = train(own, words, teacher, *losses, "bf16=false", "data.workers=1")
     assert (status, len(lines)) == (0, 1)  # with the same tags nothing is said of them
     assert all(float(log_rows(tmp_path / "own")[-1][name]) > 0 for name in ("words", "teacher", "contrast"))
+
+
+def test_a_head_alone_on_the_weights_of_timm(train, tmp_path):
+    model = timm.create_model("test_resnet", num_classes=0)
+    save_file(model.state_dict(), tmp_path / "w.safetensors")
+    plain = ["network.channels=none", "network.strides=none", "network.architecture=timm:test_resnet"]
+    weights = f"network.weights={tmp_path / 'w.safetensors'}"
+    status, _, lines = train(write_config(tmp_path), *plain, weights, "head_only=true")
+    assert (status, len(lines)) == (0, 1)  # nothing is said of few pictures: the weights are not random
+    learnt = load_classifier(tmp_path / "run" / "classifier").network
+    expected = {key: value.bfloat16().float() for key, value in model.state_dict().items() if "fc" not in key}
+    backbone = learnt.backbone.state_dict()
+    assert all(torch.equal(backbone[key].float(), value) for key, value in expected.items() if "num_batches" not in key)
+    assert learnt.head.weight.any()
 
 
 def test_a_head_alone_learns_in_one_process(tmp_path):

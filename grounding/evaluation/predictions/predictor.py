@@ -83,7 +83,8 @@ class Predictor:
         except GroundingError as error:
             return Outcome(image.id, str(error))
         height, width = scene.image.shape[:2]
-        others = tuple(scene.presences(self._phrases_of_others.get(image.id, ())))
+        texts = self._phrases_of_others.get(image.id)
+        others = tuple(scene.presences(texts)) if texts else ()
         return Outcome(image.id, None, digest(content), (width, height), predict(scene, image), others)
 
 

@@ -1,5 +1,6 @@
 """How well numbers in [0, 1] tell what is so from what is not, and whether they are probabilities."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -62,15 +63,13 @@ def calibration(
         shares.append(100 * share)
     means = np.bincount(group, weights * values, GROUPS) / np.bincount(group, weights, GROUPS).clip(1e-12)
     counts = np.bincount(group, minlength=GROUPS)
-    ranges = zip(*_ranges(np.array(shares)), means, counts, strict=True)
     return {
         "count": len(values),
-        "auc": dict(zip(("value", "low", "high"), map(float, _ranges(np.array(aucs))), strict=True)),
-        "ece": dict(zip(("value", "low", "high"), map(float, _ranges(np.array(errors))), strict=True)),
+        "auc": _interval(aucs),
+        "ece": _interval(errors),
         "groups": [
-            {"mean": float(mean), "value": float(value), "low": float(low), "high": float(high), "count": int(count)}
-            for value, low, high, mean, count in ranges
-            if count
+            {"mean": float(means[number]), **_interval(np.array(shares)[:, number]), "count": int(counts[number])}
+            for number in np.flatnonzero(counts)
         ],
     }
 
@@ -84,7 +83,9 @@ def _groups(values: Values, weights: Values) -> npt.NDArray[np.intp]:
     return groups
 
 
-def _ranges(draws: Values) -> tuple[Any, Any, Any]:
-    """The first of (1 + R, ...) draws, and the 2.5th and 97.5th percentile of the others."""
-    low, high = np.nanpercentile(draws[1:], [2.5, 97.5], axis=0)
-    return draws[0], low, high
+def _interval(draws: Sequence[float] | Values) -> dict[str, float]:
+    """The first of 1 + R draws, and the 2.5th and 97.5th percentile of the others, without those that are unknown."""
+    others = np.array(draws[1:])
+    known = others[np.isfinite(others)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return {"value": float(draws[0]), "low": float(low), "high": float(high)}

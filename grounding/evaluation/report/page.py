@@ -15,7 +15,7 @@ from grounding.boxes import enclosing, iou
 from grounding.datasets.files import Photographs
 from grounding.evaluation.predictions.prediction import Prediction
 from grounding.evaluation.protocols.measure import point_of
-from grounding.evaluation.report import charts, galleries, sections
+from grounding.evaluation.report import calibration, charts, galleries, sections
 from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
 from grounding.evaluation.report.sections import FIRST, POINT, Measured
 from grounding.evaluation.runs.comparison import Changed, compare
@@ -74,6 +74,8 @@ def render_report(run: Run, photograph: Photograph) -> str:
         curves=sections.recall_curves(metrics),
         sizes=sections.sizes(measured) if measured else None,
         reliability=sections.reliability(measured) if measured else None,
+        presence=calibration.presence_plot(metrics),
+        calibration=calibration.sentences(metrics),
         statuses=sections.statuses(metrics, measured) if measured else [],
         galleries=list(_galleries(measured, album)) if measured else [],
         published=published(),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from grounding.datasets.flickr30k import TYPES
 from grounding.evaluation.protocols.protocol import HEADLINE
+from grounding.evaluation.report.calibration import sentences
 from grounding.evaluation.report.charts import describe
 from grounding.evaluation.report.sections import compared
 from grounding.wording import counted
@@ -40,6 +41,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         headers = ["protocol", *(f"{kind} {data['types'][kind]:,}" for kind in TYPES)]
         statuses = ", ".join(f"{status} {count:,}" for status, count in metrics["statuses"].items())
         text += f"{_text(f'{title}, by type', headers, rows)}statuses: {statuses}\n"
+        text += "".join(f"{line}\n" for line in sentences(metrics))
     return text
 
 

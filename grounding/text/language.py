@@ -1,0 +1,52 @@
+"""A note where a caption is hardly English, which is the only language that captions are read in."""
+
+import re
+from collections.abc import Sequence
+
+from grounding.text.captions import read_caption
+from grounding.text.kinds import Kinds
+from grounding.text.numbers import is_number
+from grounding.text.tokens import STOP_WORDS, tokenize
+from grounding.text.vectors import WordVectors
+
+MIN_WORDS = 3  # of Latin letters: one or two unknown words are a name, or a word of the user's own vocabulary
+MAX_KNOWN = 0.5  # share of the words
+SHOWN = 5  # words in the note
+
+_LETTERS = re.compile(r"[^\W\d_]")
+_LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
+# Short words of other languages that English captions do not have, though the vectors or WordNet may know them as something.
+_FOREIGN = (
+    frozenset(
+        """
+    der die das dem den des ein eine einen einem einer und mit auf im ist sind von zu vor
+    le la les un une du de et dans avec sur est sont qui au aux en
+    el los las una con y en del por al uno
+    il lo gli di che e con su della nel un' o os um uma com em no na do da ao
+    het een op met van voor zijn
+    """.split()  # noqa: SIM905
+    )
+    - STOP_WORDS
+)
+
+
+def reading_notes(caption: str, phrases: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Say so where few words of a caption, or else of given phrases, are known as English ones; mostly nothing.
+
+    Words in another script are never known; of words in Latin letters it takes three.
+    """
+    text = " . ".join(phrases) if phrases is not None else caption
+    words = [token.text.lower() for token in tokenize(read_caption(text).text)]
+    words = [word for word in words if _LETTERS.search(word) and not is_number(word)]
+    unknown = [word for word in words if not _is_english(word)]
+    other_script = any(not _LATIN.search(word) for word in words)
+    if len(unknown) <= MAX_KNOWN * len(words) or (len(words) < MIN_WORDS and not other_script):
+        return ()
+    shown = ", ".join(list(dict.fromkeys(unknown))[:SHOWN])
+    return (f"captions are read as English: few of these words are known ({shown}{', ...' * (len(unknown) > SHOWN)})",)
+
+
+def _is_english(word: str) -> bool:
+    if word in _FOREIGN:
+        return False
+    return word in STOP_WORDS or word in WordVectors.embedded() or bool(Kinds.embedded().senses(word))
