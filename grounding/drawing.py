@@ -4,12 +4,15 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
+from grounding.labels import Edges, Label, with_labels
 from grounding.painting import canvas_of, glow, heat_colours
+from grounding.wording import shortened
 
+_DRAWN = ("localized", "absent")
 # blue, orange, green, pink, yellow, sky, violet, red: told apart by most eyes, on dark and on light pictures
 _COLOURS = ("#2f7ff5", "#ff8c1a", "#1fb866", "#f25cb0", "#e6c700", "#35c3e8", "#9b6bf2", "#e8403a")
 
@@ -22,58 +25,82 @@ def phrase_colour(index: int) -> str:
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
-def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase]) -> Image.Image:
-    """Draw each localized phrase's best box with its text, one colour a phrase; small boxes lie over large ones."""
+def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) -> Image.Image:
+    """Draw the boxes of each phrase that is localized or absent, one colour a phrase, and its text.
+
+    Small boxes lie over large ones. A phrase that is absent is pale and dashed, and its text says its presence. Texts
+    that have no room on the picture stand below it.
+
+    Args:
+        top_k: how many boxes of a localized phrase; those after the first are thin and dashed.
+    """
     canvas, scale = canvas_of(image)
     pen = ImageDraw.Draw(canvas)
     size = max(12, round(min(max(canvas.size) / 40, 28)))
-    font = ImageFont.load_default(size)
     line = max(2, size // 6)
-    taken: list[tuple[float, float, float, float]] = []
-    boxes = {
-        index: [edge * scale for edge in grounded.best.box]
-        for index, grounded in enumerate(phrases)
-        if grounded.best is not None and grounded.status == "localized"
-    }
-    order = sorted(boxes, key=lambda i: -(boxes[i][2] - boxes[i][0]) * (boxes[i][3] - boxes[i][1]))
+    shown = {index: grounded for index, grounded in enumerate(phrases) if grounded.best and grounded.status in _DRAWN}
+    boxes = {index: scaled(grounded.regions[0].box, scale) for index, grounded in shown.items()}
+    order = sorted(shown, key=lambda i: (shown[i].status != "absent", -_area(boxes[i])))
     for index in order:
-        box, point, colour = boxes[index], phrases[index].point, phrase_colour(index)
-        pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=line)
+        if shown[index].status == "localized":
+            for region in reversed(shown[index].regions[1:top_k]):
+                dashed_rectangle(pen, scaled(region.box, scale), _colour(index, shown[index]), max(1, line // 2), size)
+    for index in order:
+        box, point, colour = boxes[index], shown[index].point, _colour(index, shown[index])
+        if shown[index].status == "absent":
+            dashed_rectangle(pen, box, colour, line, size)
+        else:
+            pen.rectangle(_last_pixels(box), outline=colour, width=line)
         if point is not None:
             x, y, radius = point[0] * scale, point[1] * scale, size / 4
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white", width=2)
-    if canvas.height >= 4 * size:  # else labels would hide the picture
-        for index in order:
-            text, colour = phrases[index].phrase.text, phrase_colour(index)
-            _label(pen, text, boxes[index], colour, font, size, canvas.size, taken)
-    return canvas
+    labels = [Label(_said(grounded), _colour(index, grounded), boxes[index]) for index, grounded in shown.items()]
+    return with_labels(canvas, labels, size)
 
 
-def _label(
-    pen: ImageDraw.ImageDraw,
-    text: str,
-    box: list[float],
-    colour: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    size: int,
-    canvas: tuple[int, int],
-    taken: list[tuple[float, float, float, float]],
-) -> None:
-    """Write a label at the box's top left corner, moved down until it covers no earlier label."""
-    text = text if len(text) <= 40 else text[:39] + "…"
-    width, height = pen.textlength(text, font) + size * 0.6, size * 1.4
-    left = min(max(0.0, box[0]), max(0.0, canvas[0] - width))
-    top = max(0.0, box[1] - height)
-    while any(left < t[2] and t[0] < left + width and top < t[3] and t[1] < top + height for t in taken):
-        top += height
-        if top + height > canvas[1]:
-            top = 0.0
-            break
-    taken.append((left, top, left + width, top + height))
-    pen.rectangle((left, top, left + width, top + height), fill=colour)
-    red, green, blue = ImageColor.getrgb(colour)[:3]
-    ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 140 else "white"
-    pen.text((left + size * 0.3, top + size * 0.1), text, fill=ink, font=font)
+def _said(grounded: GroundedPhrase) -> str:
+    """What the label of a phrase says."""
+    if grounded.status != "absent" or grounded.presence is None:
+        return grounded.phrase.text
+    return f"{shortened(grounded.phrase.text, 25)} (absent {grounded.presence:.2f})"
+
+
+def _colour(index: int, grounded: GroundedPhrase) -> str:
+    """The colour of a phrase, paler where it is absent."""
+    colour = phrase_colour(index)
+    if grounded.status != "absent":
+        return colour
+    red, green, blue = ((value + 2 * 190) // 3 for value in ImageColor.getrgb(colour)[:3])
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def scaled(box: Edges, scale: float) -> Edges:
+    """A box in px of the canvas."""
+    x0, y0, x1, y1 = box
+    return x0 * scale, y0 * scale, x1 * scale, y1 * scale
+
+
+def _area(box: Edges) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _last_pixels(box: Edges) -> Edges:
+    """Pillow's edges are inclusive."""
+    return box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)
+
+
+def dashed_rectangle(pen: ImageDraw.ImageDraw, box: Edges, colour: str, width: int, dash_px: float) -> None:
+    """Draw the outline of a box in dashes of about this length, one at each end of a side."""
+    x0, y0, x1, y1 = _last_pixels(box)
+    for across, length, sides in ((True, x1 - x0, (y0, y1 - width + 1)), (False, y1 - y0, (x0, x1 - width + 1))):
+        parts = 2 * max(1, round(length / dash_px / 2)) + 1  # dashes and the gaps between them
+        for part in range(0, parts, 2):
+            start, end = length * part / parts, length * (part + 1) / parts
+            for at in sides:
+                edges = (
+                    (x0 + start, at, x0 + end, at + width - 1) if across else (at, y0 + start, at + width - 1, y0 + end)
+                )
+                pen.rectangle((edges[0], edges[1], max(edges[0], edges[2]), max(edges[1], edges[3])), fill=colour)
 
 
 def map_picture(image: RgbImage, grounded: GroundedPhrase, colour: str = "#ff8c1a") -> Image.Image:
@@ -86,8 +113,9 @@ def map_picture(image: RgbImage, grounded: GroundedPhrase, colour: str = "#ff8c1
     picture = glow(grey, heat, heat_colours(heat))
     pen = ImageDraw.Draw(picture)
     if grounded.best is not None and grounded.status == "localized":
-        box = [edge * scale for edge in grounded.best.box]
-        pen.rectangle((box[0], box[1], max(box[0], box[2] - 1), max(box[1], box[3] - 1)), outline=colour, width=3)
+        pen.rectangle(_last_pixels(scaled(grounded.best.box, scale)), outline=colour, width=3)
+    elif grounded.best is not None and grounded.status == "absent":
+        dashed_rectangle(pen, scaled(grounded.best.box, scale), colour, 3, 12)
     if grounded.point is not None:
         x, y = grounded.point[0] * scale, grounded.point[1] * scale
         pen.ellipse((x - 6, y - 6, x + 6, y + 6), fill=colour, outline="white", width=2)

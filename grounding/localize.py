@@ -46,8 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_table_options(parser.add_argument_group("the table of --manifest"))
     how = parser.add_argument_group("how")
     add_localizer_options(how)
-    most = "at most K regions a phrase (default: %(default)s)"
-    how.add_argument("--top-k", type=int, default=TOP_K, metavar="K", help=most)
+    most = f"at most K regions a phrase, all shown (default: {TOP_K}, and the best one is shown)"
+    how.add_argument("--top-k", type=int, metavar="K", help=most)
     least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
     out = parser.add_argument_group("where to")
@@ -82,8 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_status(lambda: _localize_manifest(options) if options.manifest else _localize_one(options))
 
 
+def _top_k(options: argparse.Namespace) -> tuple[int, int]:
+    """How many regions a phrase has at most, and how many of them are shown."""
+    return (TOP_K, 1) if options.top_k is None else (options.top_k, options.top_k)
+
+
 def _load(options: argparse.Namespace) -> "Localizer":
-    check_at_least_one("--top-k", options.top_k)
+    check_at_least_one("--top-k", _top_k(options)[0])
     from grounding.pipeline import Localizer
 
     presence = [] if options.min_presence is None else [f"min_presence={options.min_presence}"]
@@ -106,13 +111,13 @@ def _localize_one(options: argparse.Namespace) -> int:
         check_output(options.output, options.overwrite, FILES)
     image = _picture(options.image)
     localizer = _load(options)
-    start = time.perf_counter()
-    result = localizer.encode(image).ground(options.caption, options.phrases, options.top_k)
-    total_s = time.perf_counter() - start
-    print(to_json(result.to_dict(options.image)) if options.json else result_table(result, options.image, total_s))
+    (top_k, shown), start = _top_k(options), time.perf_counter()
+    result = localizer.encode(image).ground(options.caption, options.phrases, top_k)
+    told = options.image, time.perf_counter() - start, shown
+    print(to_json(result.to_dict(options.image)) if options.json else result_table(result, *told))
     folder = options.output or (None if options.json else new_folder(options.image))
     if folder is not None:
-        write_result(result, options.image, folder, options.overwrite)
+        write_result(result, options.image, folder, options.overwrite, shown)
         if not options.json:
             print(f"pictures and result.json: {folder}")
     return 0
@@ -137,8 +142,9 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     manifest = read_manifest(options.manifest, TableOptions(**_table_options(options)))
     folder = Path(options.image_folder or options.manifest.parent).expanduser()
     names = {"device": options.device, **method_setting(options.method)}
-    destination = Destination(options.output, options.overwrite, options.pictures, partial(print, flush=True))
-    summary = ground_manifest(_load(options), manifest, folder, options.top_k, names, destination)
+    top_k, shown = _top_k(options)
+    destination = Destination(options.output, options.overwrite, options.pictures, partial(print, flush=True), shown)
+    summary = ground_manifest(_load(options), manifest, folder, top_k, names, destination)
     print(summary, file=sys.stderr)
     return 1 if summary.failed else 0
 

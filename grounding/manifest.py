@@ -94,12 +94,17 @@ def _rows(row: TableRow, where: str) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where results go: the folder for results.jsonl and, if asked for, pictures; without one, each line to `show`."""
+    """Where results go: the folder for results.jsonl and, if asked for, pictures; without one, each line to `show`.
+
+    Attributes:
+        boxes: of each phrase, that the pictures show.
+    """
 
     folder: Path | None
     overwrite: bool
     pictures: bool
     show: Callable[[str], None]
+    boxes: int = 1
 
 
 @dataclass(slots=True)
@@ -169,7 +174,7 @@ def ground_manifest(
         for index, result, grounding in tqdm(answers, total=len(rows), initial=len(file.done), unit=" rows"):
             summary.add(index, result)
             if to.pictures and grounding is not None:
-                grounding.overlay().convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
+                grounding.overlay(to.boxes).convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
             file.write(to_json(result))
         finished = file.sort(order)
         if to.pictures:

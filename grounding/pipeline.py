@@ -50,7 +50,7 @@ class Localizer:
         method: what turns signals into word maps: a name of `grounding.methods.METHODS`, or a `Method` of your own.
 
     Raises:
-        GroundingError: an unknown or absent device, or an unknown method.
+        GroundingError: no classifier, an unknown or absent device, or an unknown method.
     """
 
     def __init__(
@@ -60,6 +60,11 @@ class Localizer:
         device: str = "cpu",
         method: str | Method = METHOD,
     ) -> None:
+        if not isinstance(classifier, TagClassifier):
+            raise GroundingError(
+                f"the classifier is a {type(classifier).__name__}: expected a TagClassifier; "
+                "Localizer.from_pretrained takes its name or folder"
+            )
         self.method = find_method(method) if isinstance(method, str) else method
         self.device = usable_device(device)
         self.classifier = classifier.to(self.device)

@@ -15,18 +15,19 @@ def new_folder(path: str | None) -> Path:
     return unused_folder(Path("localized") / name)
 
 
-def write_result(result: Grounding, path: str | None, folder: Path, overwrite: bool = False) -> None:
+def write_result(result: Grounding, path: str | None, folder: Path, overwrite: bool = False, top_k: int = 1) -> None:
     """Write the overlay, one map picture a phrase, and result.json; whole or not at all.
 
     Args:
         path: of the picture, for result.json.
+        top_k: how many boxes of each phrase the overlay shows.
 
     Raises:
         GroundingError: the folder has content, and is not to be overwritten or holds other files; or it cannot be
             written.
     """
     with whole_folder(folder, overwrite, FILES) as partial:
-        result.overlay().save(partial / "overlay.png")
+        result.overlay(top_k).save(partial / "overlay.png")
         for index, grounded in enumerate(result):
             name = "".join(c if c.isalnum() else "-" for c in grounded.phrase.text.lower())[:40].strip("-")
             picture = map_picture(result.image, grounded, phrase_colour(index))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from grounding import drawing
+from grounding.errors import check_at_least_one
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
 from grounding.text.captions import as_read
@@ -79,9 +80,14 @@ class Grounding:
         said = ", ".join(f"{count} {status}" for status, count in statuses.items())
         return f"Grounding({shortened(self.caption)!r}, {counted(len(self), 'phrase')}{': ' if said else ''}{said})"
 
-    def overlay(self) -> Image.Image:
-        """Draw the picture with each localized phrase's best box and label, one colour a phrase."""
-        return drawing.overlay(self.image, self.phrases)
+    def overlay(self, top_k: int = 1) -> Image.Image:
+        """Draw the picture with the boxes of each phrase and its label, one colour a phrase.
+
+        Args:
+            top_k: how many boxes of each phrase; those after the best are thin and dashed.
+        """
+        check_at_least_one("top_k", top_k)
+        return drawing.overlay(self.image, self.phrases, top_k)
 
     def to_dict(self, path: str | None = None) -> dict[str, Any]:
         """Return plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection."""

@@ -321,7 +321,7 @@ def test_a_tilde_is_the_home_also_between_quotes(run, photograph, tmp_path, monk
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     localizer.classifier.save_pretrained("~/c")
-    assert {path.name for path in (tmp_path / "c").iterdir()} == {"config.json", "model.safetensors"}
+    assert {"config.json", "model.safetensors"} <= {path.name for path in (tmp_path / "c").iterdir()}
     classifier = "--image", "~/p.png", "--classifier", "~/c"
     status, _, err = run("--caption", "a man", *classifier, "--output", "~/out")
     assert (status, err) == (0, "")

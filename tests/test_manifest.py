@@ -168,7 +168,7 @@ class Stub:
                 "phrases": [{"text": str(colour), "status": "localized", "words": [], "regions": []}],
             }
 
-        return SimpleNamespace(to_dict=to_dict, overlay=lambda: Image.fromarray(np.uint8(image)))
+        return SimpleNamespace(to_dict=to_dict, overlay=lambda top_k: Image.fromarray(np.uint8(image)))
 
 
 @pytest.fixture

@@ -56,6 +56,12 @@ def test_what_cannot_be_asked_is_one_line(scene, arguments, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("classifier", ["embedded", None, 5])
+def test_what_is_no_classifier(classifier):
+    with pytest.raises(GroundingError, match=r"expected a TagClassifier; .*from_pretrained"):
+        Localizer(classifier)
+
+
 @pytest.mark.parametrize("top", [0, 2.5, True, None])
 def test_so_many_tags_are_no_number(scene, top):
     with pytest.raises(GroundingError, match=f"top is {top}"):

@@ -8,6 +8,7 @@ import pytest
 from PIL import ImageColor
 
 from grounding.drawing import map_picture, phrase_colour
+from grounding.errors import GroundingError
 from grounding.grounded import Region
 from grounding.results import to_json
 from grounding.text.phrases import Phrase
@@ -65,6 +66,59 @@ def test_labels_stay_inside_and_apart():
     pixels = np.asarray(grounding_of(*many).overlay())
     for index in range(8):
         assert (pixels == ImageColor.getrgb(phrase_colour(index))).all(2).sum() > 300, index
+
+
+def strokes(result, colour, **options):
+    return (np.asarray(result.overlay(**options)) == ImageColor.getrgb(colour)).all(2)
+
+
+def test_further_boxes_are_thin_and_dashed_in_the_colour_of_their_phrase():
+    boxes = [(40, 40, 120, 100), (300, 200, 500, 380), (10, 300, 90, 390)]
+    many = replace(grounded(), regions=tuple(Region(*map(float, box), score=0.5) for box in boxes))
+    result = grounding_of(many)
+    for top_k, seen in ((1, 1), (2, 2), (3, 3), (9, 3)):
+        drawn = strokes(result, phrase_colour(0), top_k=top_k)
+        assert [bool(drawn[y0 : y1 + 1, x0 : x1 + 1].any()) for x0, y0, x1, y1 in boxes] == [True] * seen + [False] * (
+            3 - seen
+        )
+    drawn = strokes(result, phrase_colour(0), top_k=2)
+    assert drawn[99, 40:120].all()
+    assert 0.3 < drawn[379, 300:500].mean() < 0.7
+    assert drawn[379, [300, 499]].all()
+    assert not drawn[300, 302:498].any()
+    with pytest.raises(GroundingError, match="top_k is 0"):
+        result.overlay(top_k=0)
+
+
+def test_an_absent_phrase_is_pale_and_dashed_and_says_its_presence():
+    absent = replace(grounded(status="absent", box=(300, 200, 500, 380)), presence=0.034)
+    result = grounding_of(absent)
+    assert not strokes(result, phrase_colour(0)).any()
+    pixels = np.asarray(result.overlay()).astype(int)
+    side = (pixels[379, 300:500] != 90).any(1)
+    assert 0.3 < side.mean() < 0.7
+    colour = pixels[379, 300]
+    assert np.ptp(colour) < np.ptp(ImageColor.getrgb(phrase_colour(0)))
+    assert colour.tolist() != [90] * 3
+    same = grounding_of(replace(absent, phrase=Phrase("a hat (absent 0.03)", 0, 5, "hat"), presence=None))
+    np.testing.assert_array_equal(np.asarray(same.overlay()), pixels)
+    marked = np.asarray(map_picture(np.full((400, 640, 3), 90, np.uint8), absent)) != np.asarray(
+        map_picture(np.full((400, 640, 3), 90, np.uint8), replace(absent, status="no-proposals"))
+    )
+    assert 0.3 < marked.any(2)[379, 300:500].mean() < 0.7
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 2000), (2000, 40), (320, 320), (3000, 4000)])
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_every_phrase_has_its_label_on_pictures_of_any_shape(size, count):
+    height, width = size
+    many = [
+        grounded(f"phrase\nnumber {n}", box=(0.2 * width, 0.3 * height, 0.9 * width, 0.8 * height), size=size)
+        for n in range(count)
+    ]
+    picture = np.asarray(grounding_of(*many, size=size).overlay())
+    for index in range(count):
+        assert (picture == ImageColor.getrgb(phrase_colour(index))).all(2).sum() > 100, index
 
 
 def test_colours_differ():
