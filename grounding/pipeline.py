@@ -148,7 +148,8 @@ class Scene:
             group = slice(first, first + _AT_ONCE)
             grounded += self._locate(parts[group], matches[group], word_maps, top_k)
         time_s = time.perf_counter() - start
-        notes = reading_notes(caption, phrases)
+        known = {match.word.lower() for words in matches for match in words if match.tag}
+        notes = reading_notes(caption if phrases is None else " . ".join(phrases), known)
         return Grounding(self.image, caption, self.localizer.classifier.name, tuple(grounded), time_s, notes)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
