@@ -83,8 +83,9 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
         GroundingError: a file that is missing, damaged or of another kind, or without the columns.
     """
     folder = Path(options.image_folder).expanduser() if options.image_folder else path.parent
+    find = _finder(folder)
     for record in _records(path, options, kind or kind_of(path)):
-        yield _row(record, path, folder, spool)
+        yield _row(record, path, find, spool)
 
 
 def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
@@ -117,7 +118,7 @@ def _open_text(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
+def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool) -> TableRow:
     if record.damage:
         return TableRow(record.number, "", None, fault="damaged row", error=record.damage)
     given = record.values.get("image")
@@ -128,7 +129,7 @@ def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
     faults: list[RowFault] = []
     with _noted(faults):
         image, content = _image(given, record.number)
-        picture = _file(folder, image) if content is None else spool.put(content, f"{image} in {path}")
+        picture = find(image) if content is None else spool.put(content, f"{image} in {path}")
     with _noted(faults):
         captions = _captions(record.values)
     with _noted(faults):
@@ -162,18 +163,19 @@ def _image(value: object, number: int) -> tuple[str, bytes | None]:
     return name, None
 
 
-def _file(folder: Path, name: str) -> Place:
-    path = folder / Path(name).expanduser() if name.startswith("~") else folder / name
-    try:
-        file = os.path.join(_real_folder(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
-        return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114
-    except ValueError:  # a NUL in its name: who reads it will say so
-        return Place(str(path))
+def _finder(folder: Path) -> Callable[[str], Place]:
+    """What gives the place of a file below a folder. Links are followed: equal files have equal places."""
+    real = functools.cache(os.path.realpath)  # of folders, of which there are few
 
+    def find(name: str) -> Place:
+        path = folder / Path(name).expanduser() if name.startswith("~") else folder / name
+        try:
+            file = os.path.join(real(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
+            return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114
+        except ValueError:  # a NUL in its name: who reads it will say so
+            return Place(str(path))
 
-@functools.lru_cache(maxsize=1024)
-def _real_folder(folder: Path) -> str:
-    return os.path.realpath(folder)
+    return find
 
 
 def _captions(values: Mapping[str, object]) -> tuple[str, ...]:
