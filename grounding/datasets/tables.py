@@ -18,6 +18,7 @@ from grounding.datasets.columns import Record, TableOptions
 from grounding.datasets.delimited import delimited_records, token_records
 from grounding.datasets.objects import json_records, jsonl_records, parquet_records
 from grounding.datasets.places import DAMAGED, Place, Spool, kind_of, opener_of
+from grounding.datasets.sources import with_home
 from grounding.errors import GroundingError
 
 TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[Record]]]] = {
@@ -82,7 +83,7 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
     Raises:
         GroundingError: a file that is missing, damaged or of another kind, or without the columns.
     """
-    folder = Path(options.image_folder).expanduser() if options.image_folder else path.parent
+    folder = with_home(options.image_folder) if options.image_folder else path.parent
     find = _finder(folder)
     for record in _records(path, options, kind or kind_of(path)):
         yield _row(record, path, find, spool)
@@ -168,7 +169,7 @@ def _finder(folder: Path) -> Callable[[str], Place]:
     real = functools.cache(os.path.realpath)  # of folders, of which there are few
 
     def find(name: str) -> Place:
-        path = folder / Path(name).expanduser() if name.startswith("~") else folder / name
+        path = folder / (with_home(name) if name.startswith("~") else name)
         try:
             file = os.path.join(real(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
             return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114

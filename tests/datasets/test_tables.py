@@ -284,6 +284,14 @@ def test_relative_tables_follow_the_working_folder(tmp_path, monkeypatch):
         assert contents(CaptionedImages(["t.csv"])) == {"p.png": (("x",), "red" if colour == RED else "green")}
 
 
+def test_a_tilde_is_the_home_or_a_part_of_the_name(pictures, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures / "deep"))
+    (pictures / "~r.png").write_bytes(picture(BLUE))
+    path = write_csv(pictures / "t.csv", [("image", "caption"), ("~/g.png", "a"), ("~r.png", "b")])
+    assert contents(CaptionedImages([path])) == {"~/g.png": (("a",), "green"), "~r.png": (("b",), "blue")}
+    assert contents(CaptionedImages([path], TableOptions(image_folder="~/..")))["~r.png"] == (("b",), "blue")
+
+
 def test_a_link_is_the_picture_that_it_leads_to(pictures):
     (pictures / "link").symlink_to(pictures / "r.png")
     path = write_csv(pictures / "t.csv", [("image", "caption"), ("r.png", "a"), ("link", "b")])
