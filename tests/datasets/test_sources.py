@@ -49,7 +49,7 @@ def files(tmp_path, monkeypatch):
         ("s/{b,c}/*.tar", ["s/b/1.tar", "s/c/1.tar"]),
         ("~/s/8.tar", ["~/s/8.tar"]),
         ("~/s/*9.tar", ["~/s/0009.tar"]),
-        ("~nobody/{1,2}.tar", ["~nobody/1.tar", "~nobody/2.tar"]),
+        ("~no-such-user/{1,2}.tar", ["~no-such-user/1.tar", "~no-such-user/2.tar"]),
         # names, not patterns
         ("a[1].tar", ["a[1].tar"]),
         ("x{1}.tar", ["x{1}.tar"]),
@@ -66,7 +66,7 @@ def test_what_a_source_stands_for(files, source, paths):
 
 def test_the_home(files, tmp_path):
     assert with_home("~/a") == with_home(Path("~/a")) == tmp_path / "a"
-    assert with_home("~nobody/a") == Path("~nobody/a")
+    assert with_home("~no-such-user/a") == Path("~no-such-user/a")
 
 
 @pytest.mark.parametrize(
