@@ -28,8 +28,8 @@ def phrase_colour(index: int) -> str:
 def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) -> Image.Image:
     """Draw the boxes of each phrase that is localized or absent, one colour a phrase, and its text.
 
-    Small boxes lie over large ones. A phrase that is absent is pale and dashed, and its text says its presence. Texts
-    that have no room on the picture stand below it.
+    Small boxes lie over large ones, and equal ones inside each other. A phrase that is absent is pale and dashed, and its
+    text says its presence. Texts that have no room on the picture stand below it.
 
     Args:
         top_k: how many boxes of a localized phrase; those after the first are thin and dashed.
@@ -45,8 +45,9 @@ def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) 
         if shown[index].status == "localized":
             for region in reversed(shown[index].regions[1:top_k]):
                 dashed_rectangle(pen, scaled(region.box, scale), _colour(index, shown[index]), max(1, line // 2), size)
-    for index in order:
-        box, point, colour = boxes[index], shown[index].point, _colour(index, shown[index])
+    for place, index in enumerate(order):
+        equal = sum(boxes[other] == boxes[index] for other in order[:place])
+        box, point, colour = _inset(boxes[index], equal * line), shown[index].point, _colour(index, shown[index])
         if shown[index].status == "absent":
             dashed_rectangle(pen, box, colour, line, size)
         else:
@@ -82,6 +83,12 @@ def scaled(box: Edges, scale: float) -> Edges:
 
 def _area(box: Edges) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _inset(box: Edges, px: float) -> Edges:
+    """A box that lies inside an equal one, by so many pixels but by no more than a quarter of a side."""
+    x, y = min(px, (box[2] - box[0]) / 4), min(px, (box[3] - box[1]) / 4)
+    return box[0] + x, box[1] + y, box[2] - x, box[3] - y
 
 
 def _last_pixels(box: Edges) -> Edges:

@@ -121,6 +121,14 @@ def test_every_phrase_has_its_label_on_pictures_of_any_shape(size, count):
         assert (picture == ImageColor.getrgb(phrase_colour(index))).all(2).sum() > 100, index
 
 
+def test_of_equal_boxes_each_is_seen():
+    box = 300, 200, 500, 380
+    pixels = np.asarray(grounding_of(*[grounded(f"a {n}", box=box) for n in "abc"]).overlay())
+    for index in range(3):
+        colour = (pixels == ImageColor.getrgb(phrase_colour(index))).all(2)
+        assert colour[280:370, 300:310].any(1).all(), index
+
+
 def test_colours_differ():
     assert len({phrase_colour(index) for index in range(40)}) == 40
 
