@@ -152,7 +152,9 @@ def derive(wordnet: Path, annotations: Path, output: Path) -> None:
         raise GroundingError(f"no folder {str(output)!r}: make it first, or leave --output out")
     files = read_wordnet(wordnet)
     nouns = read_nouns(files)
-    others = {word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words}
+    others = {
+        word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words
+    }
     kept = kept_senses(nouns, read_sentences(annotations, "train"), others)
     lines = forest_lines(nouns, kept | colours(nouns, files))
     text = "\n".join(lines) + "\n\n" + "\n".join(spelling_lines(files)) + "\n"

@@ -17,7 +17,7 @@ from grounding.text.tags import build_tags, caption_stems
         ("A Texas A&M fan, R&B; 3 < 4 \"so\" 'it' is", "A Texas A&M fan, R&B; 3 < 4 \"so\" 'it' is"),
         ("a man&#39;s hat", "a man's hat"),
         ("a man&#x27;s hat &amp; coat", "a man's hat & coat"),
-        ("a man&amp;#39;s &amp;amp; &quot;hat&quot;", "a man's & \"hat\""),
+        ("a man&amp;#39;s &amp;amp; &quot;hat&quot;", 'a man\'s & "hat"'),
         ("a&nbsp;red&nbsp; hat", "a red hat"),
         ("&bogus; &copy", "&bogus; &copy"),
         ("ａ　ｒｅｄ　ｈａｔ，ａ　ｄｏｇ", "a red hat,a dog"),

@@ -45,8 +45,8 @@ def test_each_picture_is_asked_for_its_phrases_and_for_those_of_the_next():
         (1, "a red car", True),
         (1, "a man", False),
         (2, "a man", True),
-        (2, "An animal", False),
-        (2, "a red car", False),
+        (2, "a dog", False),
+        (2, "a tree", False),
     ]
 
 
