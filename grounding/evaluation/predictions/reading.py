@@ -104,7 +104,7 @@ def _missing_note(path: Path, missing: Sequence[Key], total: int, allowed: bool)
 def _ignored_note(ignored: Counter[str]) -> str:
     """The keys that are not of the format, the most frequent first."""
     ordered = sorted(ignored.items(), key=lambda pair: (-pair[1], pair[0]))
-    named = [f"{name} ({count:,} times)" for name, count in ordered[:_NAMED_KEYS]]
+    named = [f"{name} ({counted(count, 'time')})" for name, count in ordered[:_NAMED_KEYS]]
     more = f" and {len(ignored) - len(named):,} more" if len(ignored) > len(named) else ""
     return f"ignored keys: {', '.join(named)}{more}" if named else ""
 
