@@ -245,4 +245,5 @@ def _value(override: str, text: str) -> Any:
     except yaml.YAMLError as error:
         if not text.lstrip().startswith("["):
             return text
-        raise GroundingError(f"override '{override}' is not YAML: {' '.join(str(error).split())}") from error
+        reason = getattr(error, "problem", None) or error
+        raise GroundingError(f"override '{override}' is not YAML ({reason}): expected a list such as [a, b]") from error
