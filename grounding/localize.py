@@ -137,10 +137,11 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     if options.pictures and not options.output:
         raise GroundingError("--pictures needs a folder to write to: add --output DIR")
     from grounding.datasets.columns import TableOptions
+    from grounding.datasets.sources import with_home
     from grounding.manifest import Destination, ground_manifest, read_manifest
 
     manifest = read_manifest(options.manifest, TableOptions(**_table_options(options)))
-    folder = Path(options.image_folder or options.manifest.parent).expanduser()
+    folder = with_home(options.image_folder or options.manifest.parent)
     names = {"device": options.device, **method_setting(options.method)}
     top_k, shown = _top_k(options)
     destination = Destination(options.output, options.overwrite, options.pictures, partial(print, flush=True), shown)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from grounding.datasets.columns import TableOptions
 from grounding.datasets.places import Place, Spool
+from grounding.datasets.sources import with_home
 from grounding.datasets.tables import TableRow, counts_lines, read_table
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
@@ -69,7 +70,7 @@ def read_manifest(path: Path, options: TableOptions | None = None) -> Manifest:
     Raises:
         GroundingError: as `read_table`; or there are no rows. What is wrong with one row is its `error`.
     """
-    path = path.expanduser()
+    path = with_home(path)
     spool = Spool()
     unit = "line" if counts_lines(path) else "row"
     rows = [

@@ -186,8 +186,10 @@ class Scene:
                 group = slice(first, first + _AT_ONCE)
                 grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
         time_s = time.perf_counter() - start
+        known = {match.word.lower() for words in matches for match in words if match.tag}
+        notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
-        said = classifier.presence_source, threshold, reading_notes(caption, phrases)
+        said = classifier.presence_source, threshold, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:

@@ -165,7 +165,7 @@ class Stub:
                 "image": {"path": path, "width": image.shape[1], "height": image.shape[0]},
                 "caption": caption,
                 "classifier": "stub",
-                "phrases": [{"text": str(colour), "status": "localized", "words": [], "regions": []}],
+                "phrases": [{"text": str(colour), "status": "localized", "presence": 0.25, "words": [], "regions": []}],
             }
 
         return SimpleNamespace(to_dict=to_dict, overlay=lambda top_k: Image.fromarray(np.uint8(image)))
@@ -342,7 +342,7 @@ def test_the_page_shows_every_row_and_obeys_none(pictures):
         str(list(GREEN)),
     ):
         assert text in page.text
-    assert ["[250, 0, 0]", "localized", "", "", ""] in [[cell.strip() for cell in row] for row in page.rows]
+    assert ["[250, 0, 0]", "localized", "0.25", "", "", ""] in [[cell.strip() for cell in row] for row in page.rows]
 
 
 def test_a_page_has_a_bound(pictures, monkeypatch):

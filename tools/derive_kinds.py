@@ -34,7 +34,7 @@ KEPT = 2  # senses of a noun, at most
 KEPT_SHARE = 0.8  # of the weight of the best sense
 NEXT_SENSE = 0.85  # weight of a sense against the one before it in WordNet
 PROPER_NOUN = 0.3  # weight of a sense that is written with a capital
-METAPHOR = 0.5  # weight of a person who is called by the name of an animal
+METAPHOR = 0.5  # weight of a person who is called by the name of an animal or a thing
 FREQUENT = 0.25  # weight added for each power of ten by which a synonym or the kind above is frequent in captions
 SPECIFIC = 500  # synsets below a kind whose frequency says something
 HEAD_SHARE = 0.2  # a word that is an adjective or a verb too is a noun where it ends a phrase at least so often
@@ -44,13 +44,14 @@ MIN_BELOW = 5  # kept synsets below a kind of which only names of several words 
 
 # Lexicographer files: what can be seen weighs 1.
 CONCRETE = {3: "tops", 5: "animal", 6: "artifact", 8: "body", 13: "food", 17: "object", 18: "person", 20: "plant"}
-LESS = {4: 0.7, 7: 0.6, 10: 0.7, 11: 0.8, 14: 0.8, 15: 0.8, 19: 0.8, 25: 0.7, 27: 0.8, 28: 0.7}
-ANIMAL, PERSON = 5, 18
-LEAST = 0.5  # cognition, feeling, state, ...: a noun that mostly means such a thing is left out
+LESS = {4: 0.7, 7: 0.6, 10: 0.7, 11: 0.8, 14: 0.8, 15: 0.8, 19: 0.8, 27: 0.8, 28: 0.7}
+ACT, ANIMAL, ARTIFACT, PERSON = 4, 5, 6, 18
+LEAST = 0.5  # cognition, feeling, shape, state, ...: a noun that mostly means such a thing is left out
 SEEN = frozenset(CONCRETE) | frozenset(LESS)
 
 # What captions mean by a word, where WordNet has it as something else, or not at all.
-MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "people": "person", "lorry": "truck"}
+MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "lorry": "truck"}
+ALSO_MEANT = {"people": "person"}
 # WordNet has young animals below 'young mammal' only.
 YOUNG = {"kitten": "cat", "lamb": "sheep", "calf": "cow", "foal": "horse", "fawn": "deer", "duckling": "duck"}
 YOUNG |= {"gosling": "goose", "chick": "chicken", "piglet": "pig", "cygnet": "swan", "tadpole": "frog", "kid": "child"}
@@ -105,6 +106,11 @@ class Nouns:
         large = {offset for offset, count in self.below.items() if count > TOO_GENERAL}
         return frozenset(offset for offset in large if said.isdisjoint(self.with_kinds(offset)))
 
+    @property
+    def colour(self) -> str:
+        """The synset of all colours."""
+        return self.synsets[self.index["chromatic_color"][0]].above[0]
+
     def senses(self, word: str) -> list[str]:
         """The offsets of a word, singular or plural, without those of names."""
         found = [offset for form in noun_forms(word) for offset in self.index.get(form, ())]
@@ -119,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         required=True,
         metavar="TAR",
-        help="a tar with wordnet31/data.noun, index.noun, data.adj and data.verb",
+        help="a tar with wordnet31/data.noun, index.noun, data.adj, index.adj and data.verb",
     )
     parser.add_argument(
         "--annotations", type=Path, required=True, metavar="ZIP", help="Flickr30k Entities, as for tools/train_text.py"
@@ -146,7 +152,9 @@ def derive(wordnet: Path, annotations: Path, output: Path) -> None:
         raise GroundingError(f"no folder {str(output)!r}: make it first, or leave --output out")
     files = read_wordnet(wordnet)
     nouns = read_nouns(files)
-    others = {word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words}
+    others = {
+        word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words
+    }
     kept = kept_senses(nouns, read_sentences(annotations, "train"), others)
     lines = forest_lines(nouns, kept | colours(nouns, files))
     text = "\n".join(lines) + "\n\n" + "\n".join(spelling_lines(files)) + "\n"
@@ -167,7 +175,7 @@ def read_wordnet(path: Path) -> dict[str, list[str]]:
         raise GroundingError(f"cannot read {str(path)!r}: {error.strerror}") from error
     except tarfile.TarError as error:
         raise GroundingError(f"{str(path)!r} is no tar: {error}") from error
-    missing = {"data.noun", "index.noun", "data.adj", "data.verb"} - files.keys()
+    missing = {"data.noun", "index.noun", "data.adj", "index.adj", "data.verb"} - files.keys()
     if missing:
         raise GroundingError(f"{str(path)!r} lacks {', '.join(sorted(missing))} of WordNet")
     return files
@@ -215,7 +223,6 @@ def kept_senses(nouns: Nouns, sentences: Sequence[Sentence], other_words: set[st
     in_captions, pairs = caption_words([caption for caption, _ in sentences])
     weights = Weights(nouns, in_captions, supports(nouns, in_captions))
     no_nouns = other_words - used_as_nouns(sentences)
-    colour = nouns.index["chromatic_color"][0]
     kept = {}
     for word, offsets in nouns.index.items():
         if "_" in word:
@@ -223,26 +230,32 @@ def kept_senses(nouns: Nouns, sentences: Sequence[Sentence], other_words: set[st
         else:
             wanted = word in in_captions or any(nouns.synsets[o].file in CONCRETE for o in offsets[:KEPT])
         senses = [offset for offset in offsets if not nouns.synsets[offset].is_name][:CONSIDERED]
-        if word in no_nouns and in_captions[word] >= MIN_COUNT:  # a colour, or no noun
-            senses = [offset for offset in senses if colour in nouns.with_kinds(offset)]
+        is_animal = bool(senses) and nouns.synsets[senses[0]].file == ANIMAL
+        if word in no_nouns and in_captions[word] >= MIN_COUNT and not is_animal:  # a colour, or no noun
+            senses = [offset for offset in senses if nouns.colour in nouns.with_kinds(offset)]
+        if word.endswith("ing"):  # what one does is told by the verb
+            senses = [offset for offset in senses if nouns.synsets[offset].file != ACT]
         if wanted and senses:
             best = sorted((-weights.of(word, senses, i), i) for i in range(len(senses)))
             likely = [senses[i] for score, i in best if score <= KEPT_SHARE * best[0][0]][:KEPT]
             if nouns.synsets[likely[0]].file in SEEN:
                 kept[word] = likely
     for word, meant in MEANT.items():
-        first = nouns.index[meant][0]
-        kept[word] = [first, *(offset for offset in kept.get(word, ()) if offset != first)][:KEPT]
+        kept[word] = [nouns.index[meant][0]]
+    kept["color"] = kept["colour"] = [nouns.colour]
+    for word, meant in ALSO_MEANT.items():
+        kept[word] = [*kept[word][: KEPT - 1], nouns.index[meant][0]]
     return kept
 
 
 def colours(nouns: Nouns, files: dict[str, list[str]]) -> dict[str, list[str]]:
     """Adjectives of colour that are no nouns ('reddish'), each with the synset of its colour."""
-    colour = nouns.index["chromatic_color"][0]
+    index = (line.split() for line in files["index.adj"] if not line.startswith(" "))
+    usual = {fields[0]: fields[-int(fields[2])] for fields in index}
     found: dict[str, list[str]] = {}
-    for _, words in data_lines(files["data.adj"]):
+    for fields, words in data_lines(files["data.adj"]):
         first = nouns.index.get(words[0], [])[:1]
-        if first and colour in nouns.with_kinds(first[0]):
+        if first and nouns.colour in nouns.with_kinds(first[0]) and usual.get(words[0]) == fields[0]:
             found |= {word: first for word in words if "_" not in word and word not in nouns.index}
     return found
 
@@ -262,10 +275,15 @@ class Weights:
         if any(name.lower() == word and name != word for name in synset.words):
             seen *= PROPER_NOUN
         is_other = index > 0 or synset.words[0].lower() != word
-        if is_other and synset.file == PERSON and any(self.nouns.synsets[other].file == ANIMAL for other in senses):
-            seen *= METAPHOR
         support = self.support.get((stem(word), senses[index]))
+        if is_other and synset.file == PERSON and any(self._is_meant(word, other, support) for other in senses):
+            seen *= METAPHOR
         return NEXT_SENSE**index * seen * (self._frequent(word, synset) if support is None else support)
+
+    def _is_meant(self, word: str, other: str, support: float | None) -> bool:
+        """Say whether an animal, or a thing that captions speak for, has given its name to a person."""
+        file = self.nouns.synsets[other].file
+        return file == ANIMAL or (file == ARTIFACT and (support or 0) < self.support.get((stem(word), other), 0))
 
     def _frequent(self, word: str, synset: Synset) -> float:
         """From 1 up, more where captions often name a synonym or the kind above."""
@@ -305,7 +323,7 @@ def used_as_nouns(sentences: Sequence[Sentence]) -> set[str]:
 def supports(nouns: Nouns, in_captions: Counter[str]) -> dict[tuple[str, str], float]:
     """For each sense of a stem that has a word vector, how far the words nearest to it are of its kind; at most 1."""
     vectors = WordVectors.embedded()
-    word_of = {stem(word): word for word in sorted(in_captions, key=lambda word: (len(word), word), reverse=True)}
+    word_of = {stem(word): word for word in sorted(in_captions, key=lambda word: (in_captions[word], word))}
     senses = {s: nouns.senses(word_of.get(s, s))[:CONSIDERED] for s in vectors.stems}
     stems = [s for s in vectors.stems if senses[s]]
     rows = vectors.vectors[[s in senses and bool(senses[s]) for s in vectors.stems]].astype(np.float64)
@@ -342,7 +360,7 @@ def forest_lines(nouns: Nouns, kept: dict[str, list[str]]) -> list[str]:
     for offset, count in below.items():
         if offset not in names and count >= MIN_BELOW:
             names[offset] = [word.lower().replace("_", " ") + "+" for word in nouns.synsets[offset].words[:2]]
-    shown = names.keys() - nouns.general
+    shown = {offset for offset in names.keys() - nouns.general if nouns.synsets[offset].file in SEEN}
 
     @functools.cache
     def above(offset: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import glob
 import itertools
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ def expand(source: str | Path) -> list[Path]:
     text = str(source)
     if _ADDRESS.match(text):
         raise GroundingError(f"{text} is an address: download it first; expected files or folders")
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    path = with_home(text)
     if path.exists():
         return [path]
     paths = []
@@ -40,6 +41,11 @@ def expand(source: str | Path) -> list[Path]:
         else:
             raise GroundingError(f"no file matches {name}: expected files or folders with names like that")
     return paths
+
+
+def with_home(path: str | Path) -> Path:
+    """A path whose first part may be `~`; what names no user stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (that of Path raises)
 
 
 def _expand_braces(text: str) -> list[str]:

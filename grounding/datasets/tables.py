@@ -18,6 +18,7 @@ from grounding.datasets.columns import Record, TableOptions
 from grounding.datasets.delimited import delimited_records, token_records
 from grounding.datasets.objects import json_records, jsonl_records, parquet_records
 from grounding.datasets.places import DAMAGED, Place, Spool, kind_of, opener_of
+from grounding.datasets.sources import with_home
 from grounding.errors import GroundingError
 
 TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[Record]]]] = {
@@ -82,9 +83,10 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
     Raises:
         GroundingError: a file that is missing, damaged or of another kind, or without the columns.
     """
-    folder = Path(options.image_folder).expanduser() if options.image_folder else path.parent
+    folder = with_home(options.image_folder) if options.image_folder else path.parent
+    find = _finder(folder)
     for record in _records(path, options, kind or kind_of(path)):
-        yield _row(record, path, folder, spool)
+        yield _row(record, path, find, spool)
 
 
 def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
@@ -117,7 +119,7 @@ def _open_text(path: Path) -> Iterator[TextIO]:
             yield text
 
 
-def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
+def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool) -> TableRow:
     if record.damage:
         return TableRow(record.number, "", None, fault="damaged row", error=record.damage)
     given = record.values.get("image")
@@ -128,7 +130,7 @@ def _row(record: Record, path: Path, folder: Path, spool: Spool) -> TableRow:
     faults: list[RowFault] = []
     with _noted(faults):
         image, content = _image(given, record.number)
-        picture = _file(folder, image) if content is None else spool.put(content, f"{image} in {path}")
+        picture = find(image) if content is None else spool.put(content, f"{image} in {path}")
     with _noted(faults):
         captions = _captions(record.values)
     with _noted(faults):
@@ -162,18 +164,19 @@ def _image(value: object, number: int) -> tuple[str, bytes | None]:
     return name, None
 
 
-def _file(folder: Path, name: str) -> Place:
-    path = folder / Path(name).expanduser() if name.startswith("~") else folder / name
-    try:
-        file = os.path.join(_real_folder(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
-        return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114
-    except ValueError:  # a NUL in its name: who reads it will say so
-        return Place(str(path))
+def _finder(folder: Path) -> Callable[[str], Place]:
+    """What gives the place of a file below a folder. Links are followed: equal files have equal places."""
+    real = functools.cache(os.path.realpath)  # of folders, of which there are few
 
+    def find(name: str) -> Place:
+        path = folder / (with_home(name) if name.startswith("~") else name)
+        try:
+            file = os.path.join(real(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)
+            return Place(os.path.realpath(file) if os.path.islink(file) else file)  # noqa: PTH114
+        except ValueError:  # a NUL in its name: who reads it will say so
+            return Place(str(path))
 
-@functools.lru_cache(maxsize=1024)
-def _real_folder(folder: Path) -> str:
-    return os.path.realpath(folder)
+    return find
 
 
 def _captions(values: Mapping[str, object]) -> tuple[str, ...]:

@@ -79,9 +79,13 @@ class Kinds:
         one, other = (self._kinds_of(self.senses(word)) for word in (first, second))
         return None if not one or not other else not one.isdisjoint(other)
 
+    def has_kind(self, word: str) -> bool:
+        """Say whether a noun is of some kind that the table has."""
+        return any(self.parents[synset] for synset in self.senses(word))
+
     def names_colour(self, word: str) -> bool:
         """Say whether the usual meaning of a word is a colour."""
-        colours = {*self.synsets.get("chromatic color", ()), *self.synsets.get("achromatic color", ())}
+        colours = set(self.synsets.get("color", ())[:1])
         return any(kind in colours for sense in self.senses(word)[:1] for kind, _ in self.kinds(sense))
 
     def _kinds_of(self, synsets: Iterable[int]) -> set[int]:

@@ -1,7 +1,7 @@
 """A note where a caption is hardly English, which is the only language that captions are read in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 
 from grounding.text.captions import read_caption
 from grounding.text.kinds import Kinds
@@ -30,17 +30,20 @@ _FOREIGN = (
 )
 
 
-def reading_notes(caption: str, phrases: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Say so where few words of a caption, or else of given phrases, are known as English ones; mostly nothing.
+def reading_notes(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
+    """Say so where few words of a caption, or of phrases, are known as English ones; mostly nothing.
 
-    Words in another script are never known; of words in Latin letters it takes three.
+    Words in another script are never known. Of words in Latin letters it takes three, or a short word of another language.
+
+    Args:
+        text: as given.
+        known: words in lower case that the vocabulary has a tag for.
     """
-    text = " . ".join(phrases) if phrases is not None else caption
     words = [token.text.lower() for token in tokenize(read_caption(text).text)]
     words = [word for word in words if _LETTERS.search(word) and not is_number(word)]
-    unknown = [word for word in words if not _is_english(word)]
-    other_script = any(not _LATIN.search(word) for word in words)
-    if len(unknown) <= MAX_KNOWN * len(words) or (len(words) < MIN_WORDS and not other_script):
+    unknown = [word for word in words if word not in known and not _is_english(word)]
+    short = len(words) < MIN_WORDS and all(_LATIN.search(word) and word not in _FOREIGN for word in words)
+    if short or len(unknown) <= MAX_KNOWN * len(words):
         return ()
     shown = ", ".join(list(dict.fromkeys(unknown))[:SHOWN])
     return (f"captions are read as English: few of these words are known ({shown}{', ...' * (len(unknown) > SHOWN)})",)

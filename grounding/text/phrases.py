@@ -12,10 +12,13 @@ from nltk.tag.perceptron import PerceptronTagger
 
 from grounding.errors import GroundingError
 from grounding.text.captions import Caption, as_read, read_caption
+from grounding.text.kinds import Kinds
 from grounding.text.lists import list_items
 from grounding.text.negation import is_negated, negated_runs
+from grounding.text.numbers import is_number
 from grounding.text.spans import base_runs
 from grounding.text.tokens import Token, is_content_word, tokenize
+from grounding.text.vectors import WordVectors
 
 BEGIN, INSIDE, OUTSIDE = "B", "I", "O"
 WEIGHTS_FILE = "chunker.json.gz"
@@ -237,7 +240,12 @@ def _phrase(read: Caption, run: Sequence[Token], negated: bool) -> Phrase:
 def _complete(item: str) -> bool:
     """Say whether a line can stand by itself in a list: 'traffic light', but not 'a red' of a caption on two lines."""
     words = [token.text.lower() for token in tokenize(item)]
-    return bool(words) and words[0] not in {"a", "an", "the"}
+    if not words or words[0] in {"a", "an", "the"} or is_number(words[-1]):
+        return False
+    kinds = Kinds.embedded()
+    if not kinds.senses(words[-1]):
+        return words[-1] not in WordVectors.embedded()  # else it is an adjective or a verb
+    return not kinds.names_colour(words[-1])
 
 
 def _trimmed(run: Sequence[Token]) -> list[Token]:

@@ -17,7 +17,7 @@ Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "o
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
 UNUSUAL = 2  # steps up to a kind that a second meaning, of a word or of a tag, is worth
-KIND_WEIGHT = 0.7  # of a kind against the word itself
+KIND_WEIGHT = 0.5  # of a kind against the word itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Vocabulary:
     - `stem`: the tag, or else the last word of a tag of several words, has the word's Porter stem.
     - `spelling`: the tag is another way to write the word: grey and gray, 3 and three, tshirt and t-shirt.
     - `synonym`, `kind`: the tag means the same as the word, or is the nearest kind of what the word names, by WordNet:
-      a sofa is a couch, a spaniel a dog. Of a noun of several words ('hot dog') the kind counts where it is not a kind
-      of what its last word names.
+      a sofa is a couch, a spaniel a dog. So is that of a noun of several words that is nothing like its last word: a
+      teddy bear is a toy.
     - `neighbour`: the tag is the most similar one by word vectors, among those of the same kind. Words that WordNet's
       nouns do not have, adjectives and verbs, have neighbours of any kind, but for colours; numbers have none.
 
@@ -129,14 +129,16 @@ class Vocabulary:
         return [Match(word, tag, "exact" if same else "stem", 1.0) for word in words[: len(longest)]]
 
     def _compound(self, words: Sequence[str]) -> list[Match]:
-        """The matches of a noun of two or three words that these words begin with, where it has a kind of its own."""
+        """The matches of a noun of two or three words that these words begin with, where it is nothing like its last
+        word ('teddy bear') and its first word is no tag.
+        """
         for size in (3, 2):
-            senses = self._kinds.senses(" ".join(words[:size])) if len(words) >= size else ()
-            if not senses or (found := self._by_meaning(words[size - 1], senses)) is None:
+            name = " ".join(words[:size])
+            senses = self._kinds.senses(name) if len(words) >= size else ()
+            if not senses or self._kinds.share_a_kind(name, words[size - 1]) is not False:
                 continue
-            last = self.lookup(words[size - 1]).tag
-            chain = {kind for sense in senses for kind, _ in self._kinds.kinds(sense)}
-            if last is None or chain.isdisjoint(self._kinds.senses(_last_word(last))):
+            found = self._by_meaning(name, senses)
+            if found and self.lookup(words[0]).reason not in ("exact", "stem"):
                 return [replace(found, word=word) for word in words[:size]]
         return []
 
@@ -181,7 +183,7 @@ class Vocabulary:
 
     def _may_stand_for(self, head: str, word: str) -> bool:
         """Say whether a tag is of the kind of a noun; of other words, whether it is no colour and no number."""
-        if self._kinds.senses(word):
+        if self._kinds.has_kind(word):
             return self._kinds.share_a_kind(word, head) is True
         return not is_number(head) and not self._kinds.names_colour(head)
 

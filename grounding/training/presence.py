@@ -20,6 +20,7 @@ from grounding.text.mentions import mentioned
 from grounding.text.phrases import Chunker, Phrase
 from grounding.text.tokens import is_content_word, tokenize
 from grounding.text.vocabulary import Vocabulary
+from grounding.wording import counted
 
 ABSENT_SHARE: Final = 0.03  # of the phrases of a picture's own captions, that the default threshold calls absent
 _RIDGE: Final = 1e-3
@@ -82,7 +83,8 @@ def fit_presence(
         shown.append(example.shown)
     described, labels = np.array(rows).reshape(-1, len(FEATURES)), np.array(shown, bool)
     if labels.all() or not labels.any():
-        raise GroundingError(f"{len(pictures)} pictures give no phrases to tell apart: expected more of them")
+        given = counted(len(pictures), "picture")
+        raise GroundingError(f"no phrases to tell apart come from {given}: expected more of them")
     weights, bias = logistic_regression(described, labels)
     known = labels & (described[:, FEATURES.index("unknown")] == 0)
     presences = [expit(value) for value in described[known] @ weights + bias]

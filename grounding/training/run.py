@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +100,6 @@ class _Training:
             self.say(self.validation.summary)
             self.validation.measure(self.classifier(network), config.device, limit=1)  # what cannot work fails now
         teachers = [self.classifier_named(name, "teacher") for name in config.teacher.classifiers]
-        for teacher in teachers:
-            check_tags(teacher, self.data.tags, "teacher")
         if self.leads:
             self.output.claim(self.data.fingerprint, [teacher.fingerprint() for teacher in teachers])
         pictures = self.read_pictures()
@@ -122,13 +120,16 @@ class _Training:
                 self.say(warning)
             self.classifier(trainer.learnt).save_pretrained(self.output.classifier)
 
-    def classifier_named(self, name: str, role: str) -> TagClassifier:
+    def classifier_named(self, name: str, role: Literal["network.initial", "teacher"]) -> TagClassifier:
         """Load a classifier by name; if it is a YAML file, train that one first unless it is finished."""
         source: str | Path = name
         if Path(name).suffix in (".yaml", ".yml"):
             self.say(f"{role} {name}:")
             source = train(load(TrainConfig, Path(name)), self.process, self.say, self.students)
-        return load_classifier(source)
+        classifier = load_classifier(source)
+        if role == "teacher":
+            check_tags(classifier, self.data.tags, role)
+        return classifier
 
     def classifier(self, network: TagNetwork) -> TagClassifier:
         """Make the classifier that is validated and saved: batch normalisation folded, on the CPU."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from grounding.datasets.sources import expand
+from grounding.datasets.sources import expand, with_home
 from helpers.captioned import refused
 
 FILES = (
@@ -49,6 +49,7 @@ def files(tmp_path, monkeypatch):
         ("s/{b,c}/*.tar", ["s/b/1.tar", "s/c/1.tar"]),
         ("~/s/8.tar", ["~/s/8.tar"]),
         ("~/s/*9.tar", ["~/s/0009.tar"]),
+        ("~no-such-user/{1,2}.tar", ["~no-such-user/1.tar", "~no-such-user/2.tar"]),
         # names, not patterns
         ("a[1].tar", ["a[1].tar"]),
         ("x{1}.tar", ["x{1}.tar"]),
@@ -59,8 +60,13 @@ def files(tmp_path, monkeypatch):
     ],
 )
 def test_what_a_source_stands_for(files, source, paths):
-    assert expand(source) == [Path(path).expanduser() for path in paths]
-    assert expand(Path(source)) == [Path(path).expanduser() for path in paths]
+    assert expand(source) == [with_home(path) for path in paths]
+    assert expand(Path(source)) == [with_home(path) for path in paths]
+
+
+def test_the_home(files, tmp_path):
+    assert with_home("~/a") == with_home(Path("~/a")) == tmp_path / "a"
+    assert with_home("~no-such-user/a") == Path("~no-such-user/a")
 
 
 @pytest.mark.parametrize(

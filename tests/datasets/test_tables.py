@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from grounding.datasets.columns import TableOptions
 from grounding.datasets.webimages import CaptionedImages
-from helpers.captioned import BLUE, GREEN, RED, contents, picture, refused, three_pictures
+from helpers.captioned import BLUE, GREEN, RED, contents, folder, picture, refused, three_pictures
 
 
 @pytest.fixture
@@ -275,6 +275,21 @@ def test_a_key_that_is_there_twice_damages_its_row(pictures):
     )
     images = CaptionedImages([pictures / "t.jsonl"])
     assert (images.captions, images.skipped) == ((("c",),), {"damaged row": 1})
+
+
+def test_relative_tables_follow_the_working_folder(tmp_path, monkeypatch):
+    for name, colour in (("one", RED), ("two", GREEN)):
+        folder(tmp_path / name, ("p.png", picture(colour)), ("t.csv", b"image,caption\np.png,x\n"))
+        monkeypatch.chdir(tmp_path / name)
+        assert contents(CaptionedImages(["t.csv"])) == {"p.png": (("x",), "red" if colour == RED else "green")}
+
+
+def test_a_tilde_is_the_home_or_a_part_of_the_name(pictures, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures / "deep"))
+    (pictures / "~r.png").write_bytes(picture(BLUE))
+    path = write_csv(pictures / "t.csv", [("image", "caption"), ("~/g.png", "a"), ("~r.png", "b")])
+    assert contents(CaptionedImages([path])) == {"~/g.png": (("a",), "green"), "~r.png": (("b",), "blue")}
+    assert contents(CaptionedImages([path], TableOptions(image_folder="~/..")))["~r.png"] == (("b",), "blue")
 
 
 def test_a_link_is_the_picture_that_it_leads_to(pictures):

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.paths import load_script
+from helpers.paths import SHARED, load_script
+
+BIRDS = "data/cub_200_2011_50classes.tar"
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +133,14 @@ def test_a_small_curve(script, tmp_path, monkeypatch, capsys):
     assert rows["pictures"].tolist() == [0, 4]
     assert rows["centre_point_alone"].tolist() == rows["whole_image_alone"].tolist() == [0.0, 0.0]
     assert "| birds | embedded | 4 | 1 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (SHARED / BIRDS).is_file(), reason=f"needs ../shared/{BIRDS}")
+def test_sixty_pictures_teach_twenty_words(script, tmp_path, monkeypatch):
+    given = ["--birds", SHARED / BIRDS, "--counts", 60, "--seeds", 1, "--scenes", 30, "--output", tmp_path / "r.csv"]
+    monkeypatch.setattr(sys, "argv", ["measure_own_words.py", *map(str, given)])
+    assert script.main() == 0
+    nothing, learnt = pd.read_csv(tmp_path / "r.csv")["pointing_of_four"]
+    assert nothing < 26  # one point for four words: at most a quarter, and what chance adds
+    assert learnt > 32  # 42 to 45 with 50 pictures on 80 scenes, whose standard error is 2.7 points

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grounding.errors import GroundingError
+from grounding.text.captions import as_read
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.tokens import is_content_word, tokenize
 from helpers.paths import ROOT, SHARED
@@ -68,7 +69,7 @@ def test_phrases_are_spans_in_order_and_disjoint(caption: str) -> None:
         assert phrase.start is not None
         assert phrase.end is not None
         assert position <= phrase.start < phrase.end
-        assert phrase.text == caption[phrase.start : phrase.end]
+        assert phrase.text == as_read(caption[phrase.start : phrase.end])
         assert phrase.head in phrase.text
         assert re.search(r"[^\W_]", phrase.text)
         position = phrase.end
@@ -91,7 +92,7 @@ def test_phrases_are_spans_in_order_and_disjoint(caption: str) -> None:
         ("A group of people sit on stacks of books", [("A group of people", "group"), ("stacks of books", "stacks")]),
         ("A man gives his dog a ball .", [("A man", "man"), ("his dog", "dog"), ("a ball", "ball")]),
         ("A dog 🐶 chases a ball ⚽", [("A dog", "dog"), ("a ball", "ball")]),
-        ("A woman\nholds  an\tumbrella", [("A woman", "woman"), ("an\tumbrella", "umbrella")]),
+        ("A woman\nholds  an\tumbrella", [("A woman", "woman"), ("an umbrella", "umbrella")]),
         ('A sign says "a "dog" and \'\'a cat"', None),
         ("Ein Hund läuft über eine Wiese", None),
         ("一只狗在草地上跑", None),
@@ -104,7 +105,7 @@ def test_phrases(caption: str, expected: list[tuple[str, str]] | None) -> None:
     phrases = Chunker.load().phrases(caption)
     if expected is not None:
         assert [(phrase.text, phrase.head) for phrase in phrases] == expected
-    assert all(phrase.text == caption[phrase.start : phrase.end] for phrase in phrases)
+    assert all(phrase.text == as_read(caption[phrase.start : phrase.end]) for phrase in phrases)
 
 
 def test_capitals_change_no_span() -> None:
@@ -118,7 +119,7 @@ def test_capitals_change_no_span() -> None:
 def test_ten_thousand_characters(unit: str) -> None:
     caption = (unit * 10_000)[:10_000]
     phrases = Chunker.load().phrases(caption)
-    assert all(phrase.text == caption[phrase.start : phrase.end] for phrase in phrases)
+    assert all(phrase.text == as_read(caption[phrase.start : phrase.end]) for phrase in phrases)
     if unit.startswith("a man"):
         assert len(phrases) == 2 * (10_000 // len(unit)) + 1
 
@@ -203,4 +204,4 @@ def test_exact_spans_on_val() -> None:
                 found += len(phrases)
                 expected += len(spans)
     assert expected > 4000
-    assert 2 * right / (found + expected) >= 0.96
+    assert 2 * right / (found + expected) >= 0.97

@@ -93,26 +93,96 @@ def test_no_tags_and_no_vectors() -> None:
     assert Vocabulary(["dog"], None).lookup("puppy") == Match("puppy", None, "out-of-vocabulary", 0.0)
 
 
+TAGS_OF_MANY_KINDS = """
+    man woman child person people dog cat animal bird camel car truck vehicle airplane couch river scooter guitarist shirt
+    clothes street water table tree ball gray red blue pink three first t-shirt center colorful instrument fruit dribbles 5
+    hot toy house jumping bike baby
+    """.split()  # noqa: SIM905
+
+
 @pytest.mark.parametrize(
-    ("word", "tag"),
+    ("word", "tag", "reason"),
     [
-        ("sofa", "couch"),
-        ("puppy", "dog"),
-        ("toddler", "child"),
-        ("kitten", "cat"),
-        ("automobile", "car"),
-        ("violinist", "guitarist"),
-        ("moped", "scooter"),
-        ("creek", "river"),
+        ("grey", "gray", "spelling"),
+        ("aeroplanes", "airplane", "spelling"),
+        ("centre", "center", "spelling"),
+        ("colourful", "colorful", "spelling"),
+        ("coloured", "colorful", "spelling"),
+        ("tshirt", "t-shirt", "spelling"),
+        ("3", "three", "spelling"),
+        ("five", "5", "spelling"),
+        ("1st", "first", "spelling"),
+        ("sofa", "couch", "synonym"),
+        ("automobile", "car", "synonym"),
+        ("bicycle", "bike", "synonym"),
+        ("infant", "baby", "synonym"),
+        ("lorry", "truck", "synonym"),
+        ("Lorries", "truck", "synonym"),
+        ("spaniel", "dog", "kind"),
+        ("elephant", "animal", "kind"),
+        ("parrot", "bird", "kind"),
+        ("sedan", "car", "kind"),
+        ("violin", "instrument", "kind"),
+        ("surgeon", "person", "kind"),
+        ("trousers", "clothes", "kind"),
+        ("crimson", "red", "kind"),
+        ("tractor", "vehicle", "kind"),
+        ("wolf", "animal", "kind"),
+        ("kitten", "cat", "kind"),
+        ("23", None, "out-of-vocabulary"),
+        ("39", None, "out-of-vocabulary"),
+        ("seven", None, "out-of-vocabulary"),
+        ("22nd", None, "out-of-vocabulary"),
+        ("roof", None, "out-of-vocabulary"),
+        ("leaping", "jumping", "neighbour"),
     ],
 )
-def test_embedded_neighbours(word: str, tag: str) -> None:
-    """The reason is the vectors': without them the same word has no tag."""
-    tags = "man woman child dog cat car couch river scooter guitarist shirt street water table tree ball".split()  # noqa: SIM905
-    match = Vocabulary(tags).lookup(word)
-    assert (match.tag, match.reason) == (tag, "neighbour")
-    assert 0.4 <= match.weight < 1
-    assert Vocabulary(tags, None).lookup(word).reason == "out-of-vocabulary"
+def test_words_of_many_kinds(word, tag, reason):
+    match = Vocabulary(TAGS_OF_MANY_KINDS).lookup(word)
+    assert (match.tag, match.reason) == (tag, reason)
+
+
+def test_without_the_kind_a_neighbour_of_its_kind_stands_in_and_says_so():
+    assert str(Vocabulary(["camel", "house"]).lookup("elephant")) == "elephant -> camel (neighbour)"
+    assert Vocabulary(["house", "red"]).lookup("elephant").tag is None
+
+
+def test_colours_are_neighbours_of_colours_only():
+    assert Vocabulary(["pink", "dog"]).lookup("maroon").tag in ("pink", None)
+    assert Vocabulary(["blue", "dog"]).lookup("striped").tag is None
+
+
+def test_the_usual_meaning_counts_first():
+    assert Vocabulary(["wagon", "truck"]).lookup("lorry").tag == "truck"
+    assert Vocabulary(["color", "fruit"]).lookup("orange").tag == "color"
+
+
+def test_words_after_a_negation_are_not_looked_up():
+    matches = Vocabulary(TAGS, None).match(phrase("a man without a hat"))
+    assert [(str(match), match.weight) for match in matches] == [("man -> man (exact)", 1.0), ("hat (negated)", 0.0)]
+    assert [match.reason for match in Vocabulary(TAGS, None).match(phrase("no hat"))] == ["exact"]
+
+
+def test_a_noun_of_several_words_that_is_nothing_like_its_last_word():
+    vocabulary = Vocabulary(["bear", "toy", "ball", "tennis"])
+    assert [match.tag for match in vocabulary.match(phrase("a teddy bear"))] == ["toy", "toy"]
+    assert [match.tag for match in vocabulary.match(phrase("a tennis ball"))] == ["tennis", "ball"]
+
+
+def test_tags_that_no_table_knows():
+    vocabulary = Vocabulary(["xk1", "xk2"])
+    assert vocabulary.lookup("xk1").reason == "exact"
+    assert vocabulary.lookup("dog") == Match("dog", None, "out-of-vocabulary", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("word", "tag", "reason"),
+    [("sofa", "studio couch", "synonym"), ("puppy", "golden retriever", "neighbour"), ("violin", "violin", "exact")],
+)
+def test_tags_of_several_words_have_kinds(word, tag, reason):
+    match = Vocabulary(["studio couch", "golden retriever", "violin"]).lookup(word)
+    assert match.reason in (reason, "out-of-vocabulary") if reason == "neighbour" else match.reason == reason
+    assert match.tag in (tag, None) if reason == "neighbour" else match.tag == tag
 
 
 def test_embedded_vectors() -> None:
@@ -152,7 +222,7 @@ def test_vectors_bad_files(tmp_path: Path) -> None:
         WordVectors(("a", "b"), np.zeros((3, 2), dtype=np.float32))
 
 
-@pytest.mark.parametrize("name", ["chunker.json.gz", "vectors.npz"])
+@pytest.mark.parametrize("name", ["chunker.json.gz", "vectors.npz", "kinds.txt.xz"])
 def test_embedded_files_are_small(name: str) -> None:
     import grounding.text
 

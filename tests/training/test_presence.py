@@ -45,8 +45,8 @@ def test_each_picture_is_asked_for_its_phrases_and_for_those_of_the_next():
         (1, "a red car", True),
         (1, "a man", False),
         (2, "a man", True),
-        (2, "An animal", False),
-        (2, "a red car", False),
+        (2, "a dog", False),
+        (2, "a tree", False),
     ]
 
 
@@ -87,7 +87,7 @@ def test_the_regression_is_where_its_loss_is_least(seed):
 def test_what_cannot_be_learnt_is_said(images):
     with pytest.raises(GroundingError, match="exclude each other"):
         fit_presence(classifier(multi_label=False), images, 100, print)
-    with pytest.raises(GroundingError, match="1 picture gives? no phrases|1 pictures give no phrases"):
+    with pytest.raises(GroundingError, match="come from 1 picture: expected more"):
         fit_presence(classifier(), images, 1, lambda _: None)
 
 
