@@ -194,7 +194,7 @@ def test_huggingface_labels_that_are_no_phrase_are_counted(run):
     assert {(tuple(one["boxes"]), one["status"]) for one in found.values()} == {((), "no-proposals")}
     assert len(found) == 8
     assert notes == [
-        "3 of 3 labels are no phrase of their image: 'cat' (2 times), 'couch' (1 times)",
+        "3 of 3 labels are no phrase of their image: 'cat' (2 times), 'couch' (1 time)",
         "8 of 8 phrases are no label of any box: left without boxes",
     ]
 
@@ -215,7 +215,7 @@ def test_huggingface_a_sentence_gets_only_its_own_results(run):
     found, notes = run("huggingface", [{"image": "39769", "sentence": 1, "results": results}])
     assert {key: one["boxes"] for key, one in found.items()} == {("39769", 1, 0): CATS, ("39769", 1, 1): CATS}
     assert notes == [
-        "1 of 3 labels are no phrase of their image: 'the couch' (1 times)",
+        "1 of 3 labels are no phrase of their image: 'the couch' (1 time)",
         "6 of 8 phrases with a box are not in theirs",
     ]
 

@@ -87,20 +87,20 @@ def test_a_map_and_a_point_map_may_differ_in_shape(read):
 def test_a_phrase_without_a_box_needs_no_prediction_and_a_prediction_for_it_is_ignored(read):
     loaded = read(complete(record(("11", 0, 1))))
     assert set(loaded.predictions) == set(KEYS)
-    assert loaded.notes == ("1 predictions are for phrases without a box: ignored",)
+    assert loaded.notes == ("1 prediction for phrases without a box: ignored",)
 
 
 def test_predictions_for_images_that_are_not_evaluated_are_ignored(read):
     loaded = read([*complete(), record(("13", 8, 8))], images=IMAGES[:1])
     assert set(loaded.predictions) == set(KEYS[:3])
-    assert loaded.notes == ("4 predictions are for images of 'val' that are not evaluated: ignored",)
+    assert loaded.notes == ("4 predictions for images of 'val' not evaluated: ignored",)
 
 
 def test_missing_predictions_are_noted_where_they_are_allowed(read):
     loaded = read([record(("11", 0, 1)), *complete()[:4]], allow_missing=True)
     assert set(loaded.predictions) == set(KEYS[:4])
     assert loaded.notes == (
-        "1 predictions are for phrases without a box: ignored",
+        "1 prediction for phrases without a box: ignored",
         "2 of 6 phrases have no prediction: counted as misses",
     )
 
@@ -114,9 +114,9 @@ def test_unknown_keys_are_noted_once(read):
     ("box", "note"),
     [
         ([-9, -4, 209, 104], None),
-        ([0, 0, 211, 50], "1 predictions have a box that leaves its photograph by over 5% of a side"),
-        ([0, -6, 20, 50], "1 predictions have a box that leaves its photograph by over 5% of a side"),
-        ([0, 0, 20, 190], "1 predictions have a box that leaves its photograph by over 5% of a side"),
+        ([0, 0, 211, 50], "1 prediction with a box that leaves its photograph by over 5% of a side"),
+        ([0, -6, 20, 50], "1 prediction with a box that leaves its photograph by over 5% of a side"),
+        ([0, 0, 20, 190], "1 prediction with a box that leaves its photograph by over 5% of a side"),
     ],
 )
 def test_boxes_far_outside_the_photograph_are_noted(box, note, read):
