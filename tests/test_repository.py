@@ -159,6 +159,7 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/evaluation/protocols/blind_boxes.json",
         "grounding/evaluation/report/published.yaml",
         "grounding/evaluation/report/templates/report.html.jinja",
+        "grounding/templates/manifest.html.jinja",
         "grounding/py.typed",
     ):
         assert wanted in names

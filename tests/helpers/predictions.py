@@ -56,5 +56,5 @@ def parts(prediction):
     def plain(value):
         return value.tolist() if isinstance(value, np.ndarray) else value
 
-    fields = ("boxes", "scores", "point", "map", "point_map", "status", "proposal_iou")
+    fields = ("boxes", "scores", "point", "map", "point_map", "status", "proposal_iou", "presence")
     return {name: plain(getattr(prediction, name)) for name in fields}

@@ -35,6 +35,7 @@ def varied():
         generator.random((2, 4), np.float32),
         "localized",
         (0.5, 0.25),
+        0.75,
     )
     bare = Prediction(np.array([[0.0, 0, 200, 100]]))
     empty = Prediction(status="no-proposals", scores=np.zeros(0))
@@ -78,6 +79,7 @@ def test_the_columns_of_parquet(tmp_path):
         "point_x": 3.5,
         "point_y": 4.25,
         "proposal_iou": [0.5, 0.25],
+        "presence": 0.75,
         "point_on_any": 1.0,
     }
     assert [row["point_on_any"] for row in rows] == [1, 0, None, 0, 1, 0]

@@ -107,7 +107,7 @@ def test_missing_predictions_are_noted_where_they_are_allowed(read):
 
 def test_unknown_keys_are_noted_once(read):
     loaded = read([record(key, label="x") for key in KEYS[:5]] + [record(KEYS[5], label="x", time=1)])
-    assert loaded.notes == ("ignored keys: label (6 times), time (1 times)",)
+    assert loaded.notes == ("ignored keys: label (6 times), time (1 time)",)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def test_only_the_four_keys_are_needed():
     assert key == ("11", 1, 2)
     assert prediction.boxes.shape == (0, 4)
     assert (prediction.scores, prediction.point, prediction.map, prediction.proposal_iou) == (None,) * 4
+    assert prediction.presence is None
 
 
 def test_every_key_is_read():
@@ -39,6 +40,7 @@ def test_every_key_is_read():
         point_map=png([[0, 51, 255]]),
         status="empty-map",
         proposal_iou=[0.93, 0.91],
+        presence=0.25,
     )
     assert parts(prediction_from_json(values)[1]) == {
         "boxes": [[1.0, 2.0, 3.0, 4.0]],
@@ -48,6 +50,7 @@ def test_every_key_is_read():
         "point_map": [[0.0, 51.0, 255.0]],
         "status": "empty-map",
         "proposal_iou": (0.93, 0.91),
+        "presence": 0.25,
     }
 
 
@@ -58,7 +61,7 @@ def test_base64_may_have_line_breaks():
 
 
 def test_null_is_the_same_as_left_out():
-    values = dict.fromkeys(("scores", "point", "map", "point_map", "status", "proposal_iou"))
+    values = dict.fromkeys(("scores", "point", "map", "point_map", "status", "proposal_iou", "presence"))
     assert parts(prediction_from_json(record(**values))[1]) == parts(prediction_from_json(record())[1])
 
 
@@ -144,6 +147,10 @@ WRONG = [
     ({"status": "missing"}, "status is 'missing': expected a word"),
     ({"status": ""}, "status is '': expected a word"),
     ({"proposal_iou": [0.5]}, "proposal_iou is 1 numbers: expected two numbers from 0 to 1"),
+    ({"presence": 1.5}, "presence is 1.5: expected a probability from 0 to 1"),
+    ({"presence": "0.5"}, "presence is '0.5': expected a probability"),
+    ({"presence": float("nan")}, "presence is nan: expected a probability"),
+    ({"presence": True}, "presence is True: expected a probability"),
     ({"proposal_iou": [0.5, 1.5]}, r"proposal_iou is \[0.5, 1.5\]: expected two numbers from 0 to 1"),
 ]
 
@@ -182,6 +189,7 @@ def predictions(draw):
         point_map=draw(maps),
         status=draw(st.sampled_from(["localized", "no-proposals", "empty-map"])),
         proposal_iou=draw(st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1))),
+        presence=draw(st.none() | st.floats(0, 1)),
     )
 
 
@@ -231,6 +239,7 @@ def test_the_documented_decimals():
         None,
         "localized",
         (2 / 3, 1.0),
+        2 / 3,
     )
     values = prediction_to_json(("7", 0, 1), prediction)
     assert values == {
@@ -243,6 +252,7 @@ def test_the_documented_decimals():
         "map": png([[0, 64], [128, 255]]),
         "status": "localized",
         "proposal_iou": [0.666667, 1.0],
+        "presence": 0.666667,
     }
 
 
