@@ -28,8 +28,8 @@ def phrase_colour(index: int) -> str:
 def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) -> Image.Image:
     """Draw the boxes of each phrase that is localized or absent, one colour a phrase, and its text.
 
-    Small boxes lie over large ones, and equal ones inside each other. A phrase that is absent is pale and dashed, and its
-    text says its presence. Texts that have no room on the picture stand below it.
+    Small boxes lie over large ones, and equal ones inside each other. A phrase that is absent is pale and dashed, and
+    its text says its presence. Texts that have no room on the picture stand below it.
 
     Args:
         top_k: how many boxes of a localized phrase; those after the first are thin and dashed.

@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grounding.commands import Parser, add_localizer_options, exit_status, path_option

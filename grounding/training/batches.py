@@ -83,7 +83,7 @@ class Pictures:
                 return candidate, _read(self.images, candidate) if self._cache is None else self._cache[candidate]
             except GroundingError as error:
                 reasons.append(str(error))
-        raise GroundingError(f"none of {counted(len(self), 'picture')} can be read, such as: {reasons[0]}")
+        raise GroundingError(f"none of the {counted(len(self), 'picture')} can be read, such as: {reasons[0]}")
 
     def row(self, index: int, config: TrainConfig, seed: int) -> Batch:
         """A row of a batch: the picture at an index, augmented."""

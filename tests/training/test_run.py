@@ -104,7 +104,7 @@ def test_pictures_that_become_unreadable(train, tmp_path):
         assert status == 0
         assert lines[1].startswith("24 pictures from random weights teach little")
         assert [line[: len(start)] for line, start in zip(lines[2:], said, strict=True)] == said
-        assert all("could not be read, and the next ones were seen instead: " in line for line in lines[2:])
+        assert all("could not be read, and the next seen instead: " in line for line in lines[2:])
         assert all("003.png" in line for line in lines[2:])
 
 

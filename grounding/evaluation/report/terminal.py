@@ -71,6 +71,9 @@ def _text(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     if widths[0] + max(widths[1:]) + 2 * _FRAME >= width:
         rows = [[row[0].replace("/", "/\n"), *row[1:]] for row in rows]
         widths = _widths(headers, rows)
+    spacious = [max(pair) for pair in zip(widths, map(len, headers), strict=True)]
+    if sum(each + _FRAME for each in spacious) < width:
+        widths = spacious
     parts: list[list[int]] = [[0]]
     for at in range(1, len(headers)):
         if len(parts[-1]) > 1 and sum(widths[each] + _FRAME for each in [*parts[-1], at]) + 1 > width:
