@@ -7,72 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from grounding.commands import Parser, add_localizer_options, exit_status, path_option
+from grounding.commands import exit_status
 from grounding.config import TOP_K, LocalizerConfig, load, method_setting
 from grounding.errors import GroundingError, check_at_least_one
+from grounding.localize_options import build_parser
 
 if TYPE_CHECKING:
     from grounding.images import RgbImage
     from grounding.pipeline import Localizer
-
-EPILOG = """\
-examples:
-  python -m grounding.localize --caption "a man in a red hat"
-  python -m grounding.localize --caption "Two dogs run across a field ." --image p.jpg --output out/ --json
-  python -m grounding.localize --phrases "a man" "a red hat" --image p.jpg
-  python -m grounding.localize --manifest photos.csv --output out/ --pictures
-  python -m grounding.localize --manifest captions_val2017.json --image-folder val2017 --output out/
-
-exit status: 0 done; 1 some rows of a manifest failed (each has an `error` in its line); 2 bad input, said in one
-line; 130 interrupted, 143 terminated (a manifest with --output continues where it stopped when the same command is run
-again)."""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Build the options, without importing anything heavy."""
-    parser = Parser(
-        prog="python -m grounding.localize",
-        description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    what = parser.add_argument_group("what to look at")
-    what.add_argument("--caption", help="a sentence about the picture")
-    what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
-    what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
-    many = "many pictures: a table (CSV, TSV, JSON Lines, Parquet, COCO captions) with image, caption [, phrases]"
-    what.add_argument("--manifest", type=path_option, metavar="FILE", help=many)
-    _add_table_options(parser.add_argument_group("the table of --manifest"))
-    how = parser.add_argument_group("how")
-    add_localizer_options(how)
-    most = f"at most K regions a phrase, all shown (default: {TOP_K}, and the best one is shown)"
-    how.add_argument("--top-k", type=int, metavar="K", help=most)
-    least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
-    how.add_argument("--min-presence", type=float, metavar="P", help=least)
-    out = parser.add_argument_group("where to")
-    folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
-    pictures = "with --manifest and --output: an overlay of each row, and index.html, which shows them all"
-    out.add_argument("--output", type=path_option, metavar="DIR", help=folder)
-    out.add_argument("--pictures", action="store_true", help=pictures)
-    out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
-    out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
-    return parser
-
-
-def _add_table_options(table: argparse._ArgumentGroup) -> None:
-    """Add an option for each field of `TableOptions`; what is not given stays None."""
-    for option, name, text in (
-        ("--image-column", "NAME", "column of picture files (default: image)"),
-        ("--caption-column", "NAME", "column of captions: a text, or a list of texts (default: caption, or captions)"),
-        ("--phrases-column", "NAME", "column of phrases: a list of texts, or texts divided by | (default: phrases)"),
-        (
-            "--delimiter",
-            "CHARACTER",
-            "of CSV: one character, or tab (default: ',', ';' or tab, told from its first line)",
-        ),
-        ("--image-folder", "DIR", "where relative picture paths start (default: the folder of the table)"),
-    ):
-        table.add_argument(option, metavar=name, help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -257,7 +257,7 @@ class Scene:
         """(side, side), at least 0; uniform for a phrase without any known word, 0 for one that is not there."""
         side = self.localizer.config.maps.resolution
         if phrase.negated:
-            return torch.zeros(side, side)
+            return torch.zeros(side, side, dtype=torch.float32)
         known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
             return torch.ones(side, side, dtype=torch.float32)

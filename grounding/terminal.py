@@ -54,7 +54,8 @@ def _rows(grounded: GroundedPhrase, colour: str, top_k: int, tags_below: bool) -
     phrase = Text(_visible(" ".join(grounded.phrase.text.split())), style=colour)
     phrase = Text.assemble(phrase, f"\n{tags}") if tags_below else phrase
     presence = "-" if grounded.presence is None else f"{grounded.presence:.2f}"
-    said = phrase, grounded.status, presence, Text(tags)
+    status = "absent, as the caption says" if grounded.phrase.negated else grounded.status
+    said = phrase, status, presence, Text(tags)
     for rank, region in enumerate(grounded.regions[:top_k], start=1):
         box = " ".join(f"{edge:.0f}" for edge in region.box) + guess
         yield (*(said if rank == 1 else ("",) * 4), str(rank), box, f"{region.score:.3f}")
