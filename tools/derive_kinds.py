@@ -1,8 +1,8 @@
 """Derive the table of kinds, synonyms and spellings of `grounding.text` from WordNet 3.1.
 
-Which senses of a noun are kept is decided by WordNet's order and by captions: a sense counts more whose kin are the words
-that can stand where the noun stands, by the word vectors of `grounding.text` (McCarthy et al. 2004). The same inputs give
-the same file, byte for byte.
+Which senses of a noun are kept is decided by WordNet's order and by captions: a sense counts more whose kin are the
+words that can stand where the noun stands, by the word vectors of `grounding.text` (McCarthy et al. 2004). The same
+inputs give the same file, byte for byte.
 """
 
 import argparse
@@ -58,15 +58,13 @@ YOUNG |= {"gosling": "goose", "chick": "chicken", "piglet": "pig", "cygnet": "sw
 
 # Two words of one synset are spelt differently where these make them equal, in this order.
 SPELLINGS = tuple(
-    (re.compile(pattern), form)
-    for pattern, form in (
-        ("[-_'. ]", ""), ("grey", "gray"), ("aero", "air"), ("augh", "af"), ("ough", "o"), ("moust", "must"), ("pyj", "paj"),
-        ("teeshirt", "tshirt"), ("kerb", "curb"), ("mum", "mom"), ("our", "or"), ("([bcdtv])re$", r"\1er"), ("is(?=e|ing|at)", "iz"),
-        ("ys(?=e|ing)", "yz"), ("[ao]e", "e"), ("ogue$", "og"), ("ence$", "ense"), ("([ck]|cq|q)ue?$", "k"), ("ck", "k"), ("c$", "k"),
-        ("^sc(?=ept)", "sk"), ("inium", "inum"), ("gh", "g"), ("ph", "f"), ("elery", "elry"), ("cos(?=y|i)", "coz"), ("ey$", "y"),
-        (r"(\w)\1", r"\1"), ("e$", ""), ("w$", ""), ("y", "i"),
-    )
-)  # fmt: skip
+    (re.compile(rule.split(">")[0]), rule.split(">")[1])
+    for rule in r"""
+    [-_'.\s]> grey>gray aero>air augh>af ough>o moust>must ell?ery>elry pyj>paj teeshirt>tshirt kerb>curb mum>mom our>or
+    ([bcdtv])re$>\1er is(?=e|ing|at)>iz ys(?=e|ing)>yz [ao]e>e ogue$>og ence$>ense ([ck]|cq|q)ue?$>k ck>k c$>k
+    ^sc(?=ept)>sk inium>inum gh>g ph>f cos(?=y|i)>coz ey$>y (\w)\1>\1 e$> w$> y>i
+    """.split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,9 @@ def derive(wordnet: Path, annotations: Path, output: Path) -> None:
         raise GroundingError(f"no folder {str(output)!r}: make it first, or leave --output out")
     files = read_wordnet(wordnet)
     nouns = read_nouns(files)
-    others = {word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words}
+    others = {
+        word.lower() for name in ("data.adj", "data.verb") for _, words in data_lines(files[name]) for word in words
+    }
     kept = kept_senses(nouns, read_sentences(annotations, "train"), others)
     lines = forest_lines(nouns, kept | colours(nouns, files))
     text = "\n".join(lines) + "\n\n" + "\n".join(spelling_lines(files)) + "\n"
@@ -291,7 +291,7 @@ class Weights:
 
 
 def caption_words(captions: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
-    """How often each content word is in captions, as each noun that it can be the plural of, and two or three in a row."""
+    """How often each noun is in captions, singular or as what can be its plural, and two or three words in a row."""
     words: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     for caption in captions:
@@ -331,7 +331,9 @@ def supports(nouns: Nouns, in_captions: Counter[str]) -> dict[tuple[str, str], f
         cosines[row] = 0.0
         total: Counter[str] = Counter()
         for other in np.argsort(-cosines, kind="stable")[:NEIGHBOURS]:
-            kinship = {offset: max(kin(nouns, offset, theirs) for theirs in senses[stems[other]]) for offset in senses[s]}
+            kinship = {
+                offset: max(kin(nouns, offset, theirs) for theirs in senses[stems[other]]) for offset in senses[s]
+            }
             share = cosines[other] / (sum(kinship.values()) or 1.0)
             total.update({offset: share * value for offset, value in kinship.items()})
         best = max(total.values()) or 1.0

@@ -45,9 +45,7 @@ def read_caption(given: str) -> Caption:
     if _ORDINARY.fullmatch(given):
         return Caption(given, given, range(len(given)), range(1, len(given) + 1))
     pieces = [
-        (character, start, end)
-        for text, start, end in _without_runs_of_space(_pieces(given))
-        for character in text
+        (character, start, end) for text, start, end in _without_runs_of_space(_pieces(given)) for character in text
     ]
     text = "".join(character for character, _, _ in pieces)
     return Caption(given, text, tuple(start for _, start, _ in pieces), tuple(end for _, _, end in pieces))
@@ -72,7 +70,11 @@ def _pieces(given: str) -> Iterator[_Piece]:
 
 def _clusters(given: str, begin: int, end: int) -> Iterator[_Piece]:
     for cluster in _CLUSTER.finditer(given, begin, end):
-        yield _usual(cluster[0]), *cluster.span()
+        text = _usual(cluster[0])
+        if len(cluster[0]) > 1 and len(text) == len(cluster[0]):  # nothing that could be one letter
+            yield from ((_usual(given[i]), i, i + 1) for i in range(*cluster.span()))
+        else:
+            yield text, *cluster.span()
 
 
 def _usual(cluster: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 KINDS_FILE = "kinds.txt.xz"
+FEW = 20  # synsets of a kind
 
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"), ("men", "man"), ("ves", "f"), ("ves", "fe"), ("people", "person"))
 _IRREGULAR = {"mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "children": "child", "oxen": "ox"}
@@ -80,8 +81,11 @@ class Kinds:
         return None if not one or not other else not one.isdisjoint(other)
 
     def has_kind(self, word: str) -> bool:
-        """Say whether a noun is of some kind that the table has."""
-        return any(self.parents[synset] for synset in self.senses(word))
+        """Say whether a noun is of a kind of which the table has more than a few."""
+        kinds = self._kinds_of(self.senses(word))
+        tops = [kind for kind in kinds if not self.parents[kind]]  # the lines that follow are below them
+        below = [self.parents[top + 1 : top + FEW] for top in tops]
+        return any(len(lines) == FEW - 1 and all(lines) for lines in below)
 
     def names_colour(self, word: str) -> bool:
         """Say whether the usual meaning of a word is a colour."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from grounding.text.captions import read_caption
 from grounding.text.kinds import Kinds
 from grounding.text.numbers import is_number
-from grounding.text.tokens import STOP_WORDS, stem, tokenize
+from grounding.text.tokens import STOP_WORDS, tokenize
 from grounding.text.vectors import WordVectors
 
 MIN_WORDS = 3  # of Latin letters: one or two unknown words are a name, or a word of the user's own vocabulary
@@ -15,22 +15,26 @@ SHOWN = 5  # words in the note
 
 _LETTERS = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
-# Short words of other languages that English captions do not have, though the vectors or WordNet may know them as something.
-_FOREIGN = frozenset(
-    """
+# Short words of other languages, which the vectors or WordNet may know as something else.
+_FOREIGN = (
+    frozenset(
+        """
     der die das dem den des ein eine einen einem einer und mit auf im ist sind von zu vor
     le la les un une du de et dans avec sur est sont qui au aux en
     el los las una con y en del por al uno
     il lo gli di che e con su della nel un' o os um uma com em no na do da ao
     het een op met van voor zijn
     """.split()  # noqa: SIM905
-) - STOP_WORDS
+    )
+    - STOP_WORDS
+)
 
 
 def reading_notes(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
     """Say so where few words of a caption, or of phrases, are known as English ones; mostly nothing.
 
-    Words in another script are never known. Of words in Latin letters it takes three, or a short word of another language.
+    Words in another script are never known. Of words in Latin letters it takes three, or a short one of another
+    language.
 
     Args:
         text: as given.

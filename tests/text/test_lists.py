@@ -67,7 +67,9 @@ def test_spans_of_items():
     assert [prompt[a:b] for a, b in spans] == ["cat", "a dog"]
 
 
-@pytest.mark.parametrize("text", ["", ".", "cat", "cat .", "Mr. Smith", "no. 5", "1,000 dogs", "2.5 dogs", "the U.S. flag"])
+@pytest.mark.parametrize(
+    "text", ["", ".", "cat", "cat .", "Mr. Smith", "no. 5", "1,000 dogs", "2.5 dogs", "the U.S. flag"]
+)
 def test_no_list(text):
     assert list_items(text) == []
 

@@ -23,7 +23,7 @@ from grounding.text.phrases import Chunker
         ("the girl's mother's car", ["the girl", "mother's car"]),
         ("a car’s driver’s seat", ["a car", "driver’s seat"]),
         ("a boy's red bike", ["a boy's red bike"]),
-        ("cat's \"toy\"", ["cat's \"toy\""]),
+        ('cat\'s "toy"', ['cat\'s "toy"']),
         ("my cat's “toy” on the floor", ["my cat's “toy”", "the floor"]),
         ('a "stop" sign', ['a "stop" sign']),
         ("a man in the U.S.", ["a man", "the U.S."]),

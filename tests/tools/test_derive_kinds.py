@@ -114,7 +114,9 @@ def test_the_notice_is_in_the_package():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (WORDNET.exists() and ANNOTATIONS.exists()), reason="needs WordNet and Entities in ../shared/data")
+@pytest.mark.skipif(
+    not (WORDNET.exists() and ANNOTATIONS.exists()), reason="needs WordNet and Entities in ../shared/data"
+)
 def test_the_table_is_made_again(tool, tmp_path, capsys):
     assert tool.main(["--wordnet", str(WORDNET), "--annotations", str(ANNOTATIONS), "--output", str(tmp_path)]) == 0
     made, embedded = (tmp_path / KINDS_FILE).read_bytes(), EMBEDDED.read_bytes()
