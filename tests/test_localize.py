@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from grounding.images import sample_scene
+from grounding.text.vocabulary import Reason
 
 NUMBER = {"type": "number"}
 
@@ -30,6 +32,7 @@ SCHEMA = record(
     image=record(path={"type": ["string", "null"]}, width={"type": "integer"}, height={"type": "integer"}),
     caption={"type": "string"},
     classifier={"type": "string"},
+    notes={"type": "array", "items": {"type": "string"}},
     phrases={
         "type": "array",
         "items": record(
@@ -37,13 +40,14 @@ SCHEMA = record(
             start={"type": ["integer", "null"]},
             end={"type": ["integer", "null"]},
             head={"type": "string"},
-            status={"enum": ["localized", "out-of-vocabulary", "empty-map", "no-proposals"]},
+            negated={"type": "boolean"},
+            status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
             words={
                 "type": "array",
                 "items": record(
                     word={"type": "string"},
                     tag={"type": ["string", "null"]},
-                    reason={"enum": ["exact", "stem", "neighbour", "out-of-vocabulary"]},
+                    reason={"enum": list(get_args(Reason))},
                     weight={"type": "number", "minimum": 0, "maximum": 1},
                 ),
             },
