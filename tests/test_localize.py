@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
+from grounding.text.vocabulary import Reason
 
 NUMBER = {"type": "number"}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
@@ -33,6 +35,7 @@ SCHEMA = record(
     caption={"type": "string"},
     classifier={"type": "string"},
     presence=record(computed_from={"type": "string"}, min_presence=PROBABILITY),
+    notes={"type": "array", "items": {"type": "string"}},
     phrases={
         "type": "array",
         "items": record(
@@ -42,12 +45,14 @@ SCHEMA = record(
             head={"type": "string"},
             status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
             presence={"anyOf": [PROBABILITY, {"type": "null"}]},
+            negated={"type": "boolean"},
+            status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
             words={
                 "type": "array",
                 "items": record(
                     word={"type": "string"},
                     tag={"type": ["string", "null"]},
-                    reason={"enum": ["exact", "stem", "neighbour", "out-of-vocabulary"]},
+                    reason={"enum": list(get_args(Reason))},
                     weight={"type": "number", "minimum": 0, "maximum": 1},
                 ),
             },

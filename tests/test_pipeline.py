@@ -340,3 +340,53 @@ def test_a_network_on_another_device_is_copied(localizer, monkeypatch):
 
 def test_a_network_on_the_same_device_is_shared(localizer):
     assert Localizer(localizer.classifier).classifier is localizer.classifier
+
+
+def test_what_the_caption_negates_is_absent_and_keeps_its_place(scene):
+    result = scene.ground("a man without a hat on no grass")
+    assert [(found.phrase.text, found.status) for found in result] == [
+        ("a man", "localized"),
+        ("a hat", "absent"),
+        ("no grass", "absent"),
+    ]
+    hat = result["a hat"]
+    assert (hat.point, hat.regions, hat.phrase.negated) == (None, (), True)
+    assert [match.tag for match in hat.words] == ["hat"]
+    assert not hat.grid_map.any()
+    assert not hat.point_map.any()
+    assert not hat.phrase_map.any()
+    assert [p["negated"] for p in result.to_dict()["phrases"]] == [False, True, True]
+    assert result.overlay().size == scene.ground("a man").overlay().size
+
+
+def test_given_phrases_with_negations(scene):
+    result = scene.ground(phrases=["no hat", "a man without a hat", "a man"])
+    assert [found.status for found in result] == ["absent", "localized", "localized"]
+    np.testing.assert_array_equal(result[1].grid_map, result[2].grid_map)
+    assert str(result[1].words[1]) == "hat (negated)"
+
+
+def test_captions_are_read_before_they_are_grounded(scene):
+    plain = scene.ground("a man's hat and a red hat")
+    for caption in ("a man&#39;s hat and a red\nhat", "ａ man's h\u200bat and\u00a0a red hat"):
+        result = scene.ground(caption)
+        assert result.caption == caption
+        assert [found.phrase.text for found in result] == ["a man's hat", "a red hat"]
+        assert [found.best for found in result] == [found.best for found in plain]
+        assert result["a red hat"] is result["a red\nhat"]
+        assert result["a man&#39;s hat"] is result["a man's hat"]
+    for blank in ("\u200b", "&nbsp;", " \n"):
+        with pytest.raises(GroundingError, match="caption is empty"):
+            scene.ground(blank)
+
+
+def test_a_prompt_that_is_a_list(scene):
+    assert [found.phrase.text for found in scene.ground("man . hat . remote .")] == ["man", "hat", "remote"]
+
+
+def test_a_caption_that_is_hardly_english_has_a_note(scene):
+    assert scene.ground("a man in a red hat").notes == ()
+    result = scene.ground("Ein Mann mit einem roten Hut")
+    assert list(result.notes) == result.to_dict()["notes"]
+    assert "read as English" in result.notes[0]
+    assert len(result) > 0

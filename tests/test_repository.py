@@ -156,6 +156,8 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/tagging/embedded/config.json",
         "grounding/text/chunker.json.gz",
         "grounding/text/vectors.npz",
+        "grounding/text/kinds.txt.xz",
+        "grounding/text/WORDNET-LICENSE.txt",
         "grounding/evaluation/protocols/blind_boxes.json",
         "grounding/evaluation/report/published.yaml",
         "grounding/evaluation/report/templates/report.html.jinja",

@@ -101,3 +101,8 @@ def test_a_terminal_obeys_no_text():
     assert "\x1b" not in table
     assert "\x07" not in table
     assert "a\N{REPLACEMENT CHARACTER}[31mhat" in table
+
+
+def test_notes_have_lines_of_their_own():
+    table = result_table(replace(grounding_of(grounded()), notes=("captions are read as English",)), "p.jpg", 0.0)
+    assert "note: captions are read as English" in table.splitlines()

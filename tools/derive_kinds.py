@@ -1,8 +1,8 @@
 """Derive the table of kinds, synonyms and spellings of `grounding.text` from WordNet 3.1.
 
-Which senses of a noun are kept is decided by WordNet's order and by captions: a sense counts more whose kin are the words
-that can stand where the noun stands, by the word vectors of `grounding.text` (McCarthy et al. 2004). The same inputs give
-the same file, byte for byte.
+Which senses of a noun are kept is decided by WordNet's order and by captions: a sense counts more whose kin are the
+words that can stand where the noun stands, by the word vectors of `grounding.text` (McCarthy et al. 2004). The same
+inputs give the same file, byte for byte.
 """
 
 import argparse
@@ -34,7 +34,7 @@ KEPT = 2  # senses of a noun, at most
 KEPT_SHARE = 0.8  # of the weight of the best sense
 NEXT_SENSE = 0.85  # weight of a sense against the one before it in WordNet
 PROPER_NOUN = 0.3  # weight of a sense that is written with a capital
-METAPHOR = 0.5  # weight of a person who is called by the name of an animal or a thing
+METAPHOR = 0.5  # weight of what is called by the name of an animal, or of a person by the name of a thing
 FREQUENT = 0.25  # weight added for each power of ten by which a synonym or the kind above is frequent in captions
 SPECIFIC = 500  # synsets below a kind whose frequency says something
 HEAD_SHARE = 0.2  # a word that is an adjective or a verb too is a noun where it ends a phrase at least so often
@@ -45,12 +45,13 @@ MIN_BELOW = 5  # kept synsets below a kind of which only names of several words 
 # Lexicographer files: what can be seen weighs 1.
 CONCRETE = {3: "tops", 5: "animal", 6: "artifact", 8: "body", 13: "food", 17: "object", 18: "person", 20: "plant"}
 LESS = {4: 0.7, 7: 0.6, 10: 0.7, 11: 0.8, 14: 0.8, 15: 0.8, 19: 0.8, 27: 0.8, 28: 0.7}
-ACT, ANIMAL, ARTIFACT, PERSON = 4, 5, 6, 18
+TOPS, ACT, ANIMAL, ARTIFACT, FOOD, PERSON, SUBSTANCE = 3, 4, 5, 6, 13, 18, 27
+NAMED_AFTER = frozenset({ARTIFACT, PERSON, FOOD, SUBSTANCE})  # an animal
 LEAST = 0.5  # cognition, feeling, shape, state, ...: a noun that mostly means such a thing is left out
 SEEN = frozenset(CONCRETE) | frozenset(LESS)
 
 # What captions mean by a word, where WordNet has it as something else, or not at all.
-MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "lorry": "truck"}
+MEANT = {"instrument": "musical_instrument", "clothes": "clothing", "lorry": "truck", "queen": "queen_regnant"}
 ALSO_MEANT = {"people": "person"}
 # WordNet has young animals below 'young mammal' only.
 YOUNG = {"kitten": "cat", "lamb": "sheep", "calf": "cow", "foal": "horse", "fawn": "deer", "duckling": "duck"}
@@ -58,15 +59,13 @@ YOUNG |= {"gosling": "goose", "chick": "chicken", "piglet": "pig", "cygnet": "sw
 
 # Two words of one synset are spelt differently where these make them equal, in this order.
 SPELLINGS = tuple(
-    (re.compile(pattern), form)
-    for pattern, form in (
-        ("[-_'. ]", ""), ("grey", "gray"), ("aero", "air"), ("augh", "af"), ("ough", "o"), ("moust", "must"), ("pyj", "paj"),
-        ("teeshirt", "tshirt"), ("kerb", "curb"), ("mum", "mom"), ("our", "or"), ("([bcdtv])re$", r"\1er"), ("is(?=e|ing|at)", "iz"),
-        ("ys(?=e|ing)", "yz"), ("[ao]e", "e"), ("ogue$", "og"), ("ence$", "ense"), ("([ck]|cq|q)ue?$", "k"), ("ck", "k"), ("c$", "k"),
-        ("^sc(?=ept)", "sk"), ("inium", "inum"), ("gh", "g"), ("ph", "f"), ("elery", "elry"), ("cos(?=y|i)", "coz"), ("ey$", "y"),
-        (r"(\w)\1", r"\1"), ("e$", ""), ("w$", ""), ("y", "i"),
-    )
-)  # fmt: skip
+    (re.compile(rule.split(">")[0]), rule.split(">")[1])
+    for rule in r"""
+    [-_'.\s]> grey>gray aero>air augh>af ough>o moust>must ell?ery>elry pyj>paj teeshirt>tshirt kerb>curb mum>mom our>or
+    ([bcdtv])re$>\1er is(?=e|ing|at)>iz ys(?=e|ing)>yz [ao]e>e ogue$>og ence$>ense ([ck]|cq|q)ue?$>k ck>k c$>k
+    ^sc(?=ept)>sk inium>inum gh>g ph>f cos(?=y|i)>coz ey$>y (\w)\1>\1 e$> w$> y>i
+    """.split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +109,11 @@ class Nouns:
     def colour(self) -> str:
         """The synset of all colours."""
         return self.synsets[self.index["chromatic_color"][0]].above[0]
+
+    def is_seen(self, offset: str) -> bool:
+        """Say whether a synset is of what can be seen; of the tops, those that kinds are said of are."""
+        synset = self.synsets[offset]
+        return synset.file in SEEN and (synset.file != TOPS or synset.words[0] in GENERAL_KINDS)
 
     def senses(self, word: str) -> list[str]:
         """The offsets of a word, singular or plural, without those of names."""
@@ -274,16 +278,19 @@ class Weights:
         seen = 1.0 if synset.file in CONCRETE else LESS.get(synset.file, LEAST)
         if any(name.lower() == word and name != word for name in synset.words):
             seen *= PROPER_NOUN
-        is_other = index > 0 or synset.words[0].lower() != word
         support = self.support.get((stem(word), senses[index]))
-        if is_other and synset.file == PERSON and any(self._is_meant(word, other, support) for other in senses):
+        is_other = index > 0 or synset.words[0].lower() != word or self.nouns.below[senses[index]] == 1
+        if is_other and any(self._gave_its_name(word, other, synset, support) for other in senses):
             seen *= METAPHOR
         return NEXT_SENSE**index * seen * (self._frequent(word, synset) if support is None else support)
 
-    def _is_meant(self, word: str, other: str, support: float | None) -> bool:
-        """Say whether an animal, or a thing that captions speak for, has given its name to a person."""
+    def _gave_its_name(self, word: str, other: str, synset: Synset, support: float | None) -> bool:
+        """Say whether an animal has given its name to what a sense means, or a thing that captions mean to a person."""
         file = self.nouns.synsets[other].file
-        return file == ANIMAL or (file == ARTIFACT and (support or 0) < self.support.get((stem(word), other), 0))
+        thing = (
+            file == ARTIFACT and synset.file == PERSON and (support or 0) <= self.support.get((stem(word), other), 0)
+        )
+        return thing or (file == ANIMAL and synset.file in NAMED_AFTER)
 
     def _frequent(self, word: str, synset: Synset) -> float:
         """From 1 up, more where captions often name a synonym or the kind above."""
@@ -293,7 +300,7 @@ class Weights:
 
 
 def caption_words(captions: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
-    """How often each content word is in captions, as each noun that it can be the plural of, and two or three in a row."""
+    """How often each noun is in captions, singular or as what can be its plural, and two or three words in a row."""
     words: Counter[str] = Counter()
     rows: Counter[str] = Counter()
     for caption in captions:
@@ -360,7 +367,7 @@ def forest_lines(nouns: Nouns, kept: dict[str, list[str]]) -> list[str]:
     for offset, count in below.items():
         if offset not in names and count >= MIN_BELOW:
             names[offset] = [word.lower().replace("_", " ") + "+" for word in nouns.synsets[offset].words[:2]]
-    shown = {offset for offset in names.keys() - nouns.general if nouns.synsets[offset].file in SEEN}
+    shown = {offset for offset in names.keys() - nouns.general if nouns.is_seen(offset)}
 
     @functools.cache
     def above(offset: str) -> tuple[str, ...]:

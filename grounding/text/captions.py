@@ -70,7 +70,11 @@ def _pieces(given: str) -> Iterator[_Piece]:
 
 def _clusters(given: str, begin: int, end: int) -> Iterator[_Piece]:
     for cluster in _CLUSTER.finditer(given, begin, end):
-        yield _usual(cluster[0]), *cluster.span()
+        text = _usual(cluster[0])
+        if len(cluster[0]) > 1 and len(text) == len(cluster[0]):  # nothing that could be one letter
+            yield from ((_usual(given[i]), i, i + 1) for i in range(*cluster.span()))
+        else:
+            yield text, *cluster.span()
 
 
 def _usual(cluster: str) -> str:

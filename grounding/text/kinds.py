@@ -5,11 +5,12 @@ The table is made by `tools/derive_kinds.py`; WordNet's licence is beside it.
 
 import functools
 import lzma
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
 KINDS_FILE = "kinds.txt.xz"
+FEW = 20  # synsets of a kind
 
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"), ("men", "man"), ("ves", "f"), ("ves", "fe"), ("people", "person"))
 _IRREGULAR = {"mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "children": "child", "oxen": "ox"}
@@ -74,22 +75,26 @@ class Kinds:
             steps |= dict.fromkeys(above, steps[level[0]] + 1)
             level = list(above)
 
+    def kinds_of(self, word: str) -> set[int]:
+        """All that a noun can mean, and all kinds of that."""
+        return {kind for synset in self.senses(word) for kind, _ in self.kinds(synset)}
+
     def share_a_kind(self, first: str, second: str) -> bool | None:
         """Say whether two nouns name things of one kind; None where the table does not know one of them."""
-        one, other = (self._kinds_of(self.senses(word)) for word in (first, second))
+        one, other = self.kinds_of(first), self.kinds_of(second)
         return None if not one or not other else not one.isdisjoint(other)
 
     def has_kind(self, word: str) -> bool:
-        """Say whether a noun is of some kind that the table has."""
-        return any(self.parents[synset] for synset in self.senses(word))
+        """Say whether a noun is of a kind of which the table has more than a few."""
+        kinds = self.kinds_of(word)
+        tops = [kind for kind in kinds if not self.parents[kind]]  # the lines that follow are below them
+        below = [self.parents[top + 1 : top + FEW] for top in tops]
+        return any(len(lines) == FEW - 1 and all(lines) for lines in below)
 
     def names_colour(self, word: str) -> bool:
         """Say whether the usual meaning of a word is a colour."""
         colours = set(self.synsets.get("color", ())[:1])
         return any(kind in colours for sense in self.senses(word)[:1] for kind, _ in self.kinds(sense))
-
-    def _kinds_of(self, synsets: Iterable[int]) -> set[int]:
-        return {kind for synset in synsets for kind, _ in self.kinds(synset)}
 
 
 def noun_forms(word: str) -> list[str]:

@@ -15,7 +15,7 @@ SHOWN = 5  # words in the note
 
 _LETTERS = re.compile(r"[^\W\d_]")
 _LATIN = re.compile(r"[A-Za-z\u00c0-\u024f]")
-# Short words of other languages that English captions do not have, though the vectors or WordNet may know them as something.
+# Short words of other languages, which the vectors or WordNet may know as something else.
 _FOREIGN = (
     frozenset(
         """
@@ -33,7 +33,8 @@ _FOREIGN = (
 def reading_notes(text: str, known: Collection[str] = ()) -> tuple[str, ...]:
     """Say so where few words of a caption, or of phrases, are known as English ones; mostly nothing.
 
-    Words in another script are never known. Of words in Latin letters it takes three, or a short word of another language.
+    Words in another script are never known. Of words in Latin letters it takes three, or a short one of another
+    language.
 
     Args:
         text: as given.

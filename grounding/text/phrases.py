@@ -40,9 +40,9 @@ class Phrase:
     """A noun phrase of a caption.
 
     `start` and `end` are positions of characters in the caption as given; both are None for a phrase given by the user
-    that does not occur in it. `text` is the phrase as read: `as_read(caption[start:end])`, which is `caption[start:end]`
-    itself unless the caption has entities, line breaks or other characters that nobody types. `head` is the head noun
-    as written in `text`. `negated` says that the caption says that it is not there: 'no dog', 'without a hat'.
+    that does not occur in it. `text` is the phrase as read, `as_read(caption[start:end])`: `caption[start:end]` itself
+    unless the caption has entities, line breaks or other characters that nobody types. `head` is the head noun as
+    written in `text`. `negated` says that the caption says that it is not there: 'no dog', 'without a hat'.
     """
 
     text: str
@@ -70,7 +70,7 @@ class PhraseTagger(PerceptronTagger):  # type: ignore[misc]
     def _get_features(self, i: int, word: str, context: list[str], prev: str, prev2: str) -> dict[str, int]:
         """Name what the tagger sees of word `i`: words and suffixes around it, and the two tags before it."""
         before2, before, here, after, after2 = context[i : i + 5]
-        names = (
+        names: tuple[str, ...] = (
             "bias",
             f"w {here}",
             f"-1 {before}",

@@ -30,8 +30,8 @@ def base_runs(run: Sequence[Token], tokens: Sequence[Token]) -> list[list[Token]
     """The base phrases of a bracket, a run of the caption's tokens.
 
     It does not begin with the 's of an owner, names one owner ("the car's driver's seat" is "the car" and "driver's
-    seat"), does not end with the verb of the sentence ("trucks race around a track", "number five leads"), and closes the
-    quotation mark or parenthesis that it opens.
+    seat"), does not end with the verb of the sentence ("trucks race around a track", "number five leads"), and closes
+    the quotation mark or parenthesis that it opens.
     """
     if _ends_with_verb(run, tokens):
         run = run[:-1]
@@ -45,7 +45,7 @@ def base_runs(run: Sequence[Token], tokens: Sequence[Token]) -> list[list[Token]
 
 
 def _ends_with_verb(run: Sequence[Token], tokens: Sequence[Token]) -> bool:
-    """Say whether the last word is the verb of what is before it: of a plural that begins a sentence, or of a number."""
+    """Say whether the last word is the verb of what is before it: a plural that begins a sentence, or a number."""
     words = [token.text.lower() for token in run]
     if len(words) < 2:
         return False

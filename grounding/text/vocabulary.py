@@ -77,6 +77,8 @@ class Vocabulary:
                 self._heads.setdefault(words[-1], tag)
                 self._stems.setdefault(stem(words[-1]), tag)
         self._tag_of = self._tags_of_synsets()
+        self._kinds_of_heads = {head: self._kinds.kinds_of(head) for head in self._heads}
+        self._plain_heads = [h for h in self._heads if not is_number(h) and not self._kinds.names_colour(h)]
 
     def lookup(self, word: str) -> Match:
         """Match a word by itself: its weight is 1, the cosine (neighbour) or 0 (no tag)."""
@@ -175,17 +177,14 @@ class Vocabulary:
 
     def _neighbour(self, word: str) -> Match:
         """The most similar tag of the word's kind, or no tag."""
-        others = [head for head in self._heads if self._may_stand_for(head, word)]
+        others = self._plain_heads
+        if self._kinds.has_kind(word):
+            kinds = self._kinds.kinds_of(word)
+            others = [head for head, theirs in self._kinds_of_heads.items() if not kinds.isdisjoint(theirs)]
         near = self._vectors.nearest(word, others) if self._vectors else None
         if near is not None and near[1] >= MIN_SIMILARITY:
             return Match(word, self._heads[near[0]], "neighbour", min(near[1], 1.0))
         return Match(word, None, "out-of-vocabulary", 0.0)
-
-    def _may_stand_for(self, head: str, word: str) -> bool:
-        """Say whether a tag is of the kind of a noun; of other words, whether it is no colour and no number."""
-        if self._kinds.has_kind(word):
-            return self._kinds.share_a_kind(word, head) is True
-        return not is_number(head) and not self._kinds.names_colour(head)
 
 
 def _content_words(text: str) -> list[str]:

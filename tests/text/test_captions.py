@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grounding.text.captions import as_read, read_caption
+from grounding.text.captions import read_caption
 from grounding.text.phrases import Chunker, find_phrases
 from grounding.text.tags import build_tags, caption_stems
 
@@ -46,7 +46,6 @@ def test_every_character_points_into_the_caption_as_given(given_text):
         start, end = caption.span(index, index + 1)
         assert before <= start < end <= len(given_text)
         before = start
-    assert read_caption(as_read("x" + given_text)).text == as_read("x" + given_text) or "&" in given_text
 
 
 @pytest.mark.parametrize(

@@ -115,12 +115,12 @@ def test_capitals_change_no_span() -> None:
     assert [(phrase.start, phrase.end) for phrase in Chunker.load().phrases(caption.upper())] == spans
 
 
-@pytest.mark.parametrize("unit", ["a man in a red hat . ", '" ', "a", "🐶", "', ", "\n"])
+@pytest.mark.parametrize("unit", ["A man in a red hat . ", '" ', "a", "🐶", "', ", "\n"])
 def test_ten_thousand_characters(unit: str) -> None:
     caption = (unit * 10_000)[:10_000]
     phrases = Chunker.load().phrases(caption)
     assert all(phrase.text == as_read(caption[phrase.start : phrase.end]) for phrase in phrases)
-    if unit.startswith("a man"):
+    if unit.startswith("A man"):
         assert len(phrases) == 2 * (10_000 // len(unit)) + 1
 
 

@@ -38,7 +38,7 @@ def phrase(text: str) -> Phrase:
     ],
 )
 def test_lookup(word: str, tag: str | None, reason: str) -> None:
-    match = Vocabulary(TAGS, toy_vectors()).lookup(word)
+    match = Vocabulary(TAGS, toy_vectors(), None).lookup(word)
     assert (match.word, match.tag, match.reason) == (word, tag, reason)
 
 
@@ -55,7 +55,7 @@ def test_lookup(word: str, tag: str | None, reason: str) -> None:
     ],
 )
 def test_match(text: str, expected: list[tuple[str, str | None, str, float]]) -> None:
-    matches = Vocabulary(TAGS, toy_vectors()).match(phrase(text))
+    matches = Vocabulary(TAGS, toy_vectors(), None).match(phrase(text))
     assert [(match.word, match.tag, match.reason) for match in matches] == [row[:3] for row in expected]
     assert [match.weight for match in matches] == pytest.approx([row[3] for row in expected], abs=1e-6)
 
@@ -78,7 +78,7 @@ def test_match(text: str, expected: list[tuple[str, str | None, str, float]]) ->
     ],
 )
 def test_tags_of_several_words(text: str, expected: list[tuple[str, str | None, str]]) -> None:
-    vocabulary = Vocabulary(["tiger cat", "Persian cat", "hot dog", "hot dog stand", "dog"], None)
+    vocabulary = Vocabulary(["tiger cat", "Persian cat", "hot dog", "hot dog stand", "dog"], None, None)
     assert [(match.word, match.tag, match.reason) for match in vocabulary.match(phrase(text))] == expected
 
 
@@ -90,13 +90,13 @@ def test_a_tag_of_one_word_goes_before_a_last_word(word: str, reason: str) -> No
 
 def test_no_tags_and_no_vectors() -> None:
     assert Vocabulary([]).match(phrase("a dog")) == (Match("dog", None, "out-of-vocabulary", 0.0),)
-    assert Vocabulary(["dog"], None).lookup("puppy") == Match("puppy", None, "out-of-vocabulary", 0.0)
+    assert Vocabulary(["dog"], None, None).lookup("puppy") == Match("puppy", None, "out-of-vocabulary", 0.0)
 
 
 TAGS_OF_MANY_KINDS = """
-    man woman child person people dog cat animal bird camel car truck vehicle airplane couch river scooter guitarist shirt
-    clothes street water table tree ball gray red blue pink three first t-shirt center colorful instrument fruit dribbles 5
-    hot toy house jumping bike baby
+    man woman child person people dog cat animal bird camel car truck vehicle airplane couch river scooter guitarist
+    shirt clothes street water table tree ball gray red blue pink three first t-shirt center colorful instrument fruit
+    dribbles 5 hot toy house jumping bike baby
     """.split()  # noqa: SIM905
 
 
