@@ -1,8 +1,8 @@
 """Ask photographs for things that none of their captions names: are these told from what the captions name?
 
 Of the first photographs of a split, the phrases with a box are compared with eight things of the list below that no
-caption mentions, neither by name nor by a synonym, a kind of it or what it is a kind of. Printed are the AUC of presence
-and of the score of the first box, and what is called absent.
+caption mentions, neither by name nor by a synonym, a kind of it or what it is a kind of. Printed are the AUC of
+presence and of the score of the first box, and what is called absent.
 
     python scripts/absence.py --images ../shared/data/flickr-val-00000.tar \\
         --annotations ../shared/data/flickr30k_entities_trainval.zip

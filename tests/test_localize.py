@@ -46,7 +46,6 @@ SCHEMA = record(
             status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
             presence={"anyOf": [PROBABILITY, {"type": "null"}]},
             negated={"type": "boolean"},
-            status={"enum": ["localized", "absent", "out-of-vocabulary", "empty-map", "no-proposals"]},
             words={
                 "type": "array",
                 "items": record(

@@ -209,9 +209,9 @@ def test_only_the_boxes_of_people_know_how_close_the_photograph_is():
 
 
 def test_a_classifier_of_one_label_says_nothing_of_closeness(localizer, scene):
-    assert -14 < scene._closeness() < 0
+    assert -14 < scene.closeness() < 0
     one_label = Localizer(replace(localizer.classifier, multi_label=False))
-    assert one_label.encode(scene.image)._closeness() is None
+    assert one_label.encode(scene.image).closeness() is None
 
 
 @pytest.mark.parametrize("kind", ["windows", "selective-search", "edge-boxes"])

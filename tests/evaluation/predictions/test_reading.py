@@ -136,7 +136,7 @@ def test_relative_boxes_are_noted(read):
 
 def test_only_some_unknown_keys_are_named(read):
     notes = read(complete(record(**{f"extra{number}": 1 for number in range(9)}))).notes
-    assert notes == (f"ignored keys: {', '.join(f'extra{number} (1 times)' for number in range(5))} and 4 more",)
+    assert notes == (f"ignored keys: {', '.join(f'extra{number} (1 time)' for number in range(5))} and 4 more",)
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
