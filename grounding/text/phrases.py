@@ -31,6 +31,7 @@ PREPOSITIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 _HEAD_ENDS_BEFORE = PREPOSITIONS | frozenset("who whom whose which that where while is are was were".split())  # noqa: SIM905
+_QUOTES = str.maketrans("\u201c\u201d\u201e\u00ab\u00bb", '"""""')  # as the tagger has learnt them
 _PLURALS = frozenset({"men", "women", "people", "children"})
 _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
 
@@ -174,7 +175,7 @@ class Chunker:
     def _chunks(self, tokens: Sequence[Token]) -> Iterator[list[Token]]:
         """The runs of tokens that the tagger brackets, from their first to their last token with a letter or digit."""
         runs: list[list[Token]] = []
-        tagged = self._tagger.tag([token.text for token in tokens], use_tagdict=False)
+        tagged = self._tagger.tag([token.text.translate(_QUOTES) for token in tokens], use_tagdict=False)
         outside = True
         for token, (_, tag) in zip(tokens, tagged, strict=True):
             if tag == BEGIN or (tag == INSIDE and outside):

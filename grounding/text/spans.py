@@ -1,10 +1,12 @@
 """Small corrections of where base phrases begin and end, where the tagger's brackets are often wrong."""
 
+import re
 from collections.abc import Sequence
 
 from grounding.text.numbers import is_number
-from grounding.text.tokens import Token
+from grounding.text.tokens import ABBREVIATIONS, Token
 
+_INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # 'U.S' of 'the U.S.'
 _POSSESSIVE = frozenset({"'s", "\u2019s"})
 _CLOSING = {'"': '"', "\u201c": "\u201d", "\u00ab": "\u00bb", "``": "''", "(": ")", "[": "]"}
 _SUBJECT_AFTER = frozenset({"", "while", "as", "when", ",", ".", ";"})
@@ -31,7 +33,7 @@ def base_runs(run: Sequence[Token], tokens: Sequence[Token]) -> list[list[Token]
 
     It does not begin with the 's of an owner, names one owner ("the car's driver's seat" is "the car" and "driver's
     seat"), does not end with the verb of the sentence ("trucks race around a track", "number five leads"), and closes
-    the quotation mark or parenthesis that it opens.
+    the quotation mark or parenthesis that it opens, and keeps the full stop of initials and abbreviations at its end.
     """
     if _ends_with_verb(run, tokens):
         run = run[:-1]
@@ -60,11 +62,17 @@ def _ends_with_verb(run: Sequence[Token], tokens: Sequence[Token]) -> bool:
 
 
 def _closed(run: Sequence[Token], tokens: Sequence[Token]) -> list[Token]:
-    """The run, with the token after it where that closes what is open."""
+    """The run, with the token after it where that closes what is open or belongs to its last word."""
     following = next((token for token in tokens if token.start >= run[-1].end), None)
+    if following and following.text == "." and following.start == run[-1].end and _needs_full_stop(run[-1].text):
+        return [*run[:-1], Token(run[-1].text + ".", run[-1].start, following.end)]
     opened = [token.text for token in run if token.text in _CLOSING]
     if following is None or not opened:
         return list(run)
     closing = _CLOSING[opened[-1]]
     unmatched = len(opened) % 2 == 1 if closing == opened[-1] else closing not in {token.text for token in run}
     return [*run, following] if unmatched and following.text == closing else list(run)
+
+
+def _needs_full_stop(word: str) -> bool:
+    return _INITIALS.fullmatch(word) is not None or f"{word.lower()}." in ABBREVIATIONS - {"no."}

@@ -12,8 +12,7 @@ _TOKENIZER = NLTKWordTokenizer()
 _STEMMER = PorterStemmer()
 _WORD = re.compile(r"[^\W_]")
 _SENTENCE_END = re.compile(r"(?<=[^\W\d_]{2})\.$")
-_INITIALS = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")  # 'U.S' of 'the U.S.'
-_ABBREVIATIONS = {"mr.", "mrs.", "ms.", "dr.", "st.", "jr.", "sr.", "vs.", "no.", "mt.", "inc.", "corp.", "etc."}
+ABBREVIATIONS = {"mr.", "mrs.", "ms.", "dr.", "st.", "jr.", "sr.", "vs.", "no.", "mt.", "inc.", "corp.", "etc."}
 # Pictographs and the punctuation of Chinese and Japanese stand alone, also where no space divides them from a word.
 _SYMBOL = re.compile(r"[\u2190-\u2bff\u3000-\u303f\uff01-\uff0f\ufe0f\u200d\U0001f000-\U0001faff]+")
 # NLTK rewrites straight double quotes and splits typographic apostrophes; each stand-in has the length of the original.
@@ -56,16 +55,8 @@ def tokenize(text: str) -> list[Token]:
     for word in _TOKENIZER.tokenize(plain):
         start = plain.index(word, end)
         end = start + len(word)
-        if word == "." and tokens and tokens[-1].end == start and _needs_full_stop(tokens[-1].text):
-            start = tokens.pop().start
-            tokens.append(Token(text[start:end], start, end))
-            continue
         tokens.extend(Token(text[a:b], a, b) for a, b in _pieces(word, start))
     return tokens
-
-
-def _needs_full_stop(word: str) -> bool:
-    return _INITIALS.fullmatch(word) is not None or f"{word.lower()}." in _ABBREVIATIONS - {"no."}
 
 
 def _pieces(word: str, start: int) -> list[tuple[int, int]]:
@@ -73,7 +64,7 @@ def _pieces(word: str, start: int) -> list[tuple[int, int]]:
     cuts = {0, len(word)}
     for match in _SYMBOL.finditer(word):
         cuts.update(match.span())
-    if word.lower() not in _ABBREVIATIONS and _SENTENCE_END.search(word):
+    if word.lower() not in ABBREVIATIONS and _SENTENCE_END.search(word):
         cuts.add(len(word) - 1)
     return [(start + a, start + b) for a, b in pairwise(sorted(cuts))]
 

@@ -25,6 +25,7 @@ from grounding.text.phrases import Chunker
         ("a boy's red bike", ["a boy's red bike"]),
         ('cat\'s "toy"', ['cat\'s "toy"']),
         ("my cat's “toy” on the floor", ["my cat's “toy”", "the floor"]),
+        ("a “stop” sign", ["a “stop” sign"]),
         ('a "stop" sign', ['a "stop" sign']),
         ("a man in the U.S.", ["a man", "the U.S."]),
         ("a house in Washington D.C.", ["a house", "Washington D.C."]),

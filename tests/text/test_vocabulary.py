@@ -145,6 +145,9 @@ def test_words_of_many_kinds(word, tag, reason):
 def test_without_the_kind_a_neighbour_of_its_kind_stands_in_and_says_so():
     assert str(Vocabulary(["camel", "house"]).lookup("elephant")) == "elephant -> camel (neighbour)"
     assert Vocabulary(["house", "red"]).lookup("elephant").tag is None
+    assert WordVectors.embedded().similarity("roof", "ladder") > 0.4
+    assert Vocabulary(["ladder"]).lookup("roof").tag is None
+    assert Vocabulary(["ladder"], kinds=None).lookup("roof").tag == "ladder"
 
 
 def test_colours_are_neighbours_of_colours_only():
