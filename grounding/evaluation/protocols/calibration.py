@@ -59,7 +59,7 @@ def calibration(
             for of in (values, labels)
         )
         aucs.append(auc(values, labels, drawn))
-        errors.append(np.nansum(np.abs(mean - share) * total) / total.sum())
+        errors.append(np.nansum(np.abs(mean - share) * total) / total.sum() if total.any() else np.nan)
         shares.append(100 * share)
     means = np.bincount(group, weights * values, GROUPS) / np.bincount(group, weights, GROUPS).clip(1e-12)
     counts = np.bincount(group, minlength=GROUPS)

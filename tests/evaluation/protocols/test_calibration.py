@@ -63,6 +63,13 @@ def test_intervals_resample_images():
     assert many["low"] < many["value"]
 
 
+def test_samples_without_any_phrase_do_not_count():
+    values, labels = np.array([0.2, 0.8]), np.array([False, True])
+    measured = calibration(values, labels, np.array([0, 0]), resample(5, 0))
+    assert measured["auc"] == {"value": 1, "low": 1, "high": 1}
+    assert measured["ece"] == pytest.approx({"value": 0.2, "low": 0.2, "high": 0.2})
+
+
 @pytest.mark.parametrize("labels", [[], [True, True], [False]])
 def test_one_kind_is_no_measurement(labels):
     wanted = np.array(labels, bool)
