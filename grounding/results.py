@@ -128,7 +128,7 @@ def to_json(value: dict[str, Any], indent: int | None = None) -> str:
 
 
 def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
-    """Return plain values, rounded: pixels to 2 digits, scores to 6."""
+    """Return plain values, rounded: pixels to 2 digits, presence to 6, scores to 6 significant ones."""
     phrase, point = grounded.phrase, grounded.point
     return {
         "text": phrase.text,
@@ -145,7 +145,7 @@ def _phrase_to_dict(grounded: GroundedPhrase) -> dict[str, Any]:
         "point": None if point is None else {"x": round(point[0], 2), "y": round(point[1], 2)},
         "regions": [
             {
-                "score": round(region.score, 6),
+                "score": float(f"{region.score:.6g}"),  # falls within a phrase, however small
                 "box": dict(
                     zip(("xmin", "ymin", "xmax", "ymax"), (round(edge, 2) for edge in region.box), strict=True)
                 ),

@@ -11,6 +11,7 @@ SHARPNESS = 7.5
 AGREES = 0.5  # IoU
 _LEAST = 20.0  # below the greatest log weight: what is less counts for nothing
 _FALL = 0.99  # from the score of a region to that of the next, at least
+_LEAST_SCORE = 1e-9
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -33,12 +34,12 @@ def agreement(
     possible = log_weights > log_weights.max() - _LEAST
     weights = np.exp(log_weights[possible] - log_weights.max())
     agree = iou(proposals[best], proposals[possible]) >= AGREES  # (K, M)
-    share: Values = agree @ (weights / weights.sum())
+    share: Values = np.where(agree, weights / weights.sum(), 0).sum(axis=1, dtype=np.float64)  # the same for any K
     return share
 
 
 def falling(values: Values) -> Values:
-    """Lower (K,) positive values, where they must be, so that each is at most `_FALL` times the one before it."""
+    """Lower (K,) values, where they must be, so that each is at most `_FALL` times the one before it, and above 0."""
     steps = _FALL ** np.arange(len(values))
-    lowered: Values = np.minimum.accumulate(values / steps) * steps
+    lowered: Values = np.minimum.accumulate(np.maximum(values, _LEAST_SCORE) / steps) * steps
     return lowered

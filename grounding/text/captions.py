@@ -11,7 +11,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 # What people type; read as it stands, which keeps many captions fast.
-_ORDINARY = re.compile(r"[!-%'-~]*(?: [!-%'-~]+)* ?")
+_ORDINARY = re.compile(r"[!-%'-;=-~]*(?: [!-%'-;=-~]+)* ?")
+_MARKUP = re.compile(
+    r"""
+    </?(?:a|b|big|br|center|div|em|font|h[1-6]|hr|i|img|li|ol|p|small|span|strong|su[bp]|u|ul)(?:\s[^<>]*=[^<>]*)?\s*/?>
+    | (?:https?://|www\.)\S*[^\s.,;:!?)\]"']
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 _ENTITY = re.compile(r"&(?:amp;)*(#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _CLUSTER = re.compile(r"\r\n|.[\u0300-\u036f]*", re.DOTALL)  # a letter and its combining marks
 _STAND_INS = {"\u00b4": "'", "\u02bc": "'", "\u2032": "'", "\u2010": "-", "\u2011": "-", "\u2212": "-"}
@@ -25,8 +32,8 @@ class Caption:
 
     Attributes:
         given: as it came.
-        text: entities are characters, letters have their usual width, marks that nobody sees are gone, and white space
-            is one space, or one line feed where the caption has a line break.
+        text: entities are characters, letters have their usual width, marks that nobody sees are gone, and white space,
+            HTML tags and addresses of web pages are one space, or one line feed where the caption has a line break.
         starts, ends: for each character of `text`, where it starts and ends in `given`.
     """
 
@@ -42,11 +49,10 @@ class Caption:
 
 def read_caption(given: str) -> Caption:
     """Read a caption; one of ordinary characters is read as it stands."""
-    if _ORDINARY.fullmatch(given):
+    if _ORDINARY.fullmatch(given) and "://" not in given and "www." not in given:
         return Caption(given, given, range(len(given)), range(1, len(given) + 1))
-    pieces = [
-        (character, start, end) for text, start, end in _without_runs_of_space(_pieces(given)) for character in text
-    ]
+    pieces = [(character, start, end) for text, start, end in _pieces(given) for character in text]
+    pieces = _without_runs_of_space(_without_markup(pieces))
     text = "".join(character for character, _, _ in pieces)
     return Caption(given, text, tuple(start for _, start, _ in pieces), tuple(end for _, _, end in pieces))
 
@@ -87,6 +93,17 @@ def _usual(cluster: str) -> str:
         return " "
     visible = "".join(character for character in cluster if unicodedata.category(character) != "Cf")
     return unicodedata.normalize("NFKC", visible)
+
+
+def _without_markup(pieces: list[_Piece]) -> list[_Piece]:
+    """A space for each tag of HTML and each address of a web page, which name nothing in a picture."""
+    kept: list[_Piece] = []
+    position = 0
+    for found in _MARKUP.finditer("".join(text for text, _, _ in pieces)):
+        first, last = found.start(), found.end() - 1
+        kept += [*pieces[position:first], (" ", pieces[first][1], pieces[last][2])]
+        position = found.end()
+    return kept + pieces[position:]
 
 
 def _without_runs_of_space(pieces: Iterable[_Piece]) -> list[_Piece]:

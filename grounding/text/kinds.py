@@ -91,10 +91,10 @@ class Kinds:
         below = [self.parents[top + 1 : top + FEW] for top in tops]
         return any(len(lines) == FEW - 1 and all(lines) for lines in below)
 
-    def names_colour(self, word: str) -> bool:
-        """Say whether the usual meaning of a word is a colour."""
-        colours = set(self.synsets.get("color", ())[:1])
-        return any(kind in colours for sense in self.senses(word)[:1] for kind, _ in self.kinds(sense))
+    def names(self, word: str, kind: str) -> bool:
+        """Say whether the usual meaning of a word is of a kind, itself in its usual meaning: 'color', 'animal'."""
+        wanted = set(self.synsets.get(kind, ())[:1])
+        return any(above in wanted for sense in self.senses(word)[:1] for above, _ in self.kinds(sense))
 
 
 def noun_forms(word: str) -> list[str]:

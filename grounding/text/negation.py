@@ -7,7 +7,7 @@ from grounding.text.tokens import Token, is_content_word
 
 _NEGATING = frozenset(
     """
-    no not n't nt never without neither nor nothing nobody none cannot sans lacking
+    no not n't nt never without neither nor nothing nobody none no-one noone cannot sans lacking
     isnt arent wasnt werent dont doesnt didnt hasnt havent hadnt cant couldnt wont
     """.split()  # noqa: SIM905
 )
@@ -39,7 +39,8 @@ def negated_runs(tokens: Sequence[Token], runs: Sequence[Sequence[Token]]) -> li
         first = place[run[0].start]
         own, between = words[first : first + len(run)], words[end:first]
         goes_on = bool(flags) and flags[-1] and between in (["or"], ["nor"], [",", "or"], [",", "nor"])
-        listed = bool(flags) and flags[-1] and between == [","] and _or_follows(words[first + len(run) :])
+        or_follows = _or_follows(own) or _or_follows(words[first + len(run) :])
+        listed = bool(flags) and flags[-1] and between == [","] and or_follows
         flags.append(is_negated(own) or _reached(between) or goes_on or listed)
         end = first + len(run)
     return flags

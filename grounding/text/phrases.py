@@ -31,7 +31,11 @@ PREPOSITIONS = frozenset(
     """.split()  # noqa: SIM905
 )
 _HEAD_ENDS_BEFORE = PREPOSITIONS | frozenset("who whom whose which that where while is are was were".split())  # noqa: SIM905
-_QUOTES = str.maketrans("\u201c\u201d\u201e\u00ab\u00bb", '"""""')  # as the tagger has learnt them
+_QUOTES = str.maketrans(
+    dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"') | {"&": "and"}
+)  # as the tagger has learnt them
+_NAME_GOES_ON = re.compile(r"(?:[Mm]rs?\.|[Mm]s\.|[Dd]r\.) [^\W\d_].*|[A-Z]\. [A-Z][\w.]+")  # 'Mr.' and 'Smith'
+_NAMES_NOTHING = frozenset({"neither", "nor", "not", "without"})
 _PLURALS = frozenset({"men", "women", "people", "children"})
 _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
 
@@ -141,7 +145,7 @@ class Chunker:
         if runs := self._items(read.text, found):
             flags = [is_negated([token.text for token in run]) for run in runs]
         else:
-            runs = [whole for run in found for whole in base_runs(run, tokens)]
+            runs = [whole for run in found for whole in base_runs(run, tokens) if not _names_nothing(whole)]
             flags = negated_runs(tokens, runs)
         return tuple(_phrase(read, run, negated) for run, negated in zip(runs, flags, strict=True))
 
@@ -153,11 +157,11 @@ class Chunker:
         spans = list_items(text)
         for start, end in spans:
             over = any(run[0].start < end < run[-1].start for run in found)
-            if over and ("," in text or ("\n" in text and not all(_complete(text[a:b]) for a, b in spans))):
+            if over and ("," in text or "\n" in text) and not _stand_alone([text[a:b] for a, b in spans], text):
                 return []
             inside = tokenize(text[start:end])
             words = _trimmed([Token(token.text, start + token.start, start + token.end) for token in inside])
-            if len(words) > 1 and not self._is_one_phrase(words, may_have_preposition="," not in text):
+            if len(words) > 1 and not self._is_one_phrase(words, may_have_preposition=not set(",#") & set(text)):
                 return []
             items += [words] if words else []
         return items
@@ -177,12 +181,16 @@ class Chunker:
         runs: list[list[Token]] = []
         tagged = self._tagger.tag([token.text.translate(_QUOTES) for token in tokens], use_tagdict=False)
         outside = True
+        before = ""
         for token, (_, tag) in zip(tokens, tagged, strict=True):
-            if tag == BEGIN or (tag == INSIDE and outside):
+            in_name = not outside and _NAME_GOES_ON.fullmatch(f"{before} {token.text}") is not None
+            is_hashtag = before == "#" and token.text[0].isalpha()
+            if not in_name and (tag == BEGIN or (tag == INSIDE and outside) or is_hashtag):
                 runs.append([])
-            outside = tag == OUTSIDE
+            outside = tag == OUTSIDE and not in_name and not is_hashtag
             if not outside:
                 runs[-1].append(token)
+            before = token.text
         yield from filter(None, map(_trimmed, runs))
 
 
@@ -238,20 +246,32 @@ def _phrase(read: Caption, run: Sequence[Token], negated: bool) -> Phrase:
     return Phrase(read.text[first:last].replace("\n", " "), *read.span(first, last), _head(run), negated)
 
 
+def _names_nothing(run: Sequence[Token]) -> bool:
+    return all(token.text.lower() in _NAMES_NOTHING for token in run)
+
+
+def _stand_alone(items: Sequence[str], text: str) -> bool:
+    """Say whether items over whose ends the tagger's brackets reach are those of a list nevertheless."""
+    lines = "\n" in text and len(items) > 2 and not any(" " in item for item in items)
+    return lines or all(map(_complete, items))
+
+
 def _complete(item: str) -> bool:
-    """Say whether a line can stand by itself in a list: 'traffic light', but not 'a red' of a caption on two lines."""
+    """Say whether an item ends with a noun: 'traffic light', but not 'a red' of a caption on two lines."""
     words = [token.text.lower() for token in tokenize(item)]
     if not words or words[0] in {"a", "an", "the"} or is_number(words[-1]):
         return False
     kinds = Kinds.embedded()
     if not kinds.senses(words[-1]):
         return words[-1] not in WordVectors.embedded()  # else it is an adjective or a verb
-    return not kinds.names_colour(words[-1])
+    return not kinds.names(words[-1], "color")
 
 
 def _trimmed(run: Sequence[Token]) -> list[Token]:
-    """A run from its first to its last token with a letter or digit; empty without any."""
+    """A run from its first to its last token with a letter or digit, but for 'and'; empty without any."""
     words = [i for i, token in enumerate(run) if _WORD.search(token.text)]
+    while len(words) > 1 and run[words[-1]].text.lower() in ("and", "or"):
+        words.pop()
     return list(run[words[0] : words[-1] + 1]) if words else []
 
 

@@ -62,16 +62,27 @@ def _ends_with_verb(run: Sequence[Token], tokens: Sequence[Token]) -> bool:
 
 
 def _closed(run: Sequence[Token], tokens: Sequence[Token]) -> list[Token]:
-    """The run, with the token after it where that closes what is open or belongs to its last word."""
+    """The run, with the tokens around it that close what is open in it, or that belong to its last word."""
     following = next((token for token in tokens if token.start >= run[-1].end), None)
     if following and following.text == "." and following.start == run[-1].end and _needs_full_stop(run[-1].text):
         return [*run[:-1], Token(run[-1].text + ".", run[-1].start, following.end)]
+    before = next((token for token in reversed(tokens) if token.end <= run[0].start), None)
+    if before and before.text in _CLOSING and _lacks_opening(before.text, [token.text for token in run]):
+        return [before, *run]
     opened = [token.text for token in run if token.text in _CLOSING]
     if following is None or not opened:
         return list(run)
     closing = _CLOSING[opened[-1]]
     unmatched = len(opened) % 2 == 1 if closing == opened[-1] else closing not in {token.text for token in run}
     return [*run, following] if unmatched and following.text == closing else list(run)
+
+
+def _lacks_opening(opening: str, words: Sequence[str]) -> bool:
+    """Say whether the first mark of its kind among these words closes what was opened before: 'stop" sign'."""
+    closing = _CLOSING[opening]
+    if closing == opening:
+        return words.count(closing) % 2 == 1
+    return next((word for word in words if word in (opening, closing)), "") == closing
 
 
 def _needs_full_stop(word: str) -> bool:

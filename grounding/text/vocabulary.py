@@ -78,7 +78,7 @@ class Vocabulary:
                 self._stems.setdefault(stem(words[-1]), tag)
         self._tag_of = self._tags_of_synsets()
         self._kinds_of_heads = {head: self._kinds.kinds_of(head) for head in self._heads}
-        self._plain_heads = [h for h in self._heads if not is_number(h) and not self._kinds.names_colour(h)]
+        self._plain_heads = [h for h in self._heads if not is_number(h) and not self._kinds.names(h, "color")]
 
     def lookup(self, word: str) -> Match:
         """Match a word by itself: its weight is 1, the cosine (neighbour) or 0 (no tag)."""
@@ -90,7 +90,13 @@ class Vocabulary:
             return Match(word, tag, "spelling", 1.0)
         if is_number(word):
             return Match(word, None, "out-of-vocabulary", 0.0)
-        return self._by_meaning(word, self._kinds.senses(word)) or self._neighbour(word)
+        spelt = self._other_spellings(word)
+        meanings = (self._kinds.senses(word), *(self._kinds.synsets.get(form, ()) for form in spelt))
+        ways = (
+            *(self._by_meaning(word, senses) for senses in meanings),
+            *(self._neighbour(word, s) for s in (word, *spelt)),
+        )
+        return next(filter(None, ways), Match(word, None, "out-of-vocabulary", 0.0))
 
     def match(self, phrase: Phrase) -> tuple[Match, ...]:
         """Match each content word of a phrase, in order; the weights sum to 1, or are all 0 without any tag.
@@ -132,15 +138,16 @@ class Vocabulary:
 
     def _compound(self, words: Sequence[str]) -> list[Match]:
         """The matches of a noun of two or three words that these words begin with, where it is nothing like its last
-        word ('teddy bear') and its first word is no tag.
+        word ('teddy bear') and its first word is no tag, or no animal, as its last word is ('hot dog').
         """
         for size in (3, 2):
-            name = " ".join(words[:size])
-            senses = self._kinds.senses(name) if len(words) >= size else ()
-            if not senses or self._kinds.share_a_kind(name, words[size - 1]) is not False:
+            last = words[min(size, len(words)) - 1]
+            names = [" ".join(words[:size]), *(["".join(words[:size])] if self._kinds.names(last, "animal") else [])]
+            name = next(filter(self._kinds.senses, names), None)
+            if len(words) < size or name is None or self._kinds.share_a_kind(name, last) is not False:
                 continue
-            found = self._by_meaning(name, senses)
-            if found and self.lookup(words[0]).reason not in ("exact", "stem"):
+            found = self._by_meaning(name, self._kinds.senses(name))
+            if found and (" " not in name or self.lookup(words[0]).reason not in ("exact", "stem")):
                 return [replace(found, word=word) for word in words[:size]]
         return []
 
@@ -151,6 +158,11 @@ class Vocabulary:
             return tag
         stems = sorted(self._kinds.spellings.get(stem(word), ()))
         return self._joined.get(_joined(word)) or next((self._stems[s] for s in stems if s in self._stems), None)
+
+    def _other_spellings(self, word: str) -> list[str]:
+        """The stems of other ways to write a word that has no vector."""
+        known = self._vectors is not None and word in self._vectors
+        return [] if known else sorted(self._kinds.spellings.get(stem(word), ()))
 
     def _tags_of_synsets(self) -> dict[int, tuple[int, str]]:
         """The tag that stands for each synset, and whether that is its usual meaning (0) or another one (1, ...)."""
@@ -175,16 +187,16 @@ class Vocabulary:
         _, steps, tag = min(found, key=lambda candidate: candidate[0])  # the first of several
         return Match(word, tag, "kind", KIND_WEIGHT) if steps else Match(word, tag, "synonym", 1.0)
 
-    def _neighbour(self, word: str) -> Match:
-        """The most similar tag of the word's kind, or no tag."""
+    def _neighbour(self, word: str, form: str) -> Match | None:
+        """The tag of the word's kind that is most similar to the word, spelt as this form."""
         others = self._plain_heads
         if self._kinds.has_kind(word):
             kinds = self._kinds.kinds_of(word)
             others = [head for head, theirs in self._kinds_of_heads.items() if not kinds.isdisjoint(theirs)]
-        near = self._vectors.nearest(word, others) if self._vectors else None
+        near = self._vectors.nearest(form, others) if self._vectors else None
         if near is not None and near[1] >= MIN_SIMILARITY:
             return Match(word, self._heads[near[0]], "neighbour", min(near[1], 1.0))
-        return Match(word, None, "out-of-vocabulary", 0.0)
+        return None
 
 
 def _content_words(text: str) -> list[str]:

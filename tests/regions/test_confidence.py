@@ -48,6 +48,12 @@ def test_agreement_of_scores_that_are_nothing_is_finite(scores):
     assert np.isfinite(agreement(scores.astype(np.float32), boxes, np.array([0, 1, 2]))).all()
 
 
+def test_agreement_of_a_box_does_not_depend_on_the_others_asked_for():
+    scores = np.random.default_rng(1).uniform(0.1, 1, 225).astype(np.float32)
+    boxes, best = windows(60, 90, 5), np.arange(50)
+    assert agreement(scores, boxes, best)[:1].tolist() == agreement(scores, boxes, best[:1]).tolist()
+
+
 def test_one_box_agrees_with_itself():
     assert agreement(np.ones(1, np.float32), np.array([[0, 0, 4, 4]], np.float32), np.array([0])) == [1.0]
 
@@ -60,6 +66,7 @@ def test_one_box_agrees_with_itself():
         ([0.5, 0.3, 0.1], [0.5, 0.3, 0.1]),
         ([0.5, 0.5, 0.5], [0.5, 0.495, 0.49005]),
         ([0.1, 0.9, 0.0999], [0.1, 0.099, 0.09801]),
+        ([0.5, 0.0, 0.0], [0.5, 1e-9, 0.99e-9]),
     ],
 )
 def test_scores_fall(values, expected):

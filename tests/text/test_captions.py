@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grounding.text.captions import read_caption
+from grounding.text.captions import as_read, read_caption
 from grounding.text.phrases import Chunker, find_phrases
 from grounding.text.tags import build_tags, caption_stems
 
@@ -31,6 +31,11 @@ from grounding.text.tags import build_tags, caption_stems
         ("a red\u2028hat\x85", "a red\nhat\n"),
         ("\x1ba\x00dog\t", " a dog "),
         ("the man’s “red” hat", "the man’s “red” hat"),
+        ("&lt;b&gt;a red hat&lt;/b&gt;", " a red hat "),
+        ('a <a href="x">man</a><br/>a dog', "a man a dog"),
+        ("<person> and <a red hat> 3 < 4 > 2", "<person> and <a red hat> 3 < 4 > 2"),
+        ("a dog, https://a.org/b.jpg?c=d.", "a dog, ."),
+        ("a dog of www.dogs.org", "a dog of "),
     ],
 )
 def test_reading(given_text, text):
@@ -61,6 +66,23 @@ def test_every_character_points_into_the_caption_as_given(given_text):
 def test_phrases_are_read_and_their_spans_are_given(caption, expected):
     phrases = Chunker.load().phrases(caption)
     assert [(phrase.text, caption[phrase.start : phrase.end]) for phrase in phrases] == expected
+
+
+PARTS = """
+    cat dog . , | ; # no and “ ” " 's ( ) &quot; &lt;b&gt; <br/> www.a.org http:// ｈａｔ 🐶 ½ U.S. Mr. & &#x27; ' ``
+    """.split()  # noqa: SIM905
+
+
+@given(
+    st.lists(st.sampled_from([*PARTS, "a red hat", " ", "\n", "\r\n", "\t", "\u200b", "\u200d", "\u00a0", "e\u0301"]))
+)
+def test_what_is_found_points_into_the_caption_as_given(parts):
+    caption = "".join(parts)
+    end = 0
+    for phrase in Chunker.load().phrases(caption):
+        assert end <= phrase.start < phrase.end <= len(caption)
+        assert as_read(caption[phrase.start : phrase.end]) == phrase.text
+        end = phrase.end
 
 
 def test_given_phrases_are_read_too():

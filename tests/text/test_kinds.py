@@ -35,7 +35,7 @@ def test_a_table_by_hand():
     assert kinds.share_a_kind("spaniel", "bat") is True
     assert kinds.share_a_kind("pet", "club") is False
     assert kinds.share_a_kind("pet", "zyx") is None
-    assert not kinds.names_colour("dog")
+    assert not kinds.names("dog", "color")
 
 
 def test_an_empty_table():
@@ -79,5 +79,5 @@ def test_what_says_too_little_is_no_kind(word):
 
 def test_colours():
     kinds = Kinds.embedded()
-    assert all(map(kinds.names_colour, ["red", "gray", "navy", "turquoise", "reddish"]))
-    assert not any(map(kinds.names_colour, ["dog", "big", "hat"]))
+    assert all(kinds.names(word, "color") for word in ["red", "gray", "navy", "turquoise", "reddish"])
+    assert not any(kinds.names(word, "color") for word in ["dog", "big", "hat"])

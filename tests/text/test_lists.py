@@ -35,6 +35,11 @@ def texts(caption):
         ("the running man . a person in a red shirt .", ["the running man", "a person in a red shirt"]),
         ("cat，dog，remote", ["cat", "dog", "remote"]),
         ("qwrtz . dog .", ["qwrtz", "dog"]),
+        ("red car, blue car, green car", ["red car", "blue car", "green car"]),
+        ("cat\r\ndog\r\nremote", ["cat", "dog", "remote"]),
+        ("cat \u2022 dog \u2022 remote control", ["cat", "dog", "remote control"]),
+        ("cat .dog .remote", ["cat", "dog", "remote"]),
+        ("#cat #dog #remote", ["cat", "dog", "remote"]),
     ],
 )
 def test_lists(prompt, items):
@@ -48,6 +53,9 @@ def test_lists(prompt, items):
         ("Two dogs run. A man watches.", ["Two dogs", "A man"]),
         ("A man, a woman and a dog.", ["A man", "a woman", "a dog"]),
         ("A tall, thin man", ["A tall, thin man"]),
+        ("a red, white, and blue shirt", ["a red, white, and blue shirt"]),
+        ("A dog on the beach #sunset #dog", ["A dog", "the beach", "sunset", "dog"]),
+        ("a man wearing #7", ["a man", "7"]),
         ("A man in a hat. A dog on grass.", ["A man", "a hat", "A dog", "grass"]),
         ("A dog runs across the U.S. Army base.", ["A dog", "the U.S. Army base"]),
         ("a red\nhat", ["a red hat"]),

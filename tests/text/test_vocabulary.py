@@ -96,7 +96,7 @@ def test_no_tags_and_no_vectors() -> None:
 TAGS_OF_MANY_KINDS = """
     man woman child person people dog cat animal bird camel car truck vehicle airplane couch river scooter guitarist
     shirt clothes street water table tree ball gray red blue pink three first t-shirt center colorful instrument fruit
-    dribbles 5 hot toy house jumping bike baby
+    dribbles 5 hot toy house jumping bike baby metal area necklace
     """.split()  # noqa: SIM905
 
 
@@ -135,6 +135,10 @@ TAGS_OF_MANY_KINDS = """
         ("22nd", None, "out-of-vocabulary"),
         ("roof", None, "out-of-vocabulary"),
         ("leaping", "jumping", "neighbour"),
+        ("aluminium", "metal", "kind"),
+        ("neighbourhood", "area", "kind"),
+        ("jewellery", "necklace", "neighbour"),
+        ("diverse", None, "out-of-vocabulary"),
     ],
 )
 def test_words_of_many_kinds(word, tag, reason):
@@ -170,6 +174,9 @@ def test_a_noun_of_several_words_that_is_nothing_like_its_last_word():
     vocabulary = Vocabulary(["bear", "toy", "ball", "tennis"])
     assert [match.tag for match in vocabulary.match(phrase("a teddy bear"))] == ["toy", "toy"]
     assert [match.tag for match in vocabulary.match(phrase("a tennis ball"))] == ["tennis", "ball"]
+    foods = Vocabulary(["hot", "dog", "food", "black", "shirt", "person"])
+    assert [match.tag for match in foods.match(phrase("hot dogs"))] == ["food", "food"]
+    assert [match.tag for match in foods.match(phrase("a black shirt"))] == ["black", "shirt"]
 
 
 def test_tags_that_no_table_knows():
