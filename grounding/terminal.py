@@ -37,7 +37,7 @@ def result_table(result: Grounding, path: str | None, total_s: float) -> str:
         console.print(Text(f"{_visible(path or _SAMPLE)} ({width} x {height} px)"), soft_wrap=True)
         console.print(table if len(result) else none)
         for note in result.notes:
-            console.print(Text(f"note: {note}"))
+            console.print(Text(f"note: {_visible(note)}"), soft_wrap=True)
         console.print(
             Text(f"classifier {result.classifier}; {total_s:.2f} s for the picture and {len(result)} phrases")
         )
