@@ -42,7 +42,7 @@ def result_table(result: Grounding, path: str | None, total_s: float, top_k: int
         console.print(Text(f"{_visible(path or _SAMPLE)} ({width} x {height} px)"), soft_wrap=True)
         console.print(table if len(result) else none)
         for note in result.notes:
-            console.print(Text(f"note: {_visible(note)}"))
+            console.print(Text(f"note: {_visible(note)}"), soft_wrap=True)
         console.print(Text(f"classifier {result.classifier}; {took}"))
     return capture.get().rstrip("\n")
 

@@ -20,7 +20,7 @@ from grounding.boxes import Values, iou
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
 from grounding.pipeline import Localizer, Scene
-from grounding.regions.confidence import AGREES, agreement
+from grounding.regions.confidence import agree, agreement
 from grounding.regions.power import area_powers
 from grounding.regions.scoring import score_boxes
 from grounding.results import Grounding
@@ -61,9 +61,7 @@ def fit(images: CaptionedImages, limit: int) -> None:
         result = scene.ground(images.captions[index][0], top_k=1)
         other = scene.under(plain).ground(images.captions[index][0], top_k=1)
         pairs = [(one.best, two.best) for one, two in zip(result, other, strict=True) if one.best]
-        agreed += [
-            two is not None and iou(np.array([one.box]), np.array([two.box]))[0, 0] >= AGREES for one, two in pairs
-        ]
+        agreed += [two is not None and agree(np.array([one.box]), np.array([two.box]))[0, 0] for one, two in pairs]
         predicted.append(agreements(scene, result, SHARPNESSES))
     outcome, table = np.array(agreed, np.float64), np.concatenate(predicted)
     best = int(likelihood(outcome, table).argmax())

@@ -3,15 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
-from grounding.boxes import Boxes, Values, area, iou
+from grounding.boxes import Boxes, Values, area
 
 # Fitted by tools/fit_scores.py, without boxes: with it the agreement of a box says how often the box of another reading
 # of the same evidence, plain MWP, agrees with it.
 SHARPNESS = 7.5
-AGREES = 0.5  # IoU
-_LEAST = 20.0  # below the greatest log weight: what is less counts for nothing
+_LEAST = 16.0  # below the greatest log weight: what is less counts for nothing
 _FALL = 0.99  # from the score of a region to that of the next, at least
 _LEAST_SCORE = 1e-9
+_ROUNDING = 1e-5  # an IoU of exactly 1/2, which is frequent on a grid, is enough
 _TINY = np.finfo(np.float32).tiny
 
 
@@ -28,14 +28,23 @@ def agreement(
         best: (K,) indices into `proposals`.
 
     Returns:
-        (K,) in [0, 1]: the share of the weight of all proposals whose IoU with the box is at least `AGREES`.
+        (K,) in [0, 1]: the share of the weight of all proposals whose IoU with the box is at least 1/2.
     """
     log_weights = sharpness * np.log(np.maximum(scores, _TINY)) - np.log(np.maximum(area(proposals), _TINY))
     possible = log_weights > log_weights.max() - _LEAST
     weights = np.exp(log_weights[possible] - log_weights.max())
-    agree = iou(proposals[best], proposals[possible]) >= AGREES  # (K, M)
-    share: Values = np.where(agree, weights / weights.sum(), 0).sum(axis=1, dtype=np.float64)  # the same for any K
+    agreeing = np.where(agree(proposals[best], proposals[possible]), weights / weights.sum(), 0)  # (K, M)
+    share: Values = np.minimum(agreeing.sum(axis=1), 1)  # row by row: the same for any K
     return share
+
+
+def agree(boxes: Boxes, others: Boxes) -> npt.NDArray[np.bool_]:
+    """(K, 4), (M, 4) -> (K, M) whether the IoU is at least 1/2: thrice the intersection is the sum of areas or more."""
+    x0, y0, x1, y1 = np.ascontiguousarray(others.T)
+    across = (np.minimum(boxes[:, 2:3], x1) - np.maximum(boxes[:, 0:1], x0)).clip(0)
+    down = (np.minimum(boxes[:, 3:4], y1) - np.maximum(boxes[:, 1:2], y0)).clip(0)
+    enough: npt.NDArray[np.bool_] = 3 * across * down >= (area(boxes)[:, None] + area(others)) * (1 - _ROUNDING)
+    return enough
 
 
 def falling(values: Values) -> Values:

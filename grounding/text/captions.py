@@ -91,6 +91,8 @@ def _usual(cluster: str) -> str:
         return _STAND_INS[cluster]
     if cluster.isspace() or unicodedata.category(cluster[0]) == "Cc":
         return " "
+    if unicodedata.category(cluster[0]) == "Cs":  # half a character, from bytes that were no text
+        return "\N{REPLACEMENT CHARACTER}"
     visible = "".join(character for character in cluster if unicodedata.category(character) != "Cf")
     return unicodedata.normalize("NFKC", visible)
 

@@ -17,7 +17,7 @@ Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "o
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
 UNUSUAL = 2  # steps up to a kind that a second meaning, of a word or of a tag, is worth
-KIND_WEIGHT = 0.5  # of a kind against the word itself
+KIND_WEIGHT = 0.35  # of a kind against the word itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grounding.boxes import iou
-from grounding.regions.confidence import SHARPNESS, agreement, falling
+from grounding.regions.confidence import SHARPNESS, agree, agreement, falling
 from grounding.regions.proposals import windows
 
 
@@ -17,7 +17,7 @@ def by_definition(scores, proposals, best, sharpness):
     shares = []
     for index in best:
         agree = [
-            w for w, box in zip(weights, proposals, strict=True) if iou(proposals[[index]], box[None])[0, 0] >= 0.5
+            w for w, box in zip(weights, proposals, strict=True) if iou(proposals[[index]], box[None])[0, 0] >= 0.49999
         ]
         shares.append(math.fsum(agree) / math.fsum(weights))
     return shares
@@ -52,6 +52,13 @@ def test_agreement_of_a_box_does_not_depend_on_the_others_asked_for():
     scores = np.random.default_rng(1).uniform(0.1, 1, 225).astype(np.float32)
     boxes, best = windows(60, 90, 5), np.arange(50)
     assert agreement(scores, boxes, best)[:1].tolist() == agreement(scores, boxes, best[:1]).tolist()
+
+
+def test_boxes_agree_where_their_iou_is_at_least_a_half():
+    corners = np.random.default_rng(2).integers(0, 9, (300, 2, 2))
+    boxes = np.concatenate([corners.min(1), corners.max(1) + 1], 1).astype(np.float32)
+    np.testing.assert_array_equal(agree(boxes, boxes[:200]), iou(boxes, boxes[:200]) >= 0.5)
+    assert (iou(boxes, boxes) == 0.5).any()
 
 
 def test_one_box_agrees_with_itself():

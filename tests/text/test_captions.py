@@ -30,6 +30,7 @@ from grounding.text.tags import build_tags, caption_stems
         ("a red\r\n   hat\n", "a red\nhat\n"),
         ("a red\u2028hat\x85", "a red\nhat\n"),
         ("\x1ba\x00dog\t", " a dog "),
+        ("a \udc80dog", "a \ufffddog"),
         ("the man’s “red” hat", "the man’s “red” hat"),
         ("&lt;b&gt;a red hat&lt;/b&gt;", " a red hat "),
         ('a <a href="x">man</a><br/>a dog', "a man a dog"),
