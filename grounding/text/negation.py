@@ -11,6 +11,7 @@ _NEGATING = frozenset(
     isnt arent wasnt werent dont doesnt didnt hasnt havent hadnt cant couldnt wont
     """.split()  # noqa: SIM905
 )
+_PRONOUNS = frozenset({"nothing", "nobody", "none", "no-one", "noone"})
 _NOT_NEGATING = frozenset({"only", "just", "merely", "simply"})  # 'not only a dog'
 _ARTICLES = frozenset({"a", "an", "the", "this", "that", "his", "her", "its", "their"})
 _SIGNS = frozenset({"sign", "signs", "symbol", "symbols", "zone", "zones", "poster", "notice", "entry"})
@@ -91,6 +92,8 @@ def _reached(between: Sequence[str]) -> bool:
     if last is None:
         return False
     first, *others = between[last + 1 :] or [""]
+    if between[last] in _PRONOUNS and _ends_scope(first):
+        return False
     return not any(map(_ends_scope, others)) and (first == "" or _WORD.search(first) is not None)
 
 

@@ -35,7 +35,8 @@ _QUOTES = str.maketrans(
     dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb", '"') | {"&": "and"}
 )  # as the tagger has learnt them
 _NAME_GOES_ON = re.compile(r"(?:[Mm]rs?\.|[Mm]s\.|[Dd]r\.) [^\W\d_].*|[A-Z]\. [A-Z][\w.]+")  # 'Mr.' and 'Smith'
-_NAMES_NOTHING = frozenset({"neither", "nor", "not", "without"})
+_NAMES_NOTHING = frozenset({"neither", "nor", "not", "without", "never", "no"})
+_BEFORE_NOUNS = frozenset({"left", "right", "stop", "cut", "set", "open", "closed"})  # taken for verbs: 'stop sign'
 _PLURALS = frozenset({"men", "women", "people", "children"})
 _NUMERALS = frozenset("two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
 
@@ -169,7 +170,8 @@ class Chunker:
     def _is_one_phrase(self, words: list[Token], may_have_preposition: bool) -> bool:
         """Say whether an item of a list is a base phrase, or, not as a sentence begins, several with prepositions."""
         runs = list(self._chunks(words))
-        if runs == [words]:
+        is_pair = len(words) == 2 and runs == [words[1:]] and words[0].text.lower() in _BEFORE_NOUNS
+        if runs == [words] or is_pair:
             return True
         inside = {token for run in runs for token in run}
         between = [token.text for token in words if token not in inside]
@@ -184,6 +186,7 @@ class Chunker:
         before = ""
         for token, (_, tag) in zip(tokens, tagged, strict=True):
             in_name = not outside and _NAME_GOES_ON.fullmatch(f"{before} {token.text}") is not None
+            in_name |= not outside and before.lower() == "number" and is_number(token.text)
             is_hashtag = before == "#" and token.text[0].isalpha()
             if not in_name and (tag == BEGIN or (tag == INSIDE and outside) or is_hashtag):
                 runs.append([])

@@ -35,6 +35,8 @@ def texts(caption):
         ("the running man . a person in a red shirt .", ["the running man", "a person in a red shirt"]),
         ("cat，dog，remote", ["cat", "dog", "remote"]),
         ("qwrtz . dog .", ["qwrtz", "dog"]),
+        ("left eye . right eye . nose", ["left eye", "right eye", "nose"]),
+        ("traffic light\nstop sign\nfire hydrant", ["traffic light", "stop sign", "fire hydrant"]),
         ("red car, blue car, green car", ["red car", "blue car", "green car"]),
         ("cat\r\ndog\r\nremote", ["cat", "dog", "remote"]),
         ("cat \u2022 dog \u2022 remote control", ["cat", "dog", "remote control"]),

@@ -18,6 +18,8 @@ from grounding.text.phrases import Chunker
         ("the yellow truck with the number five leads", ["the yellow truck", "the number five"]),
         ("The number 23 runs", ["The number 23"]),
         ("number eight wins .", ["number eight"]),
+        ("car number 3 leads", ["car number 3"]),
+        ("player number 23 shoots the ball", ["player number 23", "the ball"]),
         ("the number five car", ["the number five car"]),
         ("Little boy sits in car 's driver 's seat .", ["Little boy", "car", "driver 's seat"]),
         ("the girl's mother's car", ["the girl", "mother's car"]),
