@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -141,6 +142,13 @@ def test_plain_values():
     assert phrase["point"] == {"x": 60.0, "y": 50.0}
     assert phrase["words"] == [{"word": "hat", "tag": "hat", "reason": "exact", "weight": 1.0}]
     assert json.loads(to_json(record)) == record
+
+
+def test_scores_fall_in_json_however_small():
+    regions = tuple(Region(0.0, 0.0, 9.0, 9.0, score=1e-8 * 0.99**rank) for rank in range(50))
+    (phrase,) = grounding_of(replace(grounded(), regions=regions)).to_dict()["phrases"]
+    scores = [region["score"] for region in phrase["regions"]]
+    assert all(after < before for before, after in pairwise(scores))
 
 
 def test_json_survives_text_that_is_none():
