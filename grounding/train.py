@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from grounding.commands import exit_status
-from grounding.errors import check_at_least_one
+from grounding.errors import GroundingError, check_at_least_one
 from grounding.training.options import build_captions_parser, build_parser, build_presence_parser
 from grounding.wording import counted
 
@@ -33,6 +33,10 @@ def _write_table(options: argparse.Namespace) -> int:
 
 def _fit_presence(options: argparse.Namespace) -> int:
     check_at_least_one("--limit", options.limit)
+    if not options.classifier.is_dir():
+        raise GroundingError(
+            f"{options.classifier} is no folder: expected that of a classifier, to write presence.json into"
+        )
     from tqdm import tqdm
 
     from grounding.datasets.webimages import CaptionedImages

@@ -91,6 +91,20 @@ def test_what_cannot_be_learnt_is_said(images):
         fit_presence(classifier(), images, 1, lambda _: None)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embedded", "x"], "embedded is no folder: expected that of a classifier"),
+        ([".", "x"], "config.json cannot be read"),
+        ([".", "x", "--limit", 0], "--limit is 0: expected at least 1"),
+    ],
+)
+def test_bad_commands_are_one_line_and_status_2(train, arguments, message):
+    status, out, err = train("presence", *arguments)
+    assert (status, out, len(err)) == (2, "", 1)
+    assert message in err[0]
+
+
 @pytest.mark.slow
 def test_the_command_writes_a_model_beside_the_classifier(train, localizer, images, tmp_path):
     localizer.classifier.save_pretrained(tmp_path / "c")

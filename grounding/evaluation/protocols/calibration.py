@@ -17,8 +17,12 @@ def auc(values: Values, labels: npt.NDArray[np.bool_], weights: Values | None = 
     Args:
         values, labels, weights: (N,); NaN where either label has no weight.
     """
-    weights = np.ones(len(values)) if weights is None else weights
     _, place = np.unique(values, return_inverse=True)
+    return _ranked_auc(place, labels, np.ones(len(values)) if weights is None else weights)
+
+
+def _ranked_auc(place: npt.NDArray[np.intp], labels: npt.NDArray[np.bool_], weights: Values) -> float:
+    """The same for the rank of each value among the distinct ones."""
     so, not_so = np.bincount(place, weights * labels), np.bincount(place, weights * ~labels)
     pairs = so.sum() * not_so.sum()
     return float((so * (not_so.cumsum() - not_so / 2)).sum() / pairs) if pairs else float("nan")
@@ -48,7 +52,8 @@ def calibration(
     if labels.all() or not labels.any():
         return {"count": 0}
     weights = np.where(labels, 0.5 / labels.mean(), 0.5 / (~labels).mean()) if balanced else np.ones(len(values))
-    group = _groups(values, weights)
+    _, place = np.unique(values, return_inverse=True)
+    group = _groups(place, weights)
     draws = [np.ones(len(values)), *(times[cluster] for times in resampled)]
     aucs, errors, shares = [], [], []
     for times in draws:
@@ -58,7 +63,7 @@ def calibration(
             np.divide(np.bincount(group, drawn * of, GROUPS), total, out=np.full(GROUPS, np.nan), where=total > 0)
             for of in (values, labels)
         )
-        aucs.append(auc(values, labels, drawn))
+        aucs.append(_ranked_auc(place, labels, drawn))
         errors.append(np.nansum(np.abs(mean - share) * total) / total.sum() if total.any() else np.nan)
         shares.append(100 * share)
     means = np.bincount(group, weights * values, GROUPS) / np.bincount(group, weights, GROUPS).clip(1e-12)
@@ -74,9 +79,8 @@ def calibration(
     }
 
 
-def _groups(values: Values, weights: Values) -> npt.NDArray[np.intp]:
-    """(N,) which of `GROUPS` groups of equal weight each value is in, lowest first; equal values in one."""
-    _, place = np.unique(values, return_inverse=True)
+def _groups(place: npt.NDArray[np.intp], weights: Values) -> npt.NDArray[np.intp]:
+    """(N,) ranks among distinct values -> (N,) which of `GROUPS` groups of equal weight each is in, lowest first."""
     weight = np.bincount(place, weights)
     middle = (weight.cumsum() - weight / 2) / weight.sum()
     groups: npt.NDArray[np.intp] = (middle * GROUPS).astype(np.intp).clip(0, GROUPS - 1)[place]
