@@ -32,7 +32,10 @@ def _load(options: argparse.Namespace) -> "Localizer":
     check_at_least_one("--top-k", _top_k(options)[0])
     from grounding.pipeline import Localizer
 
-    presence = [] if options.min_presence is None else [f"min_presence={options.min_presence}"]
+    least = options.min_presence
+    if least is not None and not 0 <= least <= 1:
+        raise GroundingError(f"--min-presence is {least}: expected a probability from 0 to 1")
+    presence = [] if least is None else [f"min_presence={least}"]
     config = load(LocalizerConfig, options.config, [*options.set, *presence])
     return Localizer.from_pretrained(options.classifier, config, options.device, options.method)
 

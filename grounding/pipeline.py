@@ -217,7 +217,7 @@ class Scene:
         """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
         if given is None:
             return min_presence(self.localizer.config, self.localizer.classifier)
-        if not (isinstance(given, Real) and 0 <= given <= 1):
+        if isinstance(given, bool) or not (isinstance(given, Real) and 0 <= given <= 1):
             raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
         return given
 

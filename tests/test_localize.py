@@ -331,3 +331,10 @@ def test_a_tilde_is_the_home_also_between_quotes(run, photograph, tmp_path, monk
     assert (status, err) == (0, "")
     assert (tmp_path / "out" / "result.json").is_file()
     assert Localizer.from_pretrained("~/c").classifier.tags == localizer.classifier.tags
+
+
+@pytest.mark.parametrize("value", ["2", "-0.1", "nan"])
+def test_a_presence_that_is_no_probability_is_one_line(run, value):
+    status, out, err = run("--caption", "a man", f"--min-presence={value}")
+    assert (status, out) == (2, "")
+    assert err == f"error: --min-presence is {float(value)}: expected a probability from 0 to 1\n"

@@ -48,6 +48,7 @@ from grounding.text.people import BODY_PARTS
         ({"caption": "a man", "top_k": None}, "top_k is None"),
         ({"caption": "a man", "threshold": "0.5"}, "threshold is '0.5': expected a probability"),
         ({"caption": "a man", "threshold": 1.5}, "threshold is 1.5"),
+        ({"caption": "a man", "threshold": True}, "threshold is True"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line(scene, arguments, message):
