@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import yaml
 
@@ -18,6 +19,7 @@ T = TypeVar("T")
 METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
 TOP_K = 5  # regions a phrase
 TINY, HUGE = 1e-12, 1e6  # limits for form's sake: more than 0, and not endless
+_ITEM: Final = r"(?:[^][{}\"',]|\{[^{}]*\}|\[[^][,]*\])+"  # of a list, such as `s/{00..04}.tar`, which is no YAML
 
 
 def method_setting(method: str) -> dict[str, str]:
@@ -239,11 +241,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _value(override: str, text: str) -> Any:
-    """The value of an override: YAML, or else the text itself, such as `*.tar`; a list must be closed."""
+    """The value of an override: YAML, or a list of names with braces, or else the text; a list must be closed."""
     try:
         return yaml.load(text, Texts)
     except yaml.YAMLError as error:
         if not text.lstrip().startswith("["):
             return text
+        if found := re.fullmatch(rf"\[({_ITEM}(?:,{_ITEM})*)\]", text.strip()):
+            return [item.strip() for item in re.findall(_ITEM, found[1])]
         reason = getattr(error, "problem", None) or error
         raise GroundingError(f"override '{override}' is not YAML ({reason}): expected a list such as [a, b]") from error
