@@ -304,7 +304,7 @@ def test_a_mended_photograph_is_looked_at_again(whole, entities, evaluate, tmp_p
     for path in good:
         path.write_bytes(b"no picture")
     status, _, err = evaluate(*arguments, "--output", "out")
-    assert (status, "none of the 5 photographs can be read" in err) == (2, True)
+    assert (status, "none of 5 photographs can be read" in err) == (2, True)
     for path, content in good.items():
         path.write_bytes(content)
     assert evaluate(*arguments, "--output", "out")[0] == 0
