@@ -177,7 +177,12 @@ def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | Non
 
 
 def _same(output: Tensor, content: Tensor) -> bool:
-    return output.shape == content.shape and torch.allclose(output, content, rtol=1e-4, atol=1e-5)
+    """Say whether two tensors differ by rounding alone; either may have been computed in less than full precision."""
+    if output.shape != content.shape:
+        return False
+    full = min(output.element_size(), content.element_size()) >= 4
+    difference = torch.linalg.vector_norm(output.float() - content.float())
+    return bool(difference <= (1e-4 if full else 0.05) * torch.linalg.vector_norm(content.float()))
 
 
 METHODS: Mapping[str, Method] = {

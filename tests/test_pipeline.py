@@ -132,6 +132,14 @@ def test_under_autocast(localizer, scene, dtype):
         np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=0.05 * theirs.grid_map.max())
 
 
+def test_grad_cam_under_autocast(localizer):
+    by_gradient = Localizer(localizer.classifier, method="grad_cam")
+    expected = by_gradient.encode(sample_scene()).ground("a man")[0].grid_map
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = by_gradient.encode(sample_scene()).ground("a man")[0].grid_map
+    np.testing.assert_allclose(found, expected, atol=0.05 * expected.max())
+
+
 def test_with_another_default_type(localizer, scene):
     expected = scene.ground("a man in a qwrtz").to_dict()
     torch.set_default_dtype(torch.float64)
