@@ -24,9 +24,11 @@ def expand(source: str | Path) -> list[Path]:
     under exactly this name is not a pattern.
 
     Raises:
-        GroundingError: an address, a glob that nothing matches, or a range of over a million names.
+        GroundingError: an empty name, an address, a glob that nothing matches, or a range of over a million names.
     """
     text = str(source)
+    if not text:
+        raise GroundingError("a source is an empty name: expected files or folders")
     if _ADDRESS.match(text):
         raise GroundingError(f"{text} is an address: download it first; expected files or folders")
     path = with_home(text)

@@ -33,6 +33,8 @@ def load_classifier(source: str | Path = "embedded") -> TagClassifier:
         GroundingError: an unknown source (with the nearest known one), or one that cannot be loaded.
     """
     name = str(source)
+    if not name:
+        raise GroundingError(f"no classifier was named: expected {SOURCES}")
     if name == "embedded":
         with as_file(files("grounding.tagging") / "embedded") as embedded:
             return TagClassifier.from_pretrained(embedded, name)

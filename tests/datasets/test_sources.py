@@ -77,6 +77,7 @@ def test_the_home(files, tmp_path):
         ("~/none*.tar", "none*.tar: expected"),
         ("https://a.b/{0..9}.tar", "https://a.b/{0..9}.tar is an address: download it first"),
         ("s3://a/b.tar", "is an address: download it first"),
+        ("", "a source is an empty name: expected files or folders"),
         ("pipe:curl x", "is an address"),
         ("{0..1000000}.tar", "{0..1000000}.tar stands for over 1,000,000 files"),
         ("{0..9999}{0..9999}.tar", "stands for over 1,000,000 files"),
