@@ -186,7 +186,8 @@ def learn(folder: Path, source: Path, start: str, seed: int, *overrides: str) ->
 def read_birds(tar: Path, folder: Path) -> list[Bird]:
     """The photographs of `WORDS`, unpacked into a folder."""
     with tarfile.open(tar) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)  # from Python 3.11.4
+        archive.extractall(folder)
     root = next(folder.glob("CUB*"))
     names, boxes, split = (
         dict(line.split(maxsplit=1) for line in (root / f"{name}.txt").read_text().splitlines())
