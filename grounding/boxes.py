@@ -20,12 +20,20 @@ def iou(boxes: Boxes, others: Boxes) -> Values:
 
     Whole-number edges give the nearest float64 to the true ratio, so that an IoU of exactly 1/2 compares equal to 0.5.
     """
-    first, second = boxes.astype(np.float64)[:, None], others.astype(np.float64)[None]
-    sides = np.minimum(first[..., 2:], second[..., 2:]) - np.maximum(first[..., :2], second[..., :2])
-    both: Values = sides.clip(0).prod(-1)  # (N, M)
-    union = (first[..., 2:] - first[..., :2]).prod(-1) + (second[..., 2:] - second[..., :2]).prod(-1) - both
+    first, second = boxes.astype(np.float64), others.astype(np.float64)
+    both = intersection(first, second)
+    union = area(first)[:, None] + area(second) - both
     ratio: Values = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
     return ratio
+
+
+def intersection(boxes: Boxes, others: Boxes) -> npt.NDArray[np.floating[Any]]:
+    """(N, 4) and (M, 4) -> (N, M) areas that both cover."""
+    x0, y0, x1, y1 = np.ascontiguousarray(others.T)
+    across = (np.minimum(boxes[:, 2:3], x1) - np.maximum(boxes[:, 0:1], x0)).clip(0)
+    down = (np.minimum(boxes[:, 3:4], y1) - np.maximum(boxes[:, 1:2], y0)).clip(0)
+    both: npt.NDArray[np.floating[Any]] = across * down
+    return both
 
 
 def enclosing(boxes: Boxes) -> Boxes:

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from grounding.boxes import Boxes, Values, area
+from grounding.boxes import Boxes, Values, area, intersection
 
 # Fitted by tools/fit_scores.py, without boxes: with it the agreement of a box says how often the box of another reading
 # of the same evidence, plain MWP, agrees with it.
@@ -40,10 +40,8 @@ def agreement(
 
 def agree(boxes: Boxes, others: Boxes) -> npt.NDArray[np.bool_]:
     """(K, 4), (M, 4) -> (K, M) whether the IoU is at least 1/2: thrice the intersection is the sum of areas or more."""
-    x0, y0, x1, y1 = np.ascontiguousarray(others.T)
-    across = (np.minimum(boxes[:, 2:3], x1) - np.maximum(boxes[:, 0:1], x0)).clip(0)
-    down = (np.minimum(boxes[:, 3:4], y1) - np.maximum(boxes[:, 1:2], y0)).clip(0)
-    enough: npt.NDArray[np.bool_] = 3 * across * down >= (area(boxes)[:, None] + area(others)) * (1 - _ROUNDING)
+    areas = (area(boxes)[:, None] + area(others)) * (1 - _ROUNDING)
+    enough: npt.NDArray[np.bool_] = 3 * intersection(boxes, others) >= areas
     return enough
 
 

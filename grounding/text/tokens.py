@@ -49,6 +49,11 @@ def tokenize(text: str) -> list[Token]:
     NLTK's `NLTKWordTokenizer` on the text with its quotes replaced by ones that it leaves alone (its own
     `span_tokenize` fails on mixed quotes). A full stop inside the text and pictographs become tokens of their own.
     """
+    return list(_tokens(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _tokens(text: str) -> tuple[Token, ...]:
     plain = text.translate(_STAND_INS).replace("''", "\u201c\u201c")
     tokens: list[Token] = []
     end = 0
@@ -56,7 +61,7 @@ def tokenize(text: str) -> list[Token]:
         start = plain.index(word, end)
         end = start + len(word)
         tokens.extend(Token(text[a:b], a, b) for a, b in _pieces(word, start))
-    return tokens
+    return tuple(tokens)
 
 
 def _pieces(word: str, start: int) -> list[tuple[int, int]]:
