@@ -21,7 +21,7 @@ from grounding.evaluation.protocols.calibration import auc
 from grounding.evaluation.runs.scoring import present
 from grounding.pipeline import Localizer
 from grounding.text.mentions import mentioned
-from grounding.text.tokens import is_content_word, tokenize
+from grounding.text.tags import content_words
 
 THINGS = (
     *("dog", "car", "horse", "bicycle", "boat", "guitar", "cat", "train", "umbrella", "baby", "motorcycle", "bird"),
@@ -32,7 +32,7 @@ ASKED = 8
 
 def absent_things(captions: tuple[str, ...]) -> list[str]:
     """The first eight things that no caption mentions, as phrases."""
-    words = {t.text.lower() for caption in captions for t in tokenize(caption) if is_content_word(t.text)}
+    words = {word for caption in captions for word in content_words(caption)}
     return [f"a {thing}" for thing in THINGS if not mentioned(thing, words)][:ASKED]
 
 

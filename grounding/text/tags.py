@@ -10,10 +10,11 @@ from grounding.text.tokens import is_content_word, stem, tokenize
 
 def caption_stems(caption: str) -> set[str]:
     """Return the stems of a caption's content words."""
-    return {stem(word) for word in _content_words(caption)}
+    return {stem(word) for word in content_words(caption)}
 
 
-def _content_words(caption: str) -> list[str]:
+def content_words(caption: str) -> list[str]:
+    """Return the content words of a caption as given, in lower case and in its order."""
     return [token.text.lower() for token in tokenize(read_caption(caption).text) if is_content_word(token.text)]
 
 
@@ -28,7 +29,7 @@ def build_tags(captions: Iterable[str], size: int) -> list[str]:
     stems: Counter[str] = Counter()
     words: dict[str, Counter[str]] = {}
     for caption in captions:
-        used = _content_words(caption)
+        used = content_words(caption)
         stems.update({stem(word) for word in used})
         for word in used:
             words.setdefault(stem(word), Counter())[word] += 1

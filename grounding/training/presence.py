@@ -18,7 +18,7 @@ from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.presence import FEATURES, Numbers, PresenceModel, expit, to_log_odds
 from grounding.text.mentions import mentioned
 from grounding.text.phrases import Chunker, Phrase
-from grounding.text.tokens import is_content_word, tokenize
+from grounding.text.tags import content_words
 from grounding.text.vocabulary import Vocabulary
 from grounding.wording import counted
 
@@ -46,7 +46,7 @@ def examples(captions: Sequence[Sequence[str]]) -> Iterator[Example]:
     phrases = [_distinct(phrase for caption in group for phrase in chunker.phrases(caption)) for group in captions]
     for picture, group in enumerate(captions):
         yield from (Example(picture, phrase, True) for phrase in phrases[picture])
-        words = {t.text.lower() for caption in group for t in tokenize(caption) if is_content_word(t.text)}
+        words = {word for caption in group for word in content_words(caption)}
         others = phrases[(picture + 1) % len(captions)]
         yield from (Example(picture, phrase, False) for phrase in others if not mentioned(phrase.head, words))
 

@@ -12,7 +12,7 @@ from grounding.evaluation.protocols.calibration import calibration
 from grounding.evaluation.protocols.summary import SEED, image_of_phrase, resample
 from grounding.text.mentions import mentioned
 from grounding.text.phrases import find_phrases
-from grounding.text.tokens import is_content_word, tokenize
+from grounding.text.tags import content_words
 
 DESCRIPTION: Final = (
     "phrases with a box, in their own image and in the image before it in the split, unless the head, a synonym, a "
@@ -22,12 +22,14 @@ DESCRIPTION: Final = (
 
 def phrases_of_others(images: Sequence[EntityImage]) -> dict[str, tuple[str, ...]]:
     """For each image the phrases that the next image's captions name and its own do not: what should be absent."""
-    following = [*images[1:], *images[:1]] if len(images) > 1 else []
-    return {image.id: _not_mentioned(image, other) for image, other in zip(images, following, strict=False)}
+    if len(images) == 1:  # there is no other
+        return {}
+    following = [*images[1:], *images[:1]]
+    return {image.id: _not_mentioned(image, other) for image, other in zip(images, following, strict=True)}
 
 
 def _not_mentioned(image: EntityImage, other: EntityImage) -> tuple[str, ...]:
-    words = {t.text.lower() for caption in image.captions for t in tokenize(caption) if is_content_word(t.text)}
+    words = {word for caption in image.captions for word in content_words(caption)}
     texts = dict.fromkeys(phrase.text for phrase in other.boxed_phrases)
     return tuple(text for text in texts if not mentioned(find_phrases("", [text])[0].head, words))
 
