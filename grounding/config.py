@@ -118,12 +118,14 @@ class LocalizerConfig:
     """Everything between a picture with a caption and its regions, but the classifier.
 
     A phrase whose presence is below `min_presence` is `absent`; None takes the threshold of the classifier's presence
-    model, and without one nothing is absent.
+    model, and without one nothing is absent. An evaluation grounds the phrases of a caption with it where `context` is
+    `caption`, and each text by itself, once for all captions, where it is `none`.
     """
 
     maps: MapConfig = field(default_factory=MapConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
     min_presence: float | None = limited(None, 0, 1)
+    context: Literal["none", "caption"] = "none"
 
     def __post_init__(self) -> None:
         check_limits(self)

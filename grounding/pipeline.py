@@ -126,6 +126,7 @@ class Scene:
     image: RgbImage = field(repr=False)
     proposals: Boxes = field(repr=False)
     encoding: Encoding
+    _word_maps: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # those asked for so far
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
@@ -193,15 +194,15 @@ class Scene:
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
-        localizer = self.localizer
-        maps: dict[str, Tensor] = {}
-        for first in range(0, len(tags), _AT_ONCE):
-            group = tags[first : first + _AT_ONCE]
+        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU; those asked for before are kept."""
+        localizer, known = self.localizer, self._word_maps
+        new = [tag for tag in tags if tag not in known]
+        for first in range(0, len(new), _AT_ONCE):
+            group = new[first : first + _AT_ONCE]
             signals = localizer.classifier.signals(group)  # (K, T)
             stack = localizer.method(self.encoding, signals, localizer.config.maps)  # (K, h, w)
-            maps.update(zip(group, stack.float().cpu(), strict=True))
-        return maps
+            known.update(zip(group, stack.float().cpu(), strict=True))
+        return {tag: known[tag].clone() for tag in tags}  # clones: nobody outside changes what is kept
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""

@@ -96,17 +96,39 @@ def digest(content: bytes) -> str:
 def predict(scene: Scene, image: EntityImage) -> dict[Key, Prediction]:
     """The prediction of every phrase with a box, in px of the original photograph, as a file would keep it."""
     phrases = image.boxed_phrases
-    texts = list(dict.fromkeys(phrase.text for phrase in phrases))  # a text is found the same in every caption
-    if not texts:
+    if not phrases:
         return {}
-    grounded = dict(zip(texts, scene.ground(", ".join(texts), texts, TOP_K), strict=True))
+    grounded = ground_phrases(scene, image, TOP_K)
     height, width = scene.image.shape[:2]
     scale = np.array([image.width / width, image.height / height] * 2)
     reached = _reached(scene.proposals * scale, image)
-    return {
-        phrase_key(image, phrase): _prediction(grounded[phrase.text], scale, reached[phrase.chain])
-        for phrase in phrases
-    }
+    keys = {phrase_key(image, phrase): phrase.chain for phrase in phrases}
+    return {key: _prediction(grounded[key], scale, reached[chain]) for key, chain in keys.items()}
+
+
+def ground_phrases(scene: Scene, image: EntityImage, top_k: int) -> dict[Key, GroundedPhrase]:
+    """Every phrase with a box as the scene finds it, in the context that its localizer's configuration says.
+
+    - `none`: each distinct text by itself, once; it is found the same in every caption.
+    - `caption`: the phrases of each caption with this caption, one caption after the other. All marked phrases are
+      asked for, those without a box too: each is looked for in the caption after the one before it, so that none is
+      taken for an earlier occurrence of the same words.
+    """
+    phrases = image.boxed_phrases
+    if scene.localizer.config.context == "none":
+        texts = list(dict.fromkeys(phrase.text for phrase in phrases))
+        found = dict(zip(texts, scene.ground(", ".join(texts), texts, top_k), strict=True)) if texts else {}
+        return {phrase_key(image, phrase): found[phrase.text] for phrase in phrases}
+    grounded: dict[Key, GroundedPhrase] = {}
+    for sentence in sorted({phrase.sentence for phrase in phrases}):
+        marked = [phrase for phrase in image.phrases if phrase.sentence == sentence]
+        answers = scene.ground(image.captions[sentence], [phrase.text for phrase in marked], top_k)
+        grounded |= {
+            phrase_key(image, phrase): answer
+            for phrase, answer in zip(marked, answers, strict=True)
+            if phrase.chain in image.boxes
+        }
+    return grounded
 
 
 def _reached(proposals: Boxes, image: EntityImage) -> dict[str, tuple[float, float]]:

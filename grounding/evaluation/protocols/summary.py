@@ -12,6 +12,7 @@ from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, Columns
 
 RESAMPLES: Final = 2000
 SEED: Final = 0
+_AT_ONCE: Final = 200  # resamples: bounds the memory
 Rows = npt.NDArray[Any]  # (P,) bool, or indices of rows
 
 
@@ -78,3 +79,21 @@ def bootstrap_interval(values: Values, cluster: Rows, weights: Values) -> tuple[
     means = (weights @ sums)[drawn > 0] / drawn[drawn > 0]
     low, high = np.percentile(100 * means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def median_interval(values: Values, cluster: Rows, weights: Values) -> dict[str, Any]:
+    """What `interval` gives, of the median of (P,) values instead: the middle two of an even number count half each."""
+    known = ~np.isnan(values)
+    values, cluster = values[known], cluster[known]
+    if not len(values):
+        return {"count": 0}
+    order = np.argsort(values, kind="stable")
+    ranked, place = values[order], cluster[order]
+    medians = []
+    for first in range(0, len(weights), _AT_ONCE):
+        upto = weights[first : first + _AT_ONCE, place].cumsum(1)  # (at most _AT_ONCE, P)
+        upto = upto[upto[:, -1] > 0]
+        half = upto[:, -1:] / 2
+        medians.append((ranked[(upto >= half).argmax(1)] + ranked[(upto > half).argmax(1)]) / 2)
+    low, high = np.percentile(100 * np.concatenate(medians), [2.5, 97.5])
+    return {"value": 100 * float(np.median(values)), "low": float(low), "high": float(high), "count": len(values)}

@@ -15,9 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from grounding.boxes import Values, enclosing, iou
+from grounding.config import TOP_K
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.drawing import map_picture
+from grounding.evaluation.predictions.prediction import phrase_key
+from grounding.evaluation.predictions.predictor import ground_phrases
 from grounding.folders import check_output, whole_folder
 from grounding.grounded import GroundedPhrase
 from grounding.pipeline import Localizer, Scene
@@ -51,7 +54,7 @@ def draw_misses(
     rows, tiles = [], []
     for number, (image, phrase) in enumerate(tqdm(sample, unit=" phrases"), start=1):
         scene = localizer.encode(photographs.picture(image.id))
-        answer = scene.ground(phrase.text, [phrase.text])[0]
+        answer = ground_phrases(scene, image, TOP_K)[phrase_key(image, phrase)]
         rows.append(_facts(number, scene, answer, image, phrase))
         tiles.append(_tile(rows[-1], scene, answer, _true_boxes(answer, image, phrase)))
     with whole_folder(folder, overwrite, (_TABLE, _SHEETS)) as partial:
@@ -70,10 +73,9 @@ def _missed(
 ) -> list[tuple[EntityImage, EntityPhrase]]:
     missed: list[tuple[EntityImage, EntityPhrase]] = []
     for image in tqdm(images, unit=" photographs"):
-        if texts := list(dict.fromkeys(phrase.text for phrase in image.boxed_phrases)):
-            grounding = localizer.encode(photographs.picture(image.id)).ground(", ".join(texts), texts)
-            answers = dict(zip(texts, grounding, strict=True))
-            missed += [(image, p) for p in image.boxed_phrases if _overlap(answers[p.text], image, p) < 0.5]
+        if phrases := image.boxed_phrases:
+            answers = ground_phrases(localizer.encode(photographs.picture(image.id)), image, TOP_K)
+            missed += [(image, p) for p in phrases if _overlap(answers[phrase_key(image, p)], image, p) < 0.5]
     return missed
 
 

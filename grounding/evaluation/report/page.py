@@ -15,7 +15,7 @@ from grounding.boxes import enclosing, iou
 from grounding.datasets.files import Photographs
 from grounding.evaluation.predictions.prediction import Prediction
 from grounding.evaluation.protocols.measure import point_of
-from grounding.evaluation.report import calibration, charts, galleries, sections
+from grounding.evaluation.report import calibration, charts, galleries, sections, standardised
 from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
 from grounding.evaluation.report.sections import FIRST, POINT, Measured
 from grounding.evaluation.runs.comparison import Changed, compare
@@ -69,6 +69,7 @@ def render_report(run: Run, photograph: Photograph) -> str:
         "report.html.jinja",
         metrics=metrics,
         headline=sections.headline(metrics),
+        standardised=standardised,
         tiles=list(sections.tiles(metrics)),
         types=[sections.type_bars(metrics, protocol) for protocol in (POINT, FIRST)],
         curves=sections.recall_curves(metrics),

@@ -1,6 +1,7 @@
 """Metrics and differences as tables for a terminal: every name whole, whatever the width."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.text import Text
 
 from grounding.datasets.flickr30k import TYPES
 from grounding.evaluation.protocols.protocol import HEADLINE
+from grounding.evaluation.report import standardised
 from grounding.evaluation.report.calibration import sentences
 from grounding.evaluation.report.charts import describe
 from grounding.evaluation.report.sections import compared
@@ -20,10 +22,11 @@ _FRAME = 3  # what a column takes besides its text
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """The run beside the baselines under every headline protocol, then the run by entity type."""
+    """The run beside the baselines under every headline protocol, standardised too, then the run by entity type."""
     data, run = metrics["dataset"], metrics["run"]
     title = (
-        f"{data['name']} {data['split']}, {data['coverage']}, {counted(data['phrases'], 'phrase')} with a box; percent"
+        f"{data['name']} {data['split']}, {data['coverage']}, {counted(data['phrases'], 'phrase')} with a box"
+        f"{', context ' + metrics['context'] if metrics.get('context') else ''}; percent"
     )
     rows = []
     for protocol in HEADLINE:
@@ -32,7 +35,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         first = describe(numbers[0]) if run and numbers[0]["count"] else _short(numbers[0])
         rows.append([protocol.name, f"{count:,}", first, *map(_short, numbers[1:])])
     headers = ["protocol", "phrases", *(name for name, _, _ in compared(metrics))]
-    text = _text(f"{title} [95% interval over images]", headers, rows)
+    text = _text(f"{title} [95% interval over images]", headers, rows) + _standardised(metrics)
     if run:
         rows = [
             [protocol.name, *(_short(run[protocol.name].get("types", {}).get(kind, {})) for kind in TYPES)]
@@ -41,8 +44,22 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         headers = ["protocol", *(f"{kind} {data['types'][kind]:,}" for kind in TYPES)]
         statuses = ", ".join(f"{status} {count:,}" for status, count in metrics["statuses"].items())
         text += f"{_text(f'{title}, by type', headers, rows)}statuses: {statuses}\n"
-        text += "".join(f"{line}\n" for line in sentences(metrics))
+        text += "".join(f"{line}\n" for line in sentences(metrics)) + _wrapped(standardised.sentences(metrics))
     return text
+
+
+def _standardised(metrics: Mapping[str, Any]) -> str:
+    """The same table as the whole split would give it, and what it could not be made to match."""
+    table = standardised.rows(metrics)
+    if not table:
+        return ""
+    has_run = metrics["run"] is not None
+    rows = []
+    for protocol, numbers in table:
+        first = describe(numbers[0]) if has_run and numbers[0]["count"] else _short(numbers[0])
+        rows.append([protocol.name, first, *map(_short, numbers[1:])])
+    text = _text(standardised.heading(metrics), ["protocol", *standardised.names(metrics)], rows)
+    return text + _wrapped(metrics["standardised"]["notes"])
 
 
 def difference_table(comparison: Mapping[str, Any]) -> str:
@@ -63,10 +80,18 @@ def _short(number: Mapping[str, Any]) -> str:
     return f"{number['value']:.1f}" if "value" in number else "-"
 
 
+def _wrapped(lines: Iterable[str]) -> str:
+    return "".join(f"{textwrap.fill(line, _width())}\n" for line in lines)
+
+
+def _width() -> int:
+    console = Console(highlight=False)
+    return console.width if console.is_terminal else _WIDE
+
+
 def _text(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A title and a table as wide as the terminal: columns that do not fit follow in further ones, under the names."""
-    console = Console(highlight=False)
-    width = console.width if console.is_terminal else _WIDE
+    width = _width()
     widths = _widths(headers, rows)
     if widths[0] + max(widths[1:]) + 2 * _FRAME >= width:
         rows = [[row[0].replace("/", "/\n"), *row[1:]] for row in rows]

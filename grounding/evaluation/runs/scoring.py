@@ -14,13 +14,18 @@ from grounding.datasets.flickr30k import TYPES, EntityImage, Flickr30kEntities, 
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_key
 from grounding.evaluation.protocols.baselines import baselines
+from grounding.evaluation.protocols.extent import summarize_extent
 from grounding.evaluation.protocols.presence import summarize_presence
 from grounding.evaluation.protocols.protocol import CURVE, HEADLINE, Columns
+from grounding.evaluation.protocols.raking import Cell, cells
 from grounding.evaluation.protocols.scores import summarize_scores
+from grounding.evaluation.protocols.standardised import standardise
 from grounding.evaluation.protocols.summary import RESAMPLES, SEED, summarize
+from grounding.evaluation.protocols.which_of_two import summarize_which_of_two
 from grounding.wording import counted
 
 METRICS_VERSION: Final = 1
+_RUN: Final = "run"
 _PACKAGES: Final = ("numpy", "pillow", "torch", "torchvision")
 
 
@@ -35,6 +40,7 @@ class Selection:
         failed: ids whose photograph cannot be read, and why.
         photographs: SHA-256 of all photographs that were looked at, or None.
         presences_of_others: image id -> the presence of each of `presence.phrases_of_others`.
+        whole: how many phrases of all images of the split are in each cell of `raking`; nothing where it is not known.
     """
 
     split: str
@@ -45,6 +51,7 @@ class Selection:
     failed: Mapping[str, str] = field(default_factory=dict)
     photographs: str | None = None
     presences_of_others: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
+    whole: Mapping[Cell, float] = field(default_factory=dict)
 
     @property
     def coverage(self) -> str:
@@ -106,7 +113,7 @@ def select(
             f"{len(missing):,} of {len(images):,} photographs are missing, such as {missing[0]}.jpg: "
             "--strict needs them all"
         )
-    return Selection(split, len(images), present[:limit], limit, missing)
+    return Selection(split, len(images), present[:limit], limit, missing, whole=cells(images).total())
 
 
 def present(annotations: Path, split: str, places: Sequence[Path]) -> tuple[Sequence[EntityImage], Photographs]:
@@ -130,21 +137,36 @@ def score(
         photographs: where they were read.
     """
     images, others = selection.images, selection.presences_of_others
+    floors = baselines(images)
     statuses = Counter(predictions.get(phrase_key(*pair), MISSING).status for pair in boxed_phrases(images))
     return {
         "schema_version": METRICS_VERSION,
         "name": name,
+        "context": settings.get("config", {}).get("context"),
         "dataset": _dataset(selection, photographs),
         "statuses": {} if columns.empty else dict(statuses.most_common()),
         "protocols": {protocol.name: protocol.description for protocol in (*HEADLINE, *CURVE)},
         "run": None if columns.empty else summarize(images, columns, SEED),
-        "baselines": {title: summarize(images, rows, SEED) for title, rows in baselines(images).items()},
+        "baselines": {title: summarize(images, rows, SEED) for title, rows in floors.items()},
+        "standardised": _standardised(selection, None if columns.empty else columns, floors),
+        "extent": None if columns.empty else summarize_extent(images, predictions),
+        "which_of_two": None if columns.empty else summarize_which_of_two(images, predictions),
         "scores": summarize_scores(images, predictions, columns),
         "presence": summarize_presence(images, predictions, others, settings.get("min_presence", 0.0)),
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "cluster": "image"},
         "settings": dict(settings),
         "versions": versions(),
     }
+
+
+def _standardised(selection: Selection, run: Columns | None, floors: Mapping[str, Columns]) -> dict[str, Any] | None:
+    """The headline numbers as of the whole split; None where all of it is there, or where it is not known."""
+    if len(selection.images) == selection.in_split or not selection.whole:
+        return None
+    answers = floors if run is None else {_RUN: run, **floors}
+    standard = standardise(selection.images, selection.whole, answers, SEED)
+    numbers = standard.pop("numbers")
+    return {**standard, "run": numbers.pop(_RUN, None), "baselines": numbers}
 
 
 def _dataset(selection: Selection, photographs: Sequence[Path]) -> dict[str, Any]:
