@@ -182,7 +182,7 @@ class Scene:
         threshold = self._threshold(threshold)
         grounded: list[GroundedPhrase] = []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            word_maps = self.word_maps(sorted({match.tag for words in matches for match in words if match.tag}))
+            word_maps = self.word_maps(_tags(matches))
             for first in range(0, len(parts), _AT_ONCE):
                 group = slice(first, first + _AT_ONCE)
                 grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
@@ -192,6 +192,12 @@ class Scene:
         classifier = self.localizer.classifier
         said = classifier.presence_source, threshold, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
+
+    def prepare(self, phrases: Iterable[str]) -> None:
+        """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
+        matches = [self.localizer.vocabulary.match(phrase) for phrase in find_phrases("", check_phrases(phrases))]
+        with torch.autocast("cpu", enabled=False):
+            self.word_maps(_tags(matches))
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU; those asked for before are kept."""
@@ -284,6 +290,11 @@ class Scene:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
+
+
+def _tags(matches: Iterable[Sequence[Match]]) -> list[str]:
+    """The tags that words stand for, each once, in alphabetical order."""
+    return sorted({match.tag for words in matches for match in words if match.tag})
 
 
 def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:

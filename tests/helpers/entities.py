@@ -6,7 +6,10 @@ The val split has five images and 24 marked phrases, 20 of them with a box; trai
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
+
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 
 FILLER = "Nothing is marked here ."
 
@@ -132,3 +135,15 @@ def write_entities(folder: Path, photographs: bool = False) -> Path:
             picture = Image.new("RGB", (drawn.width, drawn.height), "grey")
             picture.save(folder / "photographs" / f"{image}.jpg")
     return folder
+
+
+def image_with(name: str, phrases: list[tuple[int, str, str, list[tuple[float, ...]]]], size=(100, 100)) -> EntityImage:
+    """An image of phrases as (sentence, chain, "type type", boxes of the chain); a chain without boxes has none."""
+    marked, boxes = [], {}
+    for number, (sentence, chain, types, group) in enumerate(phrases):
+        index = sum(before[0] == sentence for before in phrases[:number])
+        marked.append(EntityPhrase(sentence, index, "x", 0, 1, chain, tuple(types.split())))
+        if group:
+            boxes[chain] = np.array(group, np.float64)
+    captions = tuple("x" for _ in range(1 + max((phrase[0] for phrase in phrases), default=0)))
+    return EntityImage(name, *size, captions, tuple(marked), boxes, frozenset(), frozenset())

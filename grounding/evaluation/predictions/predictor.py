@@ -95,14 +95,11 @@ def digest(content: bytes) -> str:
 
 def predict(scene: Scene, image: EntityImage) -> dict[Key, Prediction]:
     """The prediction of every phrase with a box, in px of the original photograph, as a file would keep it."""
-    phrases = image.boxed_phrases
-    if not phrases:
-        return {}
     grounded = ground_phrases(scene, image, TOP_K)
     height, width = scene.image.shape[:2]
     scale = np.array([image.width / width, image.height / height] * 2)
     reached = _reached(scene.proposals * scale, image)
-    keys = {phrase_key(image, phrase): phrase.chain for phrase in phrases}
+    keys = {phrase_key(image, phrase): phrase.chain for phrase in image.boxed_phrases}
     return {key: _prediction(grounded[key], scale, reached[chain]) for key, chain in keys.items()}
 
 
@@ -115,19 +112,24 @@ def ground_phrases(scene: Scene, image: EntityImage, top_k: int) -> dict[Key, Gr
       taken for an earlier occurrence of the same words.
     """
     phrases = image.boxed_phrases
-    if scene.localizer.config.context == "none":
-        texts = list(dict.fromkeys(phrase.text for phrase in phrases))
-        found = dict(zip(texts, scene.ground(", ".join(texts), texts, top_k), strict=True)) if texts else {}
-        return {phrase_key(image, phrase): found[phrase.text] for phrase in phrases}
+    if not phrases:
+        return {}
+    if scene.localizer.config.context == "caption":
+        return _with_captions(scene, image, top_k)
+    texts = list(dict.fromkeys(phrase.text for phrase in phrases))
+    found = dict(zip(texts, scene.ground(", ".join(texts), texts, top_k), strict=True))
+    return {phrase_key(image, phrase): found[phrase.text] for phrase in phrases}
+
+
+def _with_captions(scene: Scene, image: EntityImage, top_k: int) -> dict[Key, GroundedPhrase]:
+    sentences = sorted({phrase.sentence for phrase in image.boxed_phrases})
+    asked = {number: [phrase for phrase in image.phrases if phrase.sentence == number] for number in sentences}
+    scene.prepare(dict.fromkeys(phrase.text for phrases in asked.values() for phrase in phrases))
     grounded: dict[Key, GroundedPhrase] = {}
-    for sentence in sorted({phrase.sentence for phrase in phrases}):
-        marked = [phrase for phrase in image.phrases if phrase.sentence == sentence]
-        answers = scene.ground(image.captions[sentence], [phrase.text for phrase in marked], top_k)
-        grounded |= {
-            phrase_key(image, phrase): answer
-            for phrase, answer in zip(marked, answers, strict=True)
-            if phrase.chain in image.boxes
-        }
+    for number, phrases in asked.items():
+        answers = scene.ground(image.captions[number], [phrase.text for phrase in phrases], top_k)
+        pairs = zip(phrases, answers, strict=True)
+        grounded |= {phrase_key(image, phrase): found for phrase, found in pairs if phrase.chain in image.boxes}
     return grounded
 
 

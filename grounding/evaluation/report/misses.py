@@ -74,8 +74,8 @@ def _missed(
     missed: list[tuple[EntityImage, EntityPhrase]] = []
     for image in tqdm(images, unit=" photographs"):
         if phrases := image.boxed_phrases:
-            answers = ground_phrases(localizer.encode(photographs.picture(image.id)), image, TOP_K)
-            missed += [(image, p) for p in phrases if _overlap(answers[phrase_key(image, p)], image, p) < 0.5]
+            found = ground_phrases(localizer.encode(photographs.picture(image.id)), image, TOP_K)
+            missed += [(image, p) for p in phrases if _overlap(found[phrase_key(image, p)], image, p) < 0.5]
     return missed
 
 

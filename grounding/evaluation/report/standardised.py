@@ -50,6 +50,6 @@ def sentences(metrics: Mapping[str, Any]) -> Iterator[str]:
             )
     if two and (count := two["best_boxes"]["count"]):
         yield (
-            f"which of two: {describe(two['best_boxes'])}% of {counted(count, 'pair')} of people in one caption have the "
-            f"same best box (IoU > {SAME:g}), {describe(two['true_boxes'])}% the same true box"
+            f"which of two: {describe(two['best_boxes'])}% of {counted(count, 'pair')} of people in one caption have "
+            f"the same best box (IoU > {SAME:g}), {describe(two['true_boxes'])}% the same true box"
         )

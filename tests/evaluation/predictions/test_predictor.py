@@ -1,15 +1,19 @@
 """The package's own predictions: records as a file would keep them, or why a photograph could not be read."""
 
 import hashlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from grounding.config import LocalizerConfig
-from grounding.datasets.flickr30k import Flickr30kEntities
-from grounding.evaluation.predictions.predictor import Job, Predictor, predict
+from grounding.config import LocalizerConfig, load
+from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities
+from grounding.errors import GroundingError
+from grounding.evaluation.predictions.predictor import Job, Predictor, ground_phrases, predict
 from grounding.evaluation.predictions.records import prediction_from_json, prediction_to_json
 from grounding.images import read_image
 from grounding.methods import METHODS
+from grounding.pipeline import Localizer, Scene
 from helpers.entities import write_entities
 from helpers.predictions import parts
 
@@ -48,3 +52,92 @@ def test_a_job_names_its_method():
     job = Job((), "embedded", LocalizerConfig(), "cpu")
     assert Predictor(job).localizer.method is METHODS["contrastive_mwp"]
     assert Predictor(Job((), "embedded", LocalizerConfig(), "cpu", "mwp")).localizer.method is METHODS["mwp"]
+
+
+TWICE = EntityImage(
+    *("1", 640, 400),
+    ("A man waves , and a dog of another man runs .", "Nothing .", "some of the people near some of them ."),
+    (
+        EntityPhrase(0, 0, "A man", 0, 5, "1", ("people",)),
+        EntityPhrase(0, 1, "a dog", 18, 23, "2", ("animals",)),
+        EntityPhrase(0, 2, "man", 35, 38, "3", ("people",)),
+        EntityPhrase(2, 0, "some", 0, 4, "0", ("notvisual",)),  # without a box, of the same words as the next
+        EntityPhrase(2, 1, "some", 24, 28, "3", ("people",)),
+    ),
+    {"1": np.array([[0.0, 0, 9, 9]]), "2": np.array([[0.0, 0, 9, 9]]), "3": np.array([[0.0, 0, 9, 9]])},
+    *(frozenset(), frozenset()),
+)
+
+
+def with_context(localizer, context):
+    return Localizer(localizer.classifier, LocalizerConfig(context=context))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Everything that scenes are asked for, as (caption, phrases, top_k)."""
+    calls, ground = [], Scene.ground
+
+    def noted(self, caption=None, phrases=None, top_k=5, threshold=None):
+        calls.append((caption, phrases, top_k))
+        return ground(self, caption, phrases, top_k, threshold)
+
+    monkeypatch.setattr(Scene, "ground", noted)
+    return calls
+
+
+def test_without_context_each_text_is_asked_for_once(localizer, scene, asked):
+    found = ground_phrases(scene.under(with_context(localizer, "none")), TWICE, 7)
+    assert asked == [("A man, a dog, man, some", ["A man", "a dog", "man", "some"], 7)]
+    assert [answer.phrase.text for answer in found.values()] == ["A man", "a dog", "man", "some"]
+
+
+def test_with_context_each_caption_is_asked_for_with_its_phrases_in_order(localizer, scene, asked):
+    found = ground_phrases(scene.under(with_context(localizer, "caption")), TWICE, 7)
+    assert asked == [(TWICE.captions[0], ["A man", "a dog", "man"], 7), (TWICE.captions[2], ["some", "some"], 7)]
+    assert list(found) == [("1", 0, 0), ("1", 0, 1), ("1", 0, 2), ("1", 2, 1)]
+    spans = [(answer.phrase.start, answer.phrase.end) for answer in found.values()]
+    assert spans == [(phrase.start, phrase.end) for phrase in TWICE.boxed_phrases]
+
+
+@pytest.mark.parametrize("context", ["none", "caption"])
+def test_nothing_is_asked_of_an_image_without_a_phrase(localizer, scene, asked, context):
+    nothing = replace(TWICE, boxes={})
+    assert predict(scene.under(with_context(localizer, context)), nothing) == {}
+    assert asked == []
+
+
+def test_each_phrase_has_the_prediction_of_its_own_caption(localizer, scene, monkeypatch):
+    """Said of a phrase is how long its caption is: every prediction is the one of its own sentence."""
+    ground = Scene.ground
+
+    def told(self, caption=None, phrases=None, top_k=5, threshold=None):
+        result = ground(self, caption, phrases, top_k, threshold)
+        return [replace(found, point=(float(len(caption)), 1.0)) for found in result]
+
+    monkeypatch.setattr(Scene, "ground", told)
+    scene = scene.under(with_context(localizer, "caption"))
+    width = scene.image.shape[1]
+    for (_, sentence, _), prediction in predict(scene, TWICE).items():
+        expected = len(TWICE.captions[sentence]) * TWICE.width / width
+        assert prediction.point[0] == pytest.approx(expected, abs=0.01)
+
+
+def test_word_maps_are_made_once_a_photograph(localizer, scene):
+    signals = []
+
+    def method(encoding, wanted, maps):
+        signals.append(len(wanted))
+        return METHODS["contrastive_mwp"](encoding, wanted, maps)
+
+    seen = Localizer(localizer.classifier, LocalizerConfig(context="caption"), method=method)
+    predict(scene.under(seen), TWICE)
+    assert len(signals) == 1  # all words of all captions together
+    words = {match.tag for found in ground_phrases(scene, TWICE, 1).values() for match in found.words if match.tag}
+    assert signals == [len(words)]
+
+
+def test_the_context_is_a_setting_of_the_run(localizer, entities):
+    assert Predictor(Job((), "embedded", LocalizerConfig(context="caption"), "cpu"), localizer.classifier).localizer
+    with pytest.raises(GroundingError, match=r"context.*none, caption"):
+        load(LocalizerConfig, None, ["context=captions"])
