@@ -1,0 +1,2 @@
+def known_attribute(stem):
+    return "unknown"

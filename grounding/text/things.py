@@ -1,0 +1,226 @@
+"""The things that a caption names, in its order: its phrases, and the people and pronouns that are in none of them."""
+
+import functools
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from grounding.text.captions import read_caption
+from grounding.text.kinds import Kinds, noun_forms
+from grounding.text.numbers import is_number
+from grounding.text.people import names_people
+from grounding.text.phrases import PREPOSITIONS, Phrase
+from grounding.text.tokens import tokenize
+from grounding.text.wholes import Attribute, Whole, attribute_kind, is_colour_or_cloth, whole_kind
+
+Gender = Literal["male", "female"]
+
+RELATIVE = frozenset({"who", "which"})
+PRONOUNS = frozenset("he him himself she her herself it itself they them themselves".split()) | RELATIVE  # noqa: SIM905
+OWN = frozenset({"his", "her", "its", "their"})
+PRO_FORMS = frozenset({"one", "ones", "another", "other", "others", "both", "all", "some", "each"})  # 'another in red'
+_MALE = frozenset({"he", "him", "himself", "his"})
+_FEMALE = frozenset({"she", "her", "herself"})
+_NEUTER = frozenset({"it", "itself", "its"})
+_MANY = frozenset({"they", "them", "themselves", "their"})
+_FAMILY: dict[str, Gender] = {  # whose kinds in WordNet do not say it
+    **dict.fromkeys("father dad daddy husband brother grandfather grandpa groom king uncle".split(), "male"),  # noqa: SIM905
+    **dict.fromkeys("mother mom mommy wife sister grandmother grandma bride queen aunt".split(), "female"),  # noqa: SIM905
+}
+_GROUPS = frozenset(
+    """
+    group groups crowd team couple pair trio bunch band family audience class squad crew gang herd flock pack line row
+    people others both all some ones
+    """.split()  # noqa: SIM905
+)
+SIDE_NOUNS = frozenset("side part corner edge end portion half".split())  # noqa: SIM905
+_GROUP_KINDS = ("assemblage", "personnel", "musical group", "squad")
+_DETERMINERS_OF_MANY = frozenset({"both", "several", "many", "multiple", "numerous", "various", "few", "some", "these"})
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """A thing named at one place of a caption.
+
+    Attributes:
+        first, head: its words are `words[first : head + 1]`, up to its head noun, without what follows it in a phrase.
+        phrases: the positions of the phrases with this head; none for a thing that is no phrase.
+        word: the head in lower case.
+        number: False for one, True for several, None for a pronoun that can be both.
+    """
+
+    first: int
+    head: int
+    phrases: tuple[int, ...]
+    word: str
+    whole: Whole | None
+    attribute: Attribute | None
+    stuff: bool
+    several: bool | None
+    gender: Gender | Literal["neuter"] | None
+
+    @property
+    def is_pronoun(self) -> bool:
+        """Whether it only points at another thing."""
+        return self.word in PRONOUNS
+
+    @property
+    def is_living(self) -> bool:
+        """Whether it can wear, hold and have body parts; 'another' and pronouns may."""
+        return self.whole in ("person", "animal") or self.word in PRO_FORMS or self.is_pronoun
+
+
+def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], list[Thing]]:
+    """The words of a caption in lower case, and its things by their heads.
+
+    Phrases that are not in the caption, and those that it says are not there, are no things.
+    """
+    read = read_caption(caption)
+    tokens = tokenize(read.text)
+    words = [token.text.lower().replace("\u2019", "'") for token in tokens]
+    spans = [read.span(token.start, token.end) for token in tokens]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    heads: dict[int, list[tuple[int, int]]] = {}
+    covered: set[int] = set()
+    for position, phrase in enumerate(phrases):
+        if phrase.start is None or phrase.end is None:
+            continue
+        first, last = bisect_right(ends, phrase.start), bisect_left(starts, phrase.end)
+        if first < last:
+            head = _head(words, first, last, phrase.head.lower().replace("\u2019", "'"))
+            covered.update(range(first, head + 1))
+            if not phrase.negated:
+                heads.setdefault(head, []).append((first, position))
+    hidden = {i: [(i, -1)] for i, word in enumerate(words) if i not in covered and _is_hidden(words, i)}
+    return words, [_thing(words, head, (heads | hidden)[head]) for head in sorted(heads | hidden)]
+
+
+def _head(words: Sequence[str], first: int, last: int, head: str) -> int:
+    """Where the head of a phrase stands; 'one of them' is about 'one'."""
+    if words[first] in PRO_FORMS and (last == first + 1 or words[first + 1] == "of"):
+        return first
+    end = next((i for i in range(first + 1, last) if words[i] in PREPOSITIONS), last)
+    return next((i for i in range(end - 1, first - 1, -1) if words[i] == head), _last_word(words, first, last, head))
+
+
+def _last_word(words: Sequence[str], first: int, last: int, head: str) -> int:
+    return next((i for i in range(first, last) if words[i] == head), last - 1)
+
+
+def _is_hidden(words: Sequence[str], index: int) -> bool:
+    """Say whether a word outside all phrases names a person, or stands for a thing; 'her hat' is no such thing."""
+    word = words[index]
+    if word == "her":
+        following = words[index + 1] if index + 1 < len(words) else "."
+        return not following[0].isalpha() or following in PREPOSITIONS or following in ("and", "while", "as", "is")
+    of_group = index > 1 and any(words[i] in _GROUPS and "of" in words[i + 1 : i + 2] for i in range(index - 4, index) if i >= 0)
+    return word in PRONOUNS or (names_people(word) and not of_group)
+
+
+def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int]]) -> Thing:
+    first = max(start for start, _ in mentions)
+    word, core = words[head], words[first : head + 1]
+    name = f"{words[head - 1]} {word}"
+    known = head > first and bool(Kinds.embedded().senses(name))  # 'hot dog', 'fire truck'
+    kind = name if known else word
+    named = _named(words, head) if word in _GROUPS else word
+    whole = (whole_kind(named) if named != word else None) or whole_kind(kind)
+    positions = tuple(sorted(position for _, position in mentions if position >= 0))
+    attribute = attribute_kind(kind) or (attribute_kind(word) if known else None)
+    if word in ("left", "right"):  # no hands
+        attribute = None
+    return Thing(
+        first, head, positions, word, whole, attribute, is_colour_or_cloth(word), is_several(core), _gender(core)
+    )
+
+
+def _named(words: Sequence[str], head: int) -> str:
+    """What a group is of: 'dogs' in 'a group of brown dogs'."""
+    if words[head + 1 : head + 2] != ["of"]:
+        return words[head]
+    following = words[head + 2 : head + 6]
+    return next((word for word in following if whole_kind(word) or is_plural(word)), words[head])
+
+
+@functools.lru_cache(maxsize=65536)
+def is_plural(word: str) -> bool:
+    """Say whether a noun is in the plural and means several: 'dogs', 'men'; not 'jeans' or 'glasses'."""
+    synsets = Kinds.embedded().synsets
+    singular = any(form in synsets for form in noun_forms(word)[1:])
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return singular and attribute_kind(word) != "clothing" or (singular and word not in synsets)
+    return singular and word not in ("woman", "man")
+
+
+def is_several(core: Sequence[str]) -> bool | None:
+    """Say whether the words of a phrase up to its head name several; None for a pronoun that may."""
+    if not core:
+        return False
+    word = core[-1]
+    if word in _MANY:
+        return True
+    if word in PRONOUNS:
+        return None if word in RELATIVE else False
+    if word in PRO_FORMS:
+        return word not in ("one", "another", "other", "each")
+    before = core[:-1]
+    joined = "and" in before
+    counted = any(is_number(w) and w not in ("one", "1") and not w.endswith(("st", "nd", "rd", "th")) for w in before)
+    return (
+        joined or is_plural(word) or word in _GROUPS or _is_group(word)
+        or any(w in _DETERMINERS_OF_MANY for w in before)
+        or (counted and word.endswith("s"))
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=65536)
+def _is_group(word: str) -> bool:
+    return any(Kinds.embedded().names(word, kind) for kind in _GROUP_KINDS)
+
+
+def _gender(core: Sequence[str]) -> Gender | Literal["neuter"] | None:
+    word = core[-1]
+    if word in _NEUTER:
+        return "neuter"
+    for gender, pronouns in (("male", _MALE), ("female", _FEMALE)):
+        if word in pronouns or (len(core) > 1 and gender in core[:-1]):
+            return gender  # type: ignore[return-value]
+    return _gender_of(word)
+
+
+@functools.lru_cache(maxsize=65536)
+def _gender_of(word: str) -> Gender | None:
+    """The gender that a noun says: by its kinds, or in a family."""
+    kinds = Kinds.embedded()
+    forms = noun_forms(word)
+    for form in forms:
+        if form in _FAMILY:
+            return _FAMILY[form]
+    for form in forms:
+        if kinds.names(form, "male person") or form == "male":
+            return "male"
+        if kinds.names(form, "female person") or form == "female":
+            return "female"
+    return None
+
+
+def pronoun_gender(pronoun: str) -> Gender | Literal["neuter"] | None:
+    """The gender of 'his', 'her' and 'its'; None for 'their'."""
+    if pronoun in _NEUTER:
+        return "neuter"
+    return "male" if pronoun in _MALE else "female" if pronoun in _FEMALE else None
+
+
+def read_phrase(phrase: Phrase) -> tuple[list[str], int]:
+    """The words of a phrase by itself in lower case, and where its head stands."""
+    words = [token.text.lower().replace("\u2019", "'") for token in tokenize(phrase.text)]
+    return words, _head(words, 0, len(words), phrase.head.lower().replace("\u2019", "'")) if words else 0
+
+
+def gaps(words: Sequence[str], things: Sequence[Thing]) -> Iterator[Sequence[str]]:
+    """The words before each thing, from the end of the thing before it."""
+    end = 0
+    for thing in things:
+        yield words[end : max(end, thing.first)]
+        end = max(end, thing.head + 1)

@@ -1,0 +1,57 @@
+"""What kind of thing a head noun names, as far as it says what belongs to what: wholes, and what they wear and have."""
+
+import functools
+from collections.abc import Iterable
+from typing import Literal
+
+from grounding.text.attributes import known_attribute
+from grounding.text.kinds import Kinds, noun_forms
+from grounding.text.people import names_people
+from grounding.text.tokens import stem
+
+Whole = Literal["person", "animal", "vehicle", "building", "furniture"]
+Attribute = Literal["clothing", "part"]
+
+# The kinds of WordNet that each is, a word being of the first that its usual meaning is a kind of.
+_WHOLES: tuple[tuple[Whole, tuple[str, ...]], ...] = (
+    ("person", ("person", "assemblage", "personnel", "musical group", "squad")),
+    ("animal", ("animal",)),
+    ("vehicle", ("vehicle", "transport")),
+    ("building", ("building", "establishment", "housing", "shelter", "tower", "castle")),
+    ("furniture", ("furniture",)),
+)
+_CLOTHING = ("clothing", "footgear", "eyeglasses", "jewelry", "handwear")
+_PARTS = ("body part", "body covering", "facial expression")
+_STUFF = ("color", "cloth")
+
+
+@functools.lru_cache(maxsize=65536)
+def whole_kind(head: str) -> Whole | None:
+    """Say what whole a head noun names, in the singular or plural, in its usual meaning; None for anything else."""
+    if names_people(head):
+        return "person"
+    return next((whole for whole, kinds in _WHOLES if _is_any(head, kinds)), None)
+
+
+@functools.lru_cache(maxsize=65536)
+def attribute_kind(head: str) -> Attribute | None:
+    """Say whether a head noun names what is worn, or a part of a person, an animal or a thing; None for neither.
+
+    Captions decide where they use the word often enough, else WordNet.
+    """
+    if (known := known_attribute(stem(head))) != "unknown":
+        return known
+    if _is_any(head, _CLOTHING):
+        return "clothing"
+    return "part" if _is_any(head, _PARTS) else None
+
+
+@functools.lru_cache(maxsize=65536)
+def is_colour_or_cloth(head: str) -> bool:
+    """Say whether a word names a colour or a cloth, which stands for clothes in 'a man in black'."""
+    return _is_any(head, _STUFF)
+
+
+def _is_any(word: str, kinds: Iterable[str]) -> bool:
+    table = Kinds.embedded()
+    return any(table.names(form, kind) for form in noun_forms(word.lower()) for kind in kinds)
