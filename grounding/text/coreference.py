@@ -9,6 +9,9 @@ from grounding.text.tokens import is_content_word, stem
 
 _DEFINITE = frozenset({"the", "this", "that", "these", "those", "same", "both"})
 _OTHERS = frozenset({"another", "other", "second", "third", "different", "one", "next", "opposing"})
+_CALLS = [call.split() for call in ("is", "are", "was", "dressed as", "dressed up as", "dressed like", "who is")]
+_TELLS_APART = [[word] for word in "in with wearing next behind near beside on at who that of holding".split()]  # noqa: SIM905
+_YOUNG = frozenset({"baby", "infant", "toddler", "child"})  # may be 'it'
 _USUAL = 2  # meanings of a word
 
 
@@ -27,33 +30,38 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         return roots[named[-1]] if named else None
     if thing.is_pronoun:
         return _pointed_at(things, roots, subject, thing.gender, thing.several)
+    if thing.word in ("both", "all"):
+        groups = [roots[i] for i in before if things[i].several and things[i].whole]
+        return groups[-1] if groups else None
+    if thing.whole == "person" and before and _is_called(words, things[-2], thing):
+        return roots[before[-1]]
     core = words[thing.first : thing.head]
     if not _DEFINITE.intersection(core) or _OTHERS.intersection(core):
         return None
     fitting = [i for i in before if roots[i] == i and may_be_same(things[i], thing)]
+    if _is_told_apart(words, thing):
+        fitting = [i for i in fitting if _tail(words, things[i]) & _tail(words, thing)]
     modifiers = _modifiers(words, thing)
     matched = [i for i in fitting if modifiers <= _modifiers(words, things[i])]
     return (matched or [None])[-1] if modifiers or len(fitting) != 1 else fitting[0]
 
 
 def owner_of_pronoun(
-    pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None, later: Sequence[int] = ()
+    pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None
 ) -> int | None:
-    """The first mention of what 'his', 'her', 'its' or 'their' points at, given the things before it.
+    """The first mention of what 'his', 'her', 'its' or 'their' before the last of these things points at, or None."""
+    return _pointed_at(things, roots, subject, pronoun_gender(pronoun), True if pronoun == "their" else None)
 
-    Args:
-        later: things after it that may be meant where none before fits: 'with his hat on, a man'.
-    """
-    several = pronoun == "their"
-    gender = pronoun_gender(pronoun)
-    found = _pointed_at(things, roots, subject, gender, several)
-    return found if found is not None else next(iter(later), None)
+
+def fits_pronoun(thing: Thing, pronoun: str) -> bool:
+    """Say whether 'his', 'her', 'its' or 'their' can point at a thing."""
+    return fits(thing, pronoun_gender(pronoun), True if pronoun == "their" else None)
 
 
 def fits(thing: Thing, gender: str | None, several: bool | None) -> bool:
     """Say whether a pronoun of this gender and number can point at a thing."""
     if gender == "neuter":
-        return thing.whole not in (None, "person") and not thing.several
+        return bool(thing.whole) and not thing.several and (thing.whole != "person" or thing.word in _YOUNG)
     if gender is not None and thing.whole not in ("person", "animal"):
         return False
     if gender is not None and thing.gender not in (None, gender):
@@ -94,6 +102,21 @@ def _pointed_at(
     if not candidates and several:
         candidates = [i for i in before if things[roots[i]].is_living]
     return roots[candidates[-1]] if candidates else None
+
+
+def _is_called(words: Sequence[str], before: Thing, thing: Thing) -> bool:
+    """'A woman is a cashier', 'a boy dressed as a pirate': a second noun for the same person."""
+    gap = list(words[before.head + 1 : thing.first])
+    return before.whole == "person" and gap in _CALLS
+
+
+def _is_told_apart(words: Sequence[str], thing: Thing) -> bool:
+    """Say whether words after a noun say which one is meant: 'the man in blue', where there was a man before."""
+    return words[thing.head + 1 : thing.head + 2] in _TELLS_APART
+
+
+def _tail(words: Sequence[str], thing: Thing) -> set[str]:
+    return {stem(word) for word in words[thing.head + 1 : thing.head + 5] if is_content_word(word)}
 
 
 def _modifiers(words: Sequence[str], thing: Thing) -> set[str]:

@@ -23,6 +23,7 @@ PRO_FORMS = frozenset({"one", "ones", "another", "other", "others", "both", "all
 _MALE = frozenset({"he", "him", "himself", "his"})
 _FEMALE = frozenset({"she", "her", "herself"})
 _NEUTER = frozenset({"it", "itself", "its"})
+_LIVING = _MALE | _FEMALE | {"who", "they", "them", "themselves"}
 _MANY = frozenset({"they", "them", "themselves", "their"})
 _FAMILY: dict[str, Gender] = {  # whose kinds in WordNet do not say it
     **dict.fromkeys("father dad daddy husband brother grandfather grandpa groom king uncle".split(), "male"),  # noqa: SIM905
@@ -68,7 +69,7 @@ class Thing:
     @property
     def is_living(self) -> bool:
         """Whether it can wear, hold and have body parts; 'another' and pronouns may."""
-        return self.whole in ("person", "animal") or self.word in PRO_FORMS or self.is_pronoun
+        return self.whole in ("person", "animal") or self.word in PRO_FORMS or self.word in _LIVING
 
 
 def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], list[Thing]]:
@@ -90,7 +91,7 @@ def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], lis
         if first < last:
             head = _head(words, first, last, phrase.head.lower().replace("\u2019", "'"))
             covered.update(range(first, head + 1))
-            if not phrase.negated:
+            if not phrase.negated and not _is_reciprocal(words, head):
                 heads.setdefault(head, []).append((first, position))
     hidden = {i: [(i, -1)] for i, word in enumerate(words) if i not in covered and _is_hidden(words, i)}
     return words, [_thing(words, head, (heads | hidden)[head]) for head in sorted(heads | hidden)]
@@ -98,7 +99,7 @@ def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], lis
 
 def _head(words: Sequence[str], first: int, last: int, head: str) -> int:
     """Where the head of a phrase stands; 'one of them' is about 'one'."""
-    if words[first] in PRO_FORMS and (last == first + 1 or words[first + 1] == "of"):
+    if words[first] in PRO_FORMS and words[first + 1 : first + 2] == ["of"] and last > first + 1:
         return first
     end = next((i for i in range(first + 1, last) if words[i] in PREPOSITIONS), last)
     return next((i for i in range(end - 1, first - 1, -1) if words[i] == head), _last_word(words, first, last, head))
@@ -125,7 +126,7 @@ def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int]])
     known = head > first and bool(Kinds.embedded().senses(name))  # 'hot dog', 'fire truck'
     kind = name if known else word
     named = _named(words, head) if word in _GROUPS else word
-    whole = (whole_kind(named) if named != word else None) or whole_kind(kind)
+    whole = (whole_kind(named) if named != word else None) or whole_kind(word if names_people(word) else kind)
     positions = tuple(sorted(position for _, position in mentions if position >= 0))
     attribute = attribute_kind(kind) or (attribute_kind(word) if known else None)
     if word in ("left", "right"):  # no hands
@@ -141,6 +142,11 @@ def _named(words: Sequence[str], head: int) -> str:
         return words[head]
     following = words[head + 2 : head + 6]
     return next((word for word in following if whole_kind(word) or is_plural(word)), words[head])
+
+
+def _is_reciprocal(words: Sequence[str], index: int) -> bool:
+    """'Each other' and 'one another' are nobody else."""
+    return tuple(words[max(index - 1, 0) : index + 1]) in (("each", "other"), ("one", "another"))
 
 
 @functools.lru_cache(maxsize=65536)
@@ -165,13 +171,19 @@ def is_several(core: Sequence[str]) -> bool | None:
     if word in PRO_FORMS:
         return word not in ("one", "another", "other", "each")
     before = core[:-1]
-    joined = "and" in before
+    joined = "and" in before[1:] and _is_noun(before)
     counted = any(is_number(w) and w not in ("one", "1") and not w.endswith(("st", "nd", "rd", "th")) for w in before)
     return (
         joined or is_plural(word) or word in _GROUPS or _is_group(word)
         or any(w in _DETERMINERS_OF_MANY for w in before)
-        or (counted and word.endswith("s"))
+        or (counted and (word.endswith("s") or names_people(word)))
     )  # fmt: skip
+
+
+def _is_noun(before: Sequence[str]) -> bool:
+    """Say whether what is joined by 'and' is a noun: 'man and woman', but not 'old and grey'."""
+    word = before[before.index("and") - 1]
+    return not is_colour_or_cloth(word) and bool(Kinds.embedded().senses(word))
 
 
 @functools.lru_cache(maxsize=65536)
