@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     lines = table(uses, worn, parts)
     (options.output / ATTRIBUTES_FILE).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(f"{line.partition(':')[0]}: {len(line.split()) - 1} nouns" for line in lines))
+    print("\n".join(f"{line.partition(':')[0]}: {line.count(',') + 1} nouns" for line in lines))
     return 0
 
 
@@ -70,8 +70,12 @@ def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
             gap = [token.text.lower() for token in tokenize(text[end : phrase.start])]
             wearing = not WEARING.isdisjoint(gap) or (wearing and bool(gap) and LISTED.issuperset(gap))
             wearing = wearing and whole_kind(phrase.head) is None
-            uses[phrase.head.lower()] += 1
-            worn[phrase.head.lower()] += wearing
+            names = [phrase.head.lower()]
+            words = phrase.text.lower().split()[-2:]
+            if len(words) == 2 and words[1] == names[0] and is_content_word(words[0]) and not is_colour_or_cloth(words[0]):
+                names.append(" ".join(words))  # 'tank top'
+            uses.update(names)
+            worn.update(names * wearing)
             end = phrase.end
     return uses, worn
 
@@ -105,11 +109,13 @@ def table(uses: Counter[str], worn: Counter[str], parts: set[str]) -> list[str]:
     """The lines of the file: words for what is worn, and for what is not, where WordNet's kinds are mistaken; parts."""
     known = {word for word in uses if is_content_word(word) and not is_number(word) and whole_kind(word) is None}
     named = {word for word in known if not is_colour_or_cloth(word) and not is_of_body(word)}
-    clothing = {word for word in named if worn[word] >= max(MIN_WORN, WORN * uses[word]) and not is_clothing(word)}
+    often = {word for word in named if worn[word] >= max(MIN_WORN, WORN * uses[word]) and not is_clothing(word)}
+    clothing = {word for word in often if not is_clothing(word.split()[-1]) and word.split()[-1] not in often - {word}}
     bare = {word for word in named if uses[word] >= MIN_USES and not worn[word] and is_clothing(word)}
     forms = {word for word in named if uses[word] >= MIN_PART_USES and not parts.isdisjoint(noun_forms(word))}
     part = {word for word in forms - clothing if not is_clothing(word)}
-    return [f"{name}: {' '.join(sorted(ws))}" for name, ws in (("clothing", clothing), ("part", part), ("bare", bare))]
+    kinds = (("clothing", clothing), ("part", part), ("bare", bare))
+    return [f"{name}: {', '.join(sorted(words))}" for name, words in kinds]
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         return roots[named[-1]] if named else None
     if thing.is_pronoun:
         return _pointed_at(things, roots, subject, thing.gender, thing.several)
-    if thing.word in ("both", "all"):
+    if thing.word in ("both", "all") and words[thing.head + 1 : thing.head + 2] != ["of"]:
         groups = [roots[i] for i in before if things[i].several and things[i].whole]
         return groups[-1] if groups else None
     if thing.whole == "person" and before and _is_called(words, things[-2], thing):
@@ -40,7 +40,7 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         return None
     fitting = [i for i in before if roots[i] == i and may_be_same(things[i], thing)]
     if _is_told_apart(words, thing):
-        fitting = [i for i in fitting if _tail(words, things[i]) & _tail(words, thing)]
+        fitting = [i for i in fitting if _tail(words, things[i]) == _tail(words, thing)]
     modifiers = _modifiers(words, thing)
     matched = [i for i in fitting if modifiers <= _modifiers(words, things[i])]
     return (matched or [None])[-1] if modifiers or len(fitting) != 1 else fitting[0]
@@ -50,12 +50,12 @@ def owner_of_pronoun(
     pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None
 ) -> int | None:
     """The first mention of what 'his', 'her', 'its' or 'their' before the last of these things points at, or None."""
-    return _pointed_at(things, roots, subject, pronoun_gender(pronoun), True if pronoun == "their" else None)
+    return _pointed_at(things, roots, subject, pronoun_gender(pronoun), pronoun == "their")
 
 
 def fits_pronoun(thing: Thing, pronoun: str) -> bool:
     """Say whether 'his', 'her', 'its' or 'their' can point at a thing."""
-    return fits(thing, pronoun_gender(pronoun), True if pronoun == "their" else None)
+    return fits(thing, pronoun_gender(pronoun), pronoun == "their")
 
 
 def fits(thing: Thing, gender: str | None, several: bool | None) -> bool:
@@ -115,8 +115,9 @@ def _is_told_apart(words: Sequence[str], thing: Thing) -> bool:
     return words[thing.head + 1 : thing.head + 2] in _TELLS_APART
 
 
-def _tail(words: Sequence[str], thing: Thing) -> set[str]:
-    return {stem(word) for word in words[thing.head + 1 : thing.head + 5] if is_content_word(word)}
+def _tail(words: Sequence[str], thing: Thing) -> list[str]:
+    """The first two words that say something after a thing."""
+    return [stem(word) for word in words[thing.head + 1 : thing.head + 6] if is_content_word(word)][:2]
 
 
 def _modifiers(words: Sequence[str], thing: Thing) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from grounding.text.coreference import antecedent, fits_pronoun, owner_of_pronoun
+from grounding.text.phrases import PREPOSITIONS
 from grounding.text.things import OWN, RELATIVE, Thing, gaps
 
 Link = Literal["wears", "holds", "has", "with"]
@@ -34,6 +35,8 @@ _PASSES = frozenset(  # words that may stand between one that links and the thin
     matching back
     """.split()  # noqa: SIM905
 )
+_AT = (["in"], ["on"], ["by"])  # 'kicks a man in the face'
+_DETERMINERS = frozenset("a an the his her its their some this that these those no".split())  # noqa: SIM905
 _LISTS = frozenset({",", "and", "&", "or", "plus"})
 _BEHIND = frozenset({"background", "foreground", "distance", "behind", "nearby"})
 _NO_WHOLES_OF = frozenset(  # 'a group of men', 'a picture of a dog', 'a cup of coffee'
@@ -58,6 +61,7 @@ class Owners:
         self.roots: list[int] = []
         self.owners: dict[int, tuple[int, Link]] = {}
         self._subject: int | None = None  # of the clause
+        self._in_list: list[bool] = []  # for each thing, whether it goes on a list
         self._ridden: set[int] = set()
         self._waiting: list[int] = []  # things whose owner follows: 'in a red hat, a man'
         for i, gap in enumerate(gaps(words, things)):
@@ -71,6 +75,9 @@ class Owners:
         begins = self._subject is None or not _ENDS_CLAUSE.isdisjoint(gap)
         first = antecedent(self.words, self.things[: i + 1], self.roots, self._subject)
         self.roots.append(i if first is None else first)
+        if thing.attribute == "clothing" and self.words[thing.first] not in _DETERMINERS:
+            gap = _without_modifiers(gap)
+        self._in_list.append(bool(gap) and _LISTS.issuperset(gap))
         self._link(i, gap)
         if thing.word in RELATIVE or (begins and thing.is_living and self.roots[i] not in self.owners):
             self._subject = self.roots[i]
@@ -86,14 +93,14 @@ class Owners:
         own = next((word for word in [*gap[-1:], *core] if word in OWN), None)
         if own:
             self._own_by_pronoun(i, gap, own)
-        elif "'s" in core:
-            self._own_by_name(i, core[: core.index("'s")])
+        elif "'s" in core and (self._own_by_name(i, core[: core.index("'s")]) or thing.attribute != "clothing"):
+            return
         elif not i:
             if _linking(gap)[0] in ("wears", "in") and _is_wearable(thing, "in"):
                 self._waiting.append(i)
         elif list(gap) in (["'s"], ["'"]):
             self._own(i, before, _how(thing))
-        elif gap and _LISTS.issuperset(gap):
+        elif self._in_list[i]:
             self._go_on(i)
         elif list(gap) == ["of"]:
             if self.things[before].word not in _NO_WHOLES_OF:
@@ -133,24 +140,30 @@ class Owners:
         elif link in ("in", "on", "rides") and thing.whole in ("vehicle", "animal", "furniture"):
             self._give(i, self._doer(i, gap, place), "with")
             self._ridden.add(self.roots[i])
-        elif thing.attribute == "body" and "the" not in self.words[thing.first : thing.head]:
+        elif thing.attribute == "body" and (list(gap) in _AT or "the" not in self.words[thing.first : thing.head]):
             self._give(i, self._doer(i, gap, place), "has")  # 'raises both hands', 'in one hand'
 
     def _go_on(self, i: int) -> None:
         """A list goes on: what the thing before it belongs to has this one too."""
-        thing, root = self.things[i], self.roots[i - 1]
-        if root in self.owners and thing.whole != "person":
-            owner, link = self.owners[root]
-            if link == "holds" or (link == "with" and not thing.attribute):
-                self._own(i, owner, link)
-            elif thing.attribute or thing.stuff:
-                self._own(i, owner, _how(thing))
+        thing = self.things[i]
+        begin = next((j for j in range(i - 1, -1, -1) if self.roots[j] in self.owners or not self._in_list[j]), None)
+        if begin is None or self.roots[begin] not in self.owners or thing.whole == "person":
+            return
+        owner, link = self.owners[self.roots[begin]]
+        if link == "holds" or (link == "with" and not thing.attribute):
+            self._own(i, owner, link)
+        elif thing.attribute or thing.stuff or not thing.whole:
+            self._own(i, owner, _how(thing))
 
     def _lies_on(self, below: int, i: int, gap: Sequence[str]) -> bool:
         """'A hat on a man', 'hair on his head': what is on somebody is worn or had."""
         upper, lower, owner = self.things[below], self.things[i], self.roots[i]
-        if not upper.attribute or _linking(gap)[0] != "on" or self.roots[below] in self.owners:
+        if not upper.attribute or _linking(gap)[0] != "on":
             return False
+        if self.roots[below] in self.owners:
+            if upper.attribute == lower.attribute == "clothing":  # 'a sweater over a shirt'
+                self._own(i, self.owners[self.roots[below]][0], "wears")
+            return lower.attribute == "clothing"
         if lower.attribute == "body" and owner in self.owners:
             owner = self.owners[owner][0]
         elif not lower.is_living:
@@ -158,12 +171,12 @@ class Owners:
         self._own(below, owner, _how(upper))
         return True
 
-    def _own_by_name(self, i: int, named: Sequence[str]) -> None:
-        """'The man's hat' is one phrase: its owner is the phrase 'the man', or an earlier man."""
-        for other in range(i - 1, -1, -1):
-            if named and self.things[other].word == named[-1]:
-                self._own(i, other, _how(self.things[i]))
-                return
+    def _own_by_name(self, i: int, named: Sequence[str]) -> bool:
+        """'The man's hat' is one phrase: its owner is the phrase 'the man', or an earlier man; False without one."""
+        found = [other for other in range(i) if named and self.things[other].word == named[-1]]
+        if found:
+            self._own(i, found[-1], _how(self.things[i]))
+        return bool(found)
 
     def _doer(self, i: int, gap: Sequence[str], place: int) -> int | None:
         """Who wears or holds a thing: the subject of a finite verb, else the nearest before."""
@@ -189,6 +202,7 @@ class Owners:
         """Who has a thing, or what is with it."""
         thing, before = self.things[i], self.things[i - 1]
         whole = before.whole and not (thing.attribute in ("clothing", "body") and not before.is_living)
+        whole = whole and (self.roots[i - 1] not in self._ridden or thing.attribute == "part")
         if place == 0 and (whole or (thing.attribute == "part" and before.attribute == "clothing")):
             return self.roots[i - 1]
         return self._doer(i, gap, place)
@@ -211,6 +225,15 @@ class Owners:
             above = self.owners[above][0] if above in self.owners else None
         if above is None:
             self.owners.setdefault(thing, (owner, link))
+
+
+def _without_modifiers(gap: Sequence[str]) -> Sequence[str]:
+    """The words before clothes, without those that are about the clothes: 'in a' before 'dark blue, flowing tunic'."""
+    stop = PREPOSITIONS | _LISTS | _ENDS_CLAUSE | _COPULAS | WEARING | _HOLDING | _HAVING | RELATIVE
+    end = len(gap)
+    while end and len(gap) - end < 3 and gap[end - 1] not in stop:
+        end -= 1
+    return gap[:end] if end and gap[end - 1] in stop else gap
 
 
 def _is_wearable(thing: Thing, link: str) -> bool:
@@ -236,7 +259,8 @@ def _linking(gap: Sequence[str]) -> tuple[str, int]:
             return "wears", place
         if kind:
             return kind, place
-        if word not in _PASSES and not word.endswith("ly"):
+        listed = word in _LISTS and "" in gap  # 'with no shirt and a hat'
+        if word and not listed and word not in _PASSES and not word.endswith("ly"):
             break
     return "", -1
 

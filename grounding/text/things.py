@@ -19,6 +19,8 @@ Gender = Literal["male", "female"]
 RELATIVE = frozenset({"who", "which"})
 PRONOUNS = frozenset("he him himself she her herself it itself they them themselves".split()) | RELATIVE  # noqa: SIM905
 OWN = frozenset({"his", "her", "its", "their"})
+_RECIPROCAL = {("each", "other"), ("each", "others"), ("one", "another")}
+_NOTHING = frozenset({"that", "what", "there", "this", "these", "where", "when"})
 PRO_FORMS = frozenset({"one", "ones", "another", "other", "others", "both", "all", "some", "each"})  # 'another in red'
 _MALE = frozenset({"he", "him", "himself", "his"})
 _FEMALE = frozenset({"she", "her", "herself"})
@@ -73,7 +75,7 @@ class Thing:
 
 
 def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], list[Thing]]:
-    """The words of a caption in lower case, and its things by their heads.
+    """The words of a caption in lower case, '' for those of what is not there, and its things by their heads.
 
     Phrases that are not in the caption, and those that it says are not there, are no things.
     """
@@ -82,8 +84,9 @@ def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], lis
     words = [token.text.lower().replace("\u2019", "'") for token in tokens]
     spans = [read.span(token.start, token.end) for token in tokens]
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
-    heads: dict[int, list[tuple[int, int]]] = {}
+    heads: dict[int, list[tuple[int, int, int]]] = {}
     covered: set[int] = set()
+    absent: set[int] = set()
     for position, phrase in enumerate(phrases):
         if phrase.start is None or phrase.end is None:
             continue
@@ -91,22 +94,27 @@ def read_things(caption: str, phrases: Sequence[Phrase]) -> tuple[list[str], lis
         if first < last:
             head = _head(words, first, last, phrase.head.lower().replace("\u2019", "'"))
             covered.update(range(first, head + 1))
-            if not phrase.negated and not _is_reciprocal(words, head):
-                heads.setdefault(head, []).append((first, position))
-    hidden = {i: [(i, -1)] for i, word in enumerate(words) if i not in covered and _is_hidden(words, i)}
+            if words[head + 1 : head + 2] == ["of"]:  # 'a closeup of a girl' is one thing
+                covered.update(range(head + 1, last))
+            if phrase.negated or words[head] in _NOTHING or _is_reciprocal(words, head):
+                absent.update(range(first, head + 1))
+            else:
+                heads.setdefault(head, []).append((first, last, position))
+    hidden = {i: [(i, i + 1, -1)] for i, word in enumerate(words) if i not in covered and _is_hidden(words, i)}
+    words = ["" if i in absent else word for i, word in enumerate(words)]
     return words, [_thing(words, head, (heads | hidden)[head]) for head in sorted(heads | hidden)]
 
 
 def _head(words: Sequence[str], first: int, last: int, head: str) -> int:
-    """Where the head of a phrase stands; 'one of them' is about 'one'."""
+    """Where the head of a phrase stands; 'one of them' is about 'one', 'a tank top' about what WordNet calls so."""
     if words[first] in PRO_FORMS and words[first + 1 : first + 2] == ["of"] and last > first + 1:
         return first
     end = next((i for i in range(first + 1, last) if words[i] in PREPOSITIONS), last)
-    return next((i for i in range(end - 1, first - 1, -1) if words[i] == head), _last_word(words, first, last, head))
-
-
-def _last_word(words: Sequence[str], first: int, last: int, head: str) -> int:
-    return next((i for i in range(first, last) if words[i] == head), last - 1)
+    found = next((i for i in range(end - 1, first - 1, -1) if words[i] == head), None)
+    if found is None:
+        return next((i for i in range(first, last) if words[i] == head), last - 1)
+    longer = found + 1 < end and Kinds.embedded().senses(f"{head} {words[found + 1]}")
+    return found + 1 if longer else found
 
 
 def _is_hidden(words: Sequence[str], index: int) -> bool:
@@ -115,38 +123,34 @@ def _is_hidden(words: Sequence[str], index: int) -> bool:
     if word == "her":
         following = words[index + 1] if index + 1 < len(words) else "."
         return not following[0].isalpha() or following in PREPOSITIONS or following in ("and", "while", "as", "is")
-    of_group = index > 1 and any(words[i] in _GROUPS and "of" in words[i + 1 : i + 2] for i in range(index - 4, index) if i >= 0)
-    return word in PRONOUNS or (names_people(word) and not of_group)
+    return word in PRONOUNS or names_people(word)
 
 
-def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int]]) -> Thing:
-    first = max(start for start, _ in mentions)
+def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int, int]]) -> Thing:
+    first = max(start for start, _, _ in mentions)
     word, core = words[head], words[first : head + 1]
-    name = f"{words[head - 1]} {word}"
-    known = head > first and bool(Kinds.embedded().senses(name))  # 'hot dog', 'fire truck'
-    kind = name if known else word
-    named = _named(words, head) if word in _GROUPS else word
-    whole = (whole_kind(named) if named != word else None) or whole_kind(word if names_people(word) else kind)
-    positions = tuple(sorted(position for _, position in mentions if position >= 0))
-    attribute = attribute_kind(kind) or (attribute_kind(word) if known else None)
-    if word in ("left", "right"):  # no hands
-        attribute = None
+    name = f"{words[head - 1]} {word}" if head > first else word  # 'hot dog', 'tank top'
+    kind = name if Kinds.embedded().senses(name) else word
+    attribute = (attribute_kind(name) or attribute_kind(word)) if word not in ("left", "right") else None
+    positions = tuple(sorted(position for _, _, position in mentions if position >= 0))
+    whole = None if attribute else whole_kind(word if names_people(word) else kind)
+    if whole is None or word in _GROUPS:
+        whole = _named(words, head, max(end for _, end, _ in mentions)) or whole
     return Thing(
         first, head, positions, word, whole, attribute, is_colour_or_cloth(word), is_several(core), _gender(core)
     )
 
 
-def _named(words: Sequence[str], head: int) -> str:
-    """What a group is of: 'dogs' in 'a group of brown dogs'."""
+def _named(words: Sequence[str], head: int, end: int) -> Whole | None:
+    """What a group or a picture is of: 'a group of brown dogs', 'a drawing of a man'."""
     if words[head + 1 : head + 2] != ["of"]:
-        return words[head]
-    following = words[head + 2 : head + 6]
-    return next((word for word in following if whole_kind(word) or is_plural(word)), words[head])
+        return None
+    return next(filter(None, map(whole_kind, words[head + 2 : max(end, head + 5)])), None)
 
 
 def _is_reciprocal(words: Sequence[str], index: int) -> bool:
     """'Each other' and 'one another' are nobody else."""
-    return tuple(words[max(index - 1, 0) : index + 1]) in (("each", "other"), ("one", "another"))
+    return tuple(words[max(index - 1, 0) : index + 1]) in _RECIPROCAL
 
 
 @functools.lru_cache(maxsize=65536)
