@@ -114,18 +114,36 @@ class RegionConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeConfig:
+    """How far people reach: the tags of clothes and body parts that the picture shows say where a person ends.
+
+    `amount` is how much of their maps is added to the person's own, of which there is 1; 0 leaves it alone. `reach` is
+    the width of a Gaussian round the person's point, as a share of the picture's side. `gamma` is added to the power
+    of the area of such a person's boxes.
+    """
+
+    amount: float = limited(2.0, 0, 100)
+    reach: float = limited(0.25, TINY, 100)
+    gamma: float = limited(0.1, -10, 10)
+
+    def __post_init__(self) -> None:
+        check_limits(self, "wholes.")
+
+
+@dataclass(frozen=True, slots=True)
 class LocalizerConfig:
     """Everything between a picture with a caption and its regions, but the classifier.
 
     A phrase whose presence is below `min_presence` is `absent`; None takes the threshold of the classifier's presence
-    model, and without one nothing is absent. An evaluation grounds the phrases of a caption with it where `context` is
-    `caption`, and each text by itself, once for all captions, where it is `none`.
+    model, and without one nothing is absent. With `context` `caption`, what a caption says about a phrase beside its own
+    words counts: which of two people, what they wear, left and right. With `none`, each phrase is found by itself.
     """
 
     maps: MapConfig = field(default_factory=MapConfig)
     regions: RegionConfig = field(default_factory=RegionConfig)
+    wholes: WholeConfig = field(default_factory=WholeConfig)
+    context: Literal["caption", "none"] = "caption"
     min_presence: float | None = limited(None, 0, 1)
-    context: Literal["none", "caption"] = "none"
 
     def __post_init__(self) -> None:
         check_limits(self)

@@ -1,7 +1,7 @@
 """From a picture and a caption to a region for every phrase: encode a picture once, ask about it many times."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -19,24 +19,29 @@ from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
+from grounding.locating import Picture, locate
 from grounding.methods import Encoding, Method, encode, find_method, method_name
 from grounding.regions.confidence import agreement, falling
-from grounding.regions.maps import centre_prior, normalize, peak, phrase_map, smooth, upsample
-from grounding.regions.power import area_powers, closeness
+from grounding.regions.maps import phrase_map, upsample
+from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import best_boxes, in_turns, score_boxes
+from grounding.regions.scoring import best_boxes, in_turns
+from grounding.regions.wholes import part_map
 from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
+from grounding.text.context import PhraseContext, read_context
 from grounding.text.language import reading_notes
-from grounding.text.people import BODY_PARTS, names_people
+from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
+from grounding.text.wholes import attribute_kind, whole_kind
 from grounding.wording import shortened
 
-_AT_ONCE = 16  # words or phrases: bounds the memory that a very long caption takes
+_AT_ONCE = 16  # words: bounds the memory that a very long caption takes
+_MOST_PARTS = 24  # tags of clothes and body parts of a picture that are looked for
 
 
 class Localizer:
@@ -71,6 +76,7 @@ class Localizer:
         self.config = config or LocalizerConfig()
         self.chunker = Chunker.load()
         self.vocabulary = Vocabulary(classifier.tags)
+        self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
     def from_pretrained(
@@ -176,16 +182,14 @@ class Scene:
         start = time.perf_counter()
         check_at_least_one("top_k", top_k)
         phrases = None if phrases is None else check_phrases(phrases)
+        given = caption is not None
         caption = check_caption(caption, phrases)
         parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
-        grounded: list[GroundedPhrase] = []
+        contexts = self._contexts(caption, parts) if given else None
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            word_maps = self.word_maps(_tags(matches))
-            for first in range(0, len(parts), _AT_ONCE):
-                group = slice(first, first + _AT_ONCE)
-                grounded += self._locate(parts[group], matches[group], word_maps, top_k, threshold)
+            grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
         known = {match.word.lower() for words in matches for match in words if match.tag}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
@@ -228,37 +232,54 @@ class Scene:
             raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
         return given
 
+    def _contexts(self, caption: str, phrases: Sequence[Phrase]) -> tuple[PhraseContext, ...] | None:
+        return read_context(caption, phrases) if self.localizer.config.context == "caption" else None
+
     def _locate(
         self,
         phrases: Sequence[Phrase],
         matches: Sequence[tuple[Match, ...]],
-        word_maps: dict[str, Tensor],
+        contexts: Sequence[PhraseContext] | None,
         top_k: int,
         threshold: float,
     ) -> list[GroundedPhrase]:
-        """Find P phrases, given the tags of their words and the map of each tag: boxes are scored for all at once."""
-        maps, regions = self.localizer.config.maps, self.localizer.config.regions
-        height, width = self.image.shape[:2]
-        side = maps.resolution
-        fine = torch.stack([self._phrase_map(*asked, word_maps) for asked in zip(phrases, matches, strict=True)])
-        for_boxes = normalize(smooth(fine, maps.box_smoothing * side))
-        for_points = normalize(smooth(fine, maps.point_smoothing * side) * centre_prior(side, maps.centre_prior))
+        """Find P phrases, given the tags of their words and what the caption says beside them."""
+        if not phrases:
+            return []
+        config, (height, width) = self.localizer.config, self.image.shape[:2]
+        parts = self._part_tags() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
+        word_maps = self.word_maps([*_tags(matches), *parts])
+        maps = torch.stack([self._phrase_map(*asked, word_maps) for asked in zip(phrases, matches, strict=True)])
+        picture = Picture(self.proposals, height, width, self.closeness(), self._part_map(parts, word_maps))
+        located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
-        people = [names_people(phrase.head) for phrase in phrases]
-        powers = area_powers(for_boxes.numpy(), people, self.closeness(), regions)  # (rankings, P)
-        scores = score_boxes(for_boxes.numpy(), self.proposals, height, width, powers)  # (rankings, P, N)
-        located = []
-        for row, (phrase, words) in enumerate(zip(phrases, matches, strict=True)):
-            point, boxes = None, tuple[Region, ...]()
-            if for_boxes[row].any():
-                x, y = peak(for_points[row])
-                point = (x * width / side, y * height / side)
-                boxes = self._regions(scores[:, row], presences[row], top_k)
-            arrays = for_boxes[row].numpy(), for_points[row].numpy()
-            presence = presences[row]
+        grounded = []
+        for row, (phrase, words, presence) in enumerate(zip(phrases, matches, presences, strict=True)):
+            point, boxes = located.points[row], tuple[Region, ...]()
+            if point is not None:
+                point = (point[0] * width, point[1] * height)
+                boxes = self._regions(located.scores[row], presence, top_k)
+            arrays = located.box_maps[row].numpy(), located.point_maps[row].numpy()
             status = _status(phrase, words, presence is not None and presence < threshold, point, boxes)
-            located.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
-        return located
+            grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
+        return grounded
+
+    def _part_tags(self) -> list[str]:
+        """The most probable of the tags that name clothes and body parts; none where tags exclude each other."""
+        classifier = self.localizer.classifier
+        if not classifier.multi_label or self.localizer.config.wholes.amount == 0:
+            return []
+        tags = self.localizer.part_tags
+        indices = torch.tensor([classifier.indices[tag] for tag in tags], dtype=torch.long)
+        order = self.encoding.probabilities[indices].argsort(descending=True, stable=True)
+        return [tags[index] for index in order[:_MOST_PARTS].tolist()]
+
+    def _part_map(self, parts: Sequence[str], word_maps: Mapping[str, Tensor]) -> Tensor | None:
+        if not parts:
+            return None
+        indices = [self.localizer.classifier.indices[tag] for tag in parts]
+        side = self.localizer.config.maps.resolution
+        return part_map(torch.stack([word_maps[tag] for tag in parts]), self.encoding.probabilities[indices], side)
 
     def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
         """(side, side), at least 0; uniform for a phrase without any known word, 0 for one that is not there."""

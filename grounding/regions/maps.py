@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from grounding.errors import GroundingError
 
+Point = tuple[float, float]  # (x, y)
+
 
 def upsample(maps: Tensor, height: int, width: int) -> Tensor:
     """Resize bilinearly, pixel areas aligned: (..., h, w) float32 -> (..., height, width), in the range of maps."""
@@ -65,9 +67,24 @@ def centre_prior(side: int, width: float) -> Tensor:
     """Make a (side, side) Gaussian round the centre, 1 at its top, `width` in sides; all ones for a width of 0."""
     if width == 0:
         return torch.ones(side, side, dtype=torch.float32)
-    offset = (torch.arange(side, dtype=torch.float32) + 0.5) / side - 0.5
-    bell = torch.exp(-0.5 * (offset / width) ** 2)
-    return bell[:, None] * bell
+    return bell(side, (0.5, 0.5), width, width)
+
+
+def axis(side: int) -> Tensor:
+    """The centres of the cells of a side of the picture, in shares of it: (side,) float32 in (0, 1)."""
+    return (torch.arange(side, dtype=torch.float32) + 0.5) / side
+
+
+def bell(side: int, centre: Point, width: float, height: float) -> Tensor:
+    """Make a (side, side) Gaussian, 1 at its top: centre, width and height (standard deviations) in sides."""
+    across = torch.exp(-0.5 * ((axis(side) - centre[0]) / width) ** 2)
+    down = torch.exp(-0.5 * ((axis(side) - centre[1]) / height) ** 2)
+    return down[:, None] * across
+
+
+def distances(side: int, point: Point) -> Tensor:
+    """The distance of the centre of each cell of a (side, side) map from a point, in sides."""
+    return torch.hypot(axis(side)[:, None] - point[1], axis(side) - point[0])
 
 
 def peak(map_: Tensor) -> tuple[float, float]:

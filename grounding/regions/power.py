@@ -24,7 +24,11 @@ def closeness(log_odds: Mapping[str, float], parts: Sequence[str]) -> float | No
 
 
 def area_powers(
-    maps: npt.NDArray[np.float32], people: Sequence[bool], close: float | None, config: RegionConfig
+    maps: npt.NDArray[np.float32],
+    people: Sequence[bool],
+    close: float | None,
+    config: RegionConfig,
+    more: Values | float = 0.0,
 ) -> Values:
     """Choose the power of the area that each phrase's boxes are scored with, in each of the turns.
 
@@ -32,11 +36,12 @@ def area_powers(
         maps: (P, h, w) float32, at least 0.
         people: (P,) whether each phrase names people.
         close: the `closeness` of the photograph; with None its people are taken to be of the usual size.
+        more: (P,) or one number, added to every power.
 
     Returns:
         (turns, P) float64, at least 0.
     """
-    powers = config.gamma - config.spread_gamma * np.log(spread(maps))  # (P,)
+    powers = config.gamma + more - config.spread_gamma * np.log(spread(maps))  # (P,)
     if close is not None:
         powers -= config.closeness_gamma * (close - config.usual_closeness) * np.array(people)
     turns: Values = np.maximum(powers + np.array(config.turns)[:, None], 0)

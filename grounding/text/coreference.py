@@ -46,9 +46,7 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
     return (matched or [None])[-1] if modifiers or len(fitting) != 1 else fitting[0]
 
 
-def owner_of_pronoun(
-    pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None
-) -> int | None:
+def owner_of_pronoun(pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None) -> int | None:
     """The first mention of what 'his', 'her', 'its' or 'their' before the last of these things points at, or None."""
     return _pointed_at(things, roots, subject, pronoun_gender(pronoun), pronoun == "their")
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Literal
 
 from grounding.text.things import SIDE_NOUNS, Thing
@@ -90,7 +89,9 @@ def _said_of(
     """The thing that a side is said of: the one after it that begins a clause with it, else the one before it."""
     before = [i for i, thing in enumerate(things) if thing.head < start]
     after = [i for i, thing in enumerate(things) if thing.first >= end]
-    begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (not before or words[start - 1] not in ("and", ","))
+    begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (
+        not before or words[start - 1] not in ("and", ",")
+    )
     if begins or not before:
         return after[0] if after else None
     index = before[-1]

@@ -159,7 +159,7 @@ def is_plural(word: str) -> bool:
     synsets = Kinds.embedded().synsets
     singular = any(form in synsets for form in noun_forms(word)[1:])
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return singular and attribute_kind(word) != "clothing" or (singular and word not in synsets)
+        return (singular and attribute_kind(word) != "clothing") or (singular and word not in synsets)
     return singular and word not in ("woman", "man")
 
 
