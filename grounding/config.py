@@ -134,9 +134,10 @@ class WholeConfig:
 class LocalizerConfig:
     """Everything between a picture with a caption and its regions, but the classifier.
 
-    A phrase whose presence is below `min_presence` is `absent`; None takes the threshold of the classifier's presence
-    model, and without one nothing is absent. With `context` `caption`, what a caption says about a phrase beside its own
-    words counts: which of two people, what they wear, left and right. With `none`, each phrase is found by itself.
+    With `context` `caption`, what a caption says about a phrase beside its own words counts: which of two people, what
+    they wear, left and right. With `none`, each phrase is found by itself. A phrase whose presence is below
+    `min_presence` is `absent`; None takes the threshold of the classifier's presence model, and without one nothing is
+    absent.
     """
 
     maps: MapConfig = field(default_factory=MapConfig)

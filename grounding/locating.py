@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from grounding.boxes import Boxes, Values
-from grounding.config import LocalizerConfig
+from grounding.config import LocalizerConfig, WholeConfig
 from grounding.regions.frames import Frames, in_frame
 from grounding.regions.maps import Point, centre_prior, normalize, smooth
-from grounding.regions.points import apart, on_side, share_point, with_attributes
+from grounding.regions.points import in_context, on_side, rivals_of, share_point
 from grounding.regions.power import area_powers
 from grounding.regions.scoring import score_boxes
 from grounding.regions.wholes import whole_map
@@ -76,97 +76,75 @@ def locate(
     asked = list(contexts or [_ALONE] * len(phrases))
     sided = torch.stack([map_ * _prior(one, side) for map_, one in zip(maps, asked, strict=True)])
     people = [k for k, phrase in enumerate(phrases) if whole_kind(phrase.head) == "person" and bool(maps[k].any())]
-    point_maps = smooth(sided, config.maps.point_smoothing * side) * centre_prior(side, config.maps.centre_prior)
-    point_maps = normalize(point_maps)
-    if contexts is not None:
-        point_maps = _in_context(point_maps, sided, people, contexts)
-    points = [share_point(map_) if map_.any() else None for map_ in point_maps]
-
-    evidence = sided.clone()
-    gamma = np.zeros(len(phrases))
-    if picture.parts is not None and picture.parts.any() and config.wholes.amount > 0:
-        for k in people:
-            rivals = [points[other] for other in _rivals(k, people, asked)] if contexts is not None else []
-            point = points[k]
-            if point is not None:
-                near = [rival for rival in rivals if rival is not None]
-                evidence[k] = whole_map(sided[k], picture.parts, point, near, config.wholes)
-                gamma[k] = config.wholes.gamma
-    box_maps = normalize(smooth(evidence, config.maps.box_smoothing * side))
-
     named = np.isin(np.arange(len(phrases)), people)
-    scores = _scores(picture, box_maps, named, gamma, config)
-    framed = [k for k, one in enumerate(asked) if _is_on_person(one, people) and k not in people]
-    found = {k: map_ for k in framed if (map_ := _on_owner(k, phrases, asked, sided, scores, picture)) is not None}
-    if found:
-        rows = list(found)
-        box_maps[rows] = normalize(smooth(torch.stack(list(found.values())), config.maps.box_smoothing * side))
-        again = _scores(picture, box_maps[rows], named[rows], np.full(len(rows), _FRAME_GAMMA), config)
+    prior = centre_prior(side, config.maps.centre_prior)
+    point_maps = normalize(smooth(sided, config.maps.point_smoothing * side) * prior)
+    if contexts is not None:
+        point_maps = in_context(point_maps, sided, people, contexts)
+    points = tuple(share_point(map_) if map_.any() else None for map_ in point_maps)
+
+    evidence, gamma = _as_wholes(picture, sided, points, people, contexts, config.wholes)
+    box_maps, scores = _scored(picture, evidence, named, gamma, config)
+    in_frames = _in_frames(picture, phrases, sided, scores, people, asked)
+    if in_frames:
+        rows = list(in_frames)
+        evidence, gamma = torch.stack(list(in_frames.values())), np.full(len(rows), _FRAME_GAMMA)
+        box_maps[rows], again = _scored(picture, evidence, named[rows], gamma, config)
         for k, score in zip(rows, again, strict=True):
             scores[k] = score
-    return Located(box_maps, point_maps, tuple(points), tuple(scores))
+    return Located(box_maps, point_maps, points, tuple(scores))
 
 
 def _prior(context: PhraseContext, side: int) -> Tensor | float:
     return 1.0 if context.side is None else on_side(side, context.side)
 
 
-def _in_context(point_maps: Tensor, maps: Tensor, people: Sequence[int], contexts: Sequence[PhraseContext]) -> Tensor:
-    """The maps of points by what the phrases wear and have, and of different people apart: (P, side, side)."""
-    chosen = point_maps.clone()
-    for k in range(len(chosen)):
-        thing = _thing(k, contexts)
-        has = [a for a, one in enumerate(contexts) if one.owner == thing and one.link in ("wears", "has") and a != k]
-        if has:
-            chosen[k] = with_attributes(point_maps[k], maps[has])
-    single = [k for k in people if not contexts[k].several and _thing(k, contexts) == k]
-    if len(single) > 1:
-        chosen[single] = torch.stack(apart(list(chosen[single])))
+def _as_wholes(
+    picture: Picture,
+    maps: Tensor,
+    points: Sequence[Point | None],
+    people: Sequence[int],
+    contexts: Sequence[PhraseContext] | None,
+    config: WholeConfig,
+) -> tuple[Tensor, Values]:
+    """The maps to read boxes from, (P, side, side), and what is added to the powers of the area, (P,)."""
+    evidence, gamma = maps.clone(), np.zeros(len(maps))
+    if picture.parts is None or not picture.parts.any() or config.amount == 0:
+        return evidence, gamma
     for k in people:
-        if not contexts[k].several and _thing(k, contexts) in single:
-            chosen[k] = chosen[_thing(k, contexts)]
-    return chosen
+        if (point := points[k]) is not None:
+            rivals = [] if contexts is None else [points[other] for other in rivals_of(k, people, contexts)]
+            others = [rival for rival in rivals if rival is not None]
+            evidence[k] = whole_map(maps[k], picture.parts, point, others, config)
+            gamma[k] = config.gamma
+    return evidence, gamma
 
 
-def _is_on_person(context: PhraseContext, people: Sequence[int]) -> bool:
-    return context.owner in people and context.link in ("wears", "has")
-
-
-def _thing(k: int, contexts: Sequence[PhraseContext]) -> int:
-    """The first phrase that names the same thing as phrase k."""
-    first = contexts[k].same_as
-    return k if first is None else first
-
-
-def _rivals(k: int, people: Sequence[int], contexts: Sequence[PhraseContext]) -> list[int]:
-    """The other single people of a caption, each once; a group has none and is nobody's."""
-    if contexts[k].several:
-        return []
-    others = dict.fromkeys(_thing(other, contexts) for other in people if not contexts[other].several)
-    return [other for other in others if other != _thing(k, contexts) and other in people]
-
-
-def _on_owner(
-    k: int,
+def _in_frames(
+    picture: Picture,
     phrases: Sequence[Phrase],
-    contexts: Sequence[PhraseContext],
     maps: Tensor,
     scores: Sequence[npt.NDArray[np.float32]],
-    picture: Picture,
-) -> Tensor | None:
-    """The map of what a person wears or has, in the frame of the person's best box; None without a template."""
-    owner, head = contexts[k].owner, phrases[k].head
-    template = Frames.embedded().find(head, attribute_kind(head))
-    if owner is None or template is None:
-        return None
+    people: Sequence[int],
+    contexts: Sequence[PhraseContext],
+) -> dict[int, Tensor]:
+    """The maps of what people wear and have, in the frames of their best boxes; without a template, none."""
     size = np.array([picture.width, picture.height] * 2)
-    return in_frame(maps[k], template, picture.proposals[scores[owner][0].argmax()] / size)
+    found = {}
+    for k, (phrase, context) in enumerate(zip(phrases, contexts, strict=True)):
+        template = Frames.embedded().find(phrase.head, attribute_kind(phrase.head))
+        owner = context.owner
+        if owner is not None and owner in people and context.is_on_owner and k not in people and template is not None:
+            box = picture.proposals[scores[owner][0].argmax()] / size
+            found[k] = in_frame(maps[k], template, box)
+    return found
 
 
-def _scores(
-    picture: Picture, maps: Tensor, people: npt.NDArray[np.bool_], gamma: Values, config: LocalizerConfig
-) -> list[npt.NDArray[np.float32]]:
-    """The scores of all proposals by each map, (rankings, N) each; some maps at a time."""
+def _scored(
+    picture: Picture, evidence: Tensor, people: npt.NDArray[np.bool_], gamma: Values, config: LocalizerConfig
+) -> tuple[Tensor, list[npt.NDArray[np.float32]]]:
+    """The maps that boxes are scored by, and the scores of all proposals by each, (rankings, N); some at a time."""
+    maps = normalize(smooth(evidence, config.maps.box_smoothing * config.maps.resolution))
     scores: list[npt.NDArray[np.float32]] = []
     for first in range(0, len(maps), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
@@ -174,4 +152,4 @@ def _scores(
         powers = area_powers(some, people[rows].tolist(), picture.closeness, config.regions, gamma[rows])
         all_scores = score_boxes(some, picture.proposals, picture.height, picture.width, powers)
         scores += list(all_scores.swapaxes(0, 1))  # (P, rankings, N)
-    return scores
+    return maps, scores

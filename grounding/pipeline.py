@@ -1,7 +1,7 @@
 """From a picture and a caption to a region for every phrase: encode a picture once, ask about it many times."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -22,11 +21,9 @@ from grounding.images import RgbImage, check_image, read_only
 from grounding.locating import Picture, locate
 from grounding.methods import Encoding, Method, encode, find_method, method_name
 from grounding.regions.confidence import agreement, falling
-from grounding.regions.maps import phrase_map, upsample
 from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns
-from grounding.regions.wholes import part_map
 from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.presence import to_log_odds
@@ -38,10 +35,8 @@ from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
 from grounding.text.wholes import attribute_kind, whole_kind
+from grounding.word_maps import WordMaps, tags_of
 from grounding.wording import shortened
-
-_AT_ONCE = 16  # words: bounds the memory that a very long caption takes
-_MOST_PARTS = 24  # tags of clothes and body parts of a picture that are looked for
 
 
 class Localizer:
@@ -132,11 +127,13 @@ class Scene:
     image: RgbImage = field(repr=False)
     proposals: Boxes = field(repr=False)
     encoding: Encoding
-    _word_maps: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)  # those asked for so far
+    _word_maps: WordMaps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only(self.image))
         object.__setattr__(self, "proposals", read_only(self.proposals))
+        maps = WordMaps(self.encoding, self.localizer.method, self.localizer.config.maps)
+        object.__setattr__(self, "_word_maps", maps)
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -188,8 +185,7 @@ class Scene:
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
         contexts = self._contexts(caption, parts) if given else None
-        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            grounded = self._locate(parts, matches, contexts, top_k, threshold)
+        grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
         known = {match.word.lower() for words in matches for match in words if match.tag}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
@@ -199,20 +195,12 @@ class Scene:
 
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
-        matches = [self.localizer.vocabulary.match(phrase) for phrase in find_phrases("", check_phrases(phrases))]
-        with torch.autocast("cpu", enabled=False):
-            self.word_maps(_tags(matches))
+        found = find_phrases("", check_phrases(phrases))
+        self._word_maps.of(tags_of(map(self.localizer.vocabulary.match, found)))
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU; those asked for before are kept."""
-        localizer, known = self.localizer, self._word_maps
-        new = [tag for tag in tags if tag not in known]
-        for first in range(0, len(new), _AT_ONCE):
-            group = new[first : first + _AT_ONCE]
-            signals = localizer.classifier.signals(group)  # (K, T)
-            stack = localizer.method(self.encoding, signals, localizer.config.maps)  # (K, h, w)
-            known.update(zip(group, stack.float().cpu(), strict=True))
-        return {tag: known[tag].clone() for tag in tags}  # clones: nobody outside changes what is kept
+        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
+        return {tag: map_.clone() for tag, map_ in self._word_maps.of(tags).items()}
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
@@ -247,10 +235,9 @@ class Scene:
         if not phrases:
             return []
         config, (height, width) = self.localizer.config, self.image.shape[:2]
-        parts = self._part_tags() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
-        word_maps = self.word_maps([*_tags(matches), *parts])
-        maps = torch.stack([self._phrase_map(*asked, word_maps) for asked in zip(phrases, matches, strict=True)])
-        picture = Picture(self.proposals, height, width, self.closeness(), self._part_map(parts, word_maps))
+        maps = self._word_maps.phrase_maps(phrases, matches)
+        shown = self._part_map() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else None
+        picture = Picture(self.proposals, height, width, self.closeness(), shown)
         located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
         grounded = []
@@ -264,33 +251,11 @@ class Scene:
             grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return grounded
 
-    def _part_tags(self) -> list[str]:
-        """The most probable of the tags that name clothes and body parts; none where tags exclude each other."""
-        classifier = self.localizer.classifier
-        if not classifier.multi_label or self.localizer.config.wholes.amount == 0:
-            return []
-        tags = self.localizer.part_tags
-        indices = torch.tensor([classifier.indices[tag] for tag in tags], dtype=torch.long)
-        order = self.encoding.probabilities[indices].argsort(descending=True, stable=True)
-        return [tags[index] for index in order[:_MOST_PARTS].tolist()]
-
-    def _part_map(self, parts: Sequence[str], word_maps: Mapping[str, Tensor]) -> Tensor | None:
-        if not parts:
-            return None
-        indices = [self.localizer.classifier.indices[tag] for tag in parts]
-        side = self.localizer.config.maps.resolution
-        return part_map(torch.stack([word_maps[tag] for tag in parts]), self.encoding.probabilities[indices], side)
-
-    def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...], word_maps: dict[str, Tensor]) -> Tensor:
-        """(side, side), at least 0; uniform for a phrase without any known word, 0 for one that is not there."""
-        side = self.localizer.config.maps.resolution
-        if phrase.negated:
-            return torch.zeros(side, side, dtype=torch.float32)
-        known = [(word_maps[match.tag], match.weight) for match in words if match.tag]
-        if not known:
-            return torch.ones(side, side, dtype=torch.float32)
-        maps, weights = zip(*known, strict=True)
-        return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
+    def _part_map(self) -> Tensor | None:
+        """Where parts of people are; None where tags exclude each other, or people are not made whole."""
+        localizer = self.localizer
+        wanted = localizer.classifier.multi_label and localizer.config.wholes.amount > 0
+        return self._word_maps.part_map(localizer.part_tags) if wanted else None
 
     def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
@@ -311,11 +276,6 @@ class Scene:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
-
-
-def _tags(matches: Iterable[Sequence[Match]]) -> list[str]:
-    """The tags that words stand for, each once, in alphabetical order."""
-    return sorted({match.tag for words in matches for match in words if match.tag})
 
 
 def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:

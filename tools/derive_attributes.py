@@ -72,7 +72,12 @@ def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
             wearing = wearing and whole_kind(phrase.head) is None
             names = [phrase.head.lower()]
             words = phrase.text.lower().split()[-2:]
-            if len(words) == 2 and words[1] == names[0] and is_content_word(words[0]) and not is_colour_or_cloth(words[0]):
+            if (
+                len(words) == 2
+                and words[1] == names[0]
+                and is_content_word(words[0])
+                and not is_colour_or_cloth(words[0])
+            ):
                 names.append(" ".join(words))  # 'tank top'
             uses.update(names)
             worn.update(names * wearing)

@@ -2,9 +2,10 @@
 
     python tools/derive_frames.py "../shared/data/flickr-train-0000{0..4}.tar" --limit 2000
 
-People of the captions are found as `Scene.ground` finds them. The word map of every tag that names clothing or a body part is
-cut out in the frame of each person's best box, a quarter of the box beyond it on each side, and averaged with the
-probability of the tag as weight; a picture counts once. A tag whose weights add up to less than `_LEAST` gets no template.
+People of the captions are found as `Scene.ground` finds them. The word map of every tag that names clothing or a body
+part is cut out in the frame of each person's best box, a quarter of the box beyond it on each side, and averaged with
+the probability of the tag as weight; a picture counts once. A tag whose weights add up to less than `_LEAST` gets no
+template.
 """
 
 import argparse

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grounding.regions.maps import Point, axis, bell, normalize, peak, smooth
+from grounding.text.context import PhraseContext
 
 _ATTRIBUTE_SIGMA = 0.1  # of a side, as all lengths here
 _TOO_NEAR = 0.07  # two people do not have their points so near each other
@@ -15,6 +16,41 @@ _APART = 0.08  # the width of what is taken out round the point of the other
 _EDGE = 0.1  # how sharply a side of the picture ends
 _MIDDLE = 0.2
 _FLOOR = 0.02  # of what is left where nothing speaks for a place
+
+
+def in_context(point_maps: Tensor, maps: Tensor, people: Sequence[int], contexts: Sequence[PhraseContext]) -> Tensor:
+    """Choose among several by what the caption says that they wear or have, and keep different people apart.
+
+    Args:
+        point_maps: (P, side, side) of phrases, each sums to 1 or all zero.
+        maps: (P, side, side), at least 0, of the same phrases, not smoothed: what they wear and have is among them.
+        people: which of the phrases name people, and have a map.
+
+    Returns:
+        (P, side, side), each sums to 1 or all zero. All phrases that name one person have the map of the first.
+    """
+    chosen = point_maps.clone()
+    owned: dict[int, list[int]] = {}
+    for k, context in enumerate(contexts):
+        if context.owner is not None and context.is_on_owner:
+            owned.setdefault(context.owner, []).append(k)
+    for owner, attributes in owned.items():
+        chosen[owner] = with_attributes(point_maps[owner], maps[attributes])
+    single = [k for k in people if contexts[k].same_as is None and not contexts[k].several]
+    if len(single) > 1:
+        chosen[single] = torch.stack(apart(list(chosen[single])))
+    for k in people:
+        if contexts[k].same_as in single:
+            chosen[k] = chosen[contexts[k].same_as]
+    return chosen
+
+
+def rivals_of(person: int, people: Sequence[int], contexts: Sequence[PhraseContext]) -> list[int]:
+    """The first phrases of the other single people of a caption; a group has no rivals and is nobody's."""
+    if contexts[person].several:
+        return []
+    first = person if contexts[person].same_as is None else contexts[person].same_as
+    return [k for k in people if contexts[k].same_as is None and not contexts[k].several and k != first]
 
 
 def with_attributes(map_: Tensor, attributes: Tensor) -> Tensor:

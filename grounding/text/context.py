@@ -30,6 +30,11 @@ class PhraseContext:
     side: Side | None
     several: bool
 
+    @property
+    def is_on_owner(self) -> bool:
+        """Whether it lies on its owner: clothes and parts."""
+        return self.link in ("wears", "has")
+
 
 def read_context(caption: str, phrases: Sequence[Phrase]) -> tuple[PhraseContext, ...]:
     """Say of each phrase of a caption, in the order given, what belongs to what.
