@@ -106,7 +106,7 @@ def test_intervals_are_of_resamples_that_are_fitted_again(tmp_path, monkeypatch)
             if kept.any():
                 means.append(100 * (weights * hits)[kept].sum() / weights[kept].sum())
         low, high = np.percentile(means, [2.5, 97.5])
-        assert (found[protocol.name]["low"], found[protocol.name]["high"]) == pytest.approx((low, high), abs=0.05)
+        assert (found[protocol.name]["low"], found[protocol.name]["high"]) == pytest.approx((low, high), abs=2e-3)
 
 
 def test_the_whole_is_its_own_standard(tmp_path):
