@@ -304,6 +304,8 @@ def test_missing_and_broken_photographs_are_listed_and_not_counted(entities, eva
     assert metrics["dataset"]["missing"] == ["1003", "1005"]
     assert list(metrics["dataset"]["failed"]) == ["1002"]
     assert metrics["run"]["pointing/phrase"]["count"] == 10  # of 1001 and 1004
+    assert metrics["standardised"]["phrases_in_split"] == 20
+    assert metrics["standardised"]["run"]["pointing/phrase"]["count"] == 10
     assert metrics["dataset"]["coverage"] in out
     assert metrics["dataset"]["coverage"] in Path("out/report.html").read_text()
 
