@@ -85,9 +85,9 @@ def test_intervals_are_of_resamples_that_are_fitted_again(tmp_path, monkeypatch)
     whole = list(Flickr30kEntities(write_entities(tmp_path / "entities")).read("val"))
     part = [whole[0], whole[1], whole[3]]
     columns = answers(part, lambda image, chain: (int(image) + int(chain)) % 3 > 0)
-    few = resample(len(part), 0)[:60]
+    few = resample(len(part), 0)[:9]
     monkeypatch.setattr(standardised, "resample", lambda *_: few)
-    monkeypatch.setattr(standardised, "_AT_ONCE", 7)
+    monkeypatch.setattr(standardised, "_AT_ONCE", 4)
     target = cells(whole).total()
     found = standardise(part, target, {"ours": columns})["numbers"]["ours"]
     for protocol in (POINTING[0], POINTING[2], recall(1, "any-box")):
@@ -140,3 +140,11 @@ def test_margins_that_cannot_be_met_are_said():
     found = standardise(part, cells(whole).total(), {"ours": answers(part, lambda *_: True)})
     (note,) = found["notes"]
     assert note.startswith("no weights meet all margins: the share of a category differs by up to 75.0 points")
+
+
+def test_the_number_itself_is_no_resample(monkeypatch):
+    """The only resample has the first image twice: one of its two people is found, and people are 3/8 of the whole."""
+    monkeypatch.setattr(standardised, "resample", lambda *_: np.array([[2.0, 0]]))
+    found = standardise(PART, cells(IMAGES).total(), {"ours": answers(PART, lambda _, chain: chain == "1")})
+    number = found["numbers"]["ours"][FIRST]
+    assert number == pytest.approx({"value": 100 / 8, "low": 300 / 16, "high": 300 / 16, "count": 4}, abs=1e-3)
