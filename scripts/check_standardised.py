@@ -2,8 +2,8 @@
 
     python scripts/check_standardised.py --annotations ../shared/data/flickr30k_entities_trainval.zip
 
-For each number: that of the whole split, how many of the parts' intervals contain it, and the root mean square error of the
-standardised and of the raw numbers of the parts, in points.
+For each number: that of the whole split, how many of the parts' intervals contain it, and the root mean square error
+of the standardised and of the raw numbers of the parts, in points.
 """
 
 import argparse
