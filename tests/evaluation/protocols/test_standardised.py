@@ -128,10 +128,20 @@ def test_a_type_that_no_photograph_shows_is_said():
     part = [IMAGES[1]]
     columns = answers(part, lambda *_: True)
     found = standardise(part, cells(IMAGES).total(), {"ours": columns})
-    assert found["notes"] == [
-        "entity type: no phrase here is 'animals', as 62.5% of the split are: nothing stands for them"
-    ]
+    assert found["notes"] == ["entity type: no phrase here stands for animals (62.5%) of the split"]
     assert found["numbers"]["ours"][FIRST] == {"value": 100, "low": 100, "high": 100, "count": 1}
+
+
+def test_all_that_is_missing_of_a_margin_is_one_note():
+    part = [image_with("1", [person(0, "1")])]
+    whole = [*part, image_with("2", [dog(0, "1"), (0, "2", "scene", [LARGE]), (0, "3", "scene", [SMALL, SMALL])])]
+    found = standardise(part, cells(whole).total(), {"ours": answers(part, lambda *_: True)})
+    assert found["notes"] == [
+        "entity type: no phrase here stands for animals (25.0%), scene (50.0%) of the split",
+        "area of the merged box: no phrase here stands for 80 to 100% (25.0%) of the split",
+        "number of boxes: no phrase here stands for 2 (25.0%) of the split",
+        "centre of the picture in the merged box: no phrase here stands for yes (25.0%) of the split",
+    ]
 
 
 def test_margins_that_cannot_be_met_are_said():

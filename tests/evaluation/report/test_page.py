@@ -138,7 +138,7 @@ def test_a_part_is_shown_standardised_beside_what_it_is(images):
         assert [protocol.name, *(shown(answer[protocol.name]) for answer in answers)] in rows
     assert standard["run"][POINTING[0].name]["value"] != metrics["run"][POINTING[0].name]["value"]
     assert "standardised to all 121 phrases with a box of val, from 80 that count like" in page.text
-    assert "Entity type: no phrase here is 'vehicles', as 0.8% of the split are" in page.text
+    assert "Entity type: no phrase here stands for vehicles (0.8%) of the split." in page.text
     assert "context none" in page.text
 
 

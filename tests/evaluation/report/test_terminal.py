@@ -94,7 +94,7 @@ def test_a_part_is_shown_standardised(part, width):
     effective = part["standardised"]["effective_phrases"]
     assert f"standardised to all 20 phrases with a box of val, from 13 that count like {effective:.0f}" in words
     assert "13 phrases with a box, context caption; percent" in words
-    assert "entity type: no phrase here is 'animals', as 2.5% of the split are: nothing stands for them" in words
+    assert "entity type: no phrase here stands for animals (2.5%), vehicles (10.0%) of the split" in words
     assert "extent of all phrases, 13: the median best box covers" in words
     assert "which of two" not in words  # no two people
 
