@@ -98,6 +98,37 @@ def test_a_run_says_what_it_counted_beside_the_baselines(whole, evaluate, argume
             assert name in out
 
 
+def test_a_part_of_the_photographs_is_standardised_to_all(whole, evaluate, arguments):
+    run = json.loads((whole / "metrics.json").read_text())
+    assert (run["standardised"], run["context"]) == (None, "none")
+    status, out, _ = evaluate(*arguments, "--output", "part", "--limit", "3")
+    metrics = json.loads(Path("part/metrics.json").read_text())
+    standard = metrics["standardised"]
+    assert status == 0
+    assert standard["phrases_in_split"] == 20
+    assert 1 < standard["effective_phrases"] < metrics["dataset"]["phrases"]
+    assert set(standard["run"]) == set(standard["baselines"]["whole image"]) == {protocol.name for protocol in HEADLINE}
+    assert "standardised to all 20 phrases with a box of val, from 12 that count like" in out
+    assert "context none" in out
+    assert 'id="standardised"' in Path("part/report.html").read_text()
+    assert 'id="standardised"' not in (whole / "report.html").read_text()
+    status, out, _ = evaluate(*arguments[:-2], "--baselines-only", "--limit", "3")
+    assert (status, out.count("standardised to all 20")) == (0, 1)
+    assert "context" not in out
+
+
+def test_another_context_is_another_run(whole, evaluate, arguments):
+    status, _, err = evaluate(*arguments, "--output", whole, "--set", "context=caption")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "another config.context (caption, was none)" in err
+    status, out, _ = evaluate(*arguments, "--output", "caption", "--set", "context=caption")
+    assert (status, "context caption" in out) == (0, True)
+    a, b = read_run(whole), read_run(Path("caption"))
+    summary = compare(a, b)[0]
+    assert [summary[side]["name"].split()[-1] for side in "ab"] == ["(context=none)", "(context=caption)"]
+    assert {row["difference"] for row in summary["differences"].values() if row["count"]} <= {0}
+
+
 def test_boxes_and_points_are_in_px_of_the_original_photograph(whole, localizer, entities):
     from grounding.images import read_image
 
@@ -273,6 +304,8 @@ def test_missing_and_broken_photographs_are_listed_and_not_counted(entities, eva
     assert metrics["dataset"]["missing"] == ["1003", "1005"]
     assert list(metrics["dataset"]["failed"]) == ["1002"]
     assert metrics["run"]["pointing/phrase"]["count"] == 10  # of 1001 and 1004
+    assert metrics["standardised"]["phrases_in_split"] == 20
+    assert metrics["standardised"]["run"]["pointing/phrase"]["count"] == 10
     assert metrics["dataset"]["coverage"] in out
     assert metrics["dataset"]["coverage"] in Path("out/report.html").read_text()
 

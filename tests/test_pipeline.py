@@ -14,6 +14,7 @@ from PIL import Image
 from grounding.config import TOP_K, LocalizerConfig, RegionConfig
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
+from grounding.methods import METHODS
 from grounding.pipeline import Localizer
 from grounding.regions.confidence import agreement, falling
 from grounding.regions.power import closeness
@@ -331,6 +332,28 @@ def test_a_scene_cannot_be_written_to(localizer):
     with pytest.raises(FrozenInstanceError):
         scene.image = image
     assert localizer.encode(scene.image).ground("a man").to_dict() == result.to_dict()
+
+
+def test_word_maps_are_kept_and_nobody_changes_them(localizer):
+    walks = []
+
+    def counted(encoding, signals, maps):
+        walks.append(len(signals))
+        return METHODS["contrastive_mwp"](encoding, signals, maps)
+
+    image = sample_scene()
+    scene = Localizer(localizer.classifier, method=counted).encode(image)
+    scene.prepare(["a man", "a red hat", "of the"])
+    for given in scene.word_maps(["man", "hat"]).values():
+        given.zero_()
+    result = scene.ground("a man in a red hat")
+    assert (len(walks), walks) == (1, [len({word.tag for found in result for word in found.words})])
+    for found, alone in zip(result, localizer.encode(image).ground("a man in a red hat"), strict=True):
+        np.testing.assert_allclose(found.grid_map, alone.grid_map, rtol=1e-4, atol=1e-8)
+    scene.ground("a man near the grass")
+    assert walks[1:] == [1]
+    assert scene.under(localizer).word_maps(["man"])["man"].any()
+    assert len(walks) == 2
 
 
 def test_a_network_on_another_device_is_copied(localizer, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 from grounding.boxes import Values
 from grounding.datasets.flickr30k import EntityImage
 from grounding.evaluation.protocols.protocol import HEADLINE, Columns
-from grounding.evaluation.protocols.raking import Cell, absent_categories, cells, rake
+from grounding.evaluation.protocols.raking import MARGINS, Cell, absent_categories, cells, rake
 from grounding.evaluation.protocols.summary import SEED, image_of_phrase, resample
 
 DESCRIPTION: Final = (
@@ -84,9 +84,11 @@ def _numbers(
 
 def _notes(names: Sequence[Cell], whole: Mapping[Cell, float], off: float) -> Iterator[str]:
     """Say in which way the weighted phrases still differ from the whole."""
-    everything = sum(whole.values())
-    for (margin, category), size in absent_categories(names, whole).items():
-        share = 100 * size / everything
-        yield f"{margin}: no phrase here is '{category}', as {share:.1f}% of the split are: nothing stands for them"
+    everything, absent = sum(whole.values()), absent_categories(names, whole)
+    for margin in MARGINS:
+        missing = {category: size for (where, category), size in absent.items() if where == margin}
+        if missing:
+            listed = ", ".join(f"{category} ({100 * size / everything:.1f}%)" for category, size in missing.items())
+            yield f"{margin}: no phrase here stands for {listed} of the split"
     if off > _WORTH_SAYING:
         yield f"no weights meet all margins: the share of a category differs by up to {100 * off:.1f} points"

@@ -58,7 +58,8 @@ def _standardised(metrics: Mapping[str, Any]) -> str:
     for protocol, numbers in table:
         first = describe(numbers[0]) if has_run and numbers[0]["count"] else _short(numbers[0])
         rows.append([protocol.name, first, *map(_short, numbers[1:])])
-    text = _text(standardised.heading(metrics), ["protocol", *standardised.names(metrics)], rows)
+    title = f"{standardised.heading(metrics)}; percent [95% interval over images]"
+    text = _text(title, ["protocol", *standardised.names(metrics)], rows)
     return text + _wrapped(metrics["standardised"]["notes"])
 
 

@@ -118,6 +118,9 @@ def _warnings(a: Run, b: Run, common: int) -> Iterator[str]:
             yield f"{run.path} has {counted(len(run.images), 'image')}: compared on the {common:,} that both have"
         if absent := [protocol.name for protocol in HEADLINE if not run.metrics["run"][protocol.name]["count"]]:
             yield f"{run.path} was not measured under {', '.join(absent)}: not compared"
+    contexts = [run.metrics.get("context") for run in (a, b)]
+    if None not in contexts and contexts[0] != contexts[1]:
+        yield f"the runs were grounded in other contexts: {contexts[0]} and {contexts[1]}"
     versions = [run.metrics["versions"]["grounding"] for run in (a, b)]
     if versions[0] != versions[1]:
         yield f"the runs were scored by grounding {versions[0]} and {versions[1]}"

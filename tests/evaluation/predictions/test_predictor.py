@@ -56,13 +56,14 @@ def test_a_job_names_its_method():
 
 TWICE = EntityImage(
     *("1", 640, 400),
-    ("A man waves , and a dog of another man runs .", "Nothing .", "some of the people near some of them ."),
+    ("A man waves , and a dog of another man runs .", "Nothing .", "some of the people near some of them in a hat ."),
     (
         EntityPhrase(0, 0, "A man", 0, 5, "1", ("people",)),
         EntityPhrase(0, 1, "a dog", 18, 23, "2", ("animals",)),
         EntityPhrase(0, 2, "man", 35, 38, "3", ("people",)),
         EntityPhrase(2, 0, "some", 0, 4, "0", ("notvisual",)),  # without a box, of the same words as the next
         EntityPhrase(2, 1, "some", 24, 28, "3", ("people",)),
+        EntityPhrase(2, 2, "a hat", 40, 45, "1", ("clothing",)),
     ),
     {"1": np.array([[0.0, 0, 9, 9]]), "2": np.array([[0.0, 0, 9, 9]]), "3": np.array([[0.0, 0, 9, 9]])},
     *(frozenset(), frozenset()),
@@ -88,14 +89,18 @@ def asked(monkeypatch):
 
 def test_without_context_each_text_is_asked_for_once(localizer, scene, asked):
     found = ground_phrases(scene.under(with_context(localizer, "none")), TWICE, 7)
-    assert asked == [("A man, a dog, man, some", ["A man", "a dog", "man", "some"], 7)]
-    assert [answer.phrase.text for answer in found.values()] == ["A man", "a dog", "man", "some"]
+    texts = ["A man", "a dog", "man", "some", "a hat"]
+    assert asked == [(", ".join(texts), texts, 7)]
+    assert [answer.phrase.text for answer in found.values()] == texts
 
 
 def test_with_context_each_caption_is_asked_for_with_its_phrases_in_order(localizer, scene, asked):
     found = ground_phrases(scene.under(with_context(localizer, "caption")), TWICE, 7)
-    assert asked == [(TWICE.captions[0], ["A man", "a dog", "man"], 7), (TWICE.captions[2], ["some", "some"], 7)]
-    assert list(found) == [("1", 0, 0), ("1", 0, 1), ("1", 0, 2), ("1", 2, 1)]
+    assert asked == [
+        (TWICE.captions[0], ["A man", "a dog", "man"], 7),
+        (TWICE.captions[2], ["some", "some", "a hat"], 7),
+    ]
+    assert list(found) == [("1", 0, 0), ("1", 0, 1), ("1", 0, 2), ("1", 2, 1), ("1", 2, 2)]
     spans = [(answer.phrase.start, answer.phrase.end) for answer in found.values()]
     assert spans == [(phrase.start, phrase.end) for phrase in TWICE.boxed_phrases]
 
@@ -137,7 +142,7 @@ def test_word_maps_are_made_once_a_photograph(localizer, scene):
     assert signals == [len(words)]
 
 
-def test_the_context_is_a_setting_of_the_run(localizer, entities):
-    assert Predictor(Job((), "embedded", LocalizerConfig(context="caption"), "cpu"), localizer.classifier).localizer
+def test_a_context_is_none_or_the_caption():
+    assert load(LocalizerConfig, None, ["context=caption"]).context == "caption"
     with pytest.raises(GroundingError, match=r"context.*none, caption"):
         load(LocalizerConfig, None, ["context=captions"])

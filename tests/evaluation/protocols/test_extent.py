@@ -66,6 +66,11 @@ def test_the_interval_of_a_median_equals_a_loop_that_repeats_images(decimals):
     assert found == pytest.approx({"value": 100 * np.median(values), "low": low, "high": high, "count": 21})
 
 
+def test_the_middle_two_of_an_even_number_count_half_each():
+    found = median_interval(np.array([0.9, 0.1]), np.array([0, 1]), np.ones((1, 2)))
+    assert found == pytest.approx({"value": 50, "low": 50, "high": 50, "count": 2})
+
+
 def test_the_median_of_what_is_known():
     weights = resample(3, 0)
     assert median_interval(np.zeros(0), np.zeros(0, int), weights) == {"count": 0}

@@ -19,10 +19,12 @@ from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrase
 from grounding.evaluation.predictions.prediction import Prediction
 from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
+from grounding.evaluation.protocols.raking import cells
 from grounding.evaluation.report import galleries, sections
 from grounding.evaluation.report.page import published, render_comparison, render_report
 from grounding.evaluation.runs.comparison import compare
 from grounding.evaluation.runs.scoring import Run, Selection, score
+from helpers.entities import image_with
 from helpers.html import Page
 
 COVERAGE = "val: 247 of 1,000 images present"
@@ -119,6 +121,36 @@ def test_every_headline_number_is_the_one_of_metrics_json_with_its_protocol_and_
         assert row[-1] == f"{metrics['run'][protocol.name]['count']:,}"
         assert protocol.description.replace(">=", "≥") in page.text
     assert len(metrics["baselines"]) == 5
+
+
+def test_a_part_is_shown_standardised_beside_what_it_is(images):
+    part = images[:20]
+    predictions = predict(part)
+    whole = [*images, image_with("more", [(0, "1", "vehicles", [(0, 0, 9, 9)])])]
+    selection = Selection("val", 31, part, missing=tuple(map(str, range(11))), whole=cells(whole).total())
+    columns = measure(part, predictions)
+    metrics = score(selection, "a run", {"config": {"context": "none"}}, predictions, columns)
+    page = Page(render_report(Run(metrics, part, predictions, columns), photograph))
+    standard = metrics["standardised"]
+    rows = [[" ".join(cell.split()) for cell in row] for row in page.rows]
+    for protocol in HEADLINE:
+        answers = [standard["run"], *standard["baselines"].values()]
+        assert [protocol.name, *(shown(answer[protocol.name]) for answer in answers)] in rows
+    assert standard["run"][POINTING[0].name]["value"] != metrics["run"][POINTING[0].name]["value"]
+    assert "standardised to all 121 phrases with a box of val, from 80 that count like" in page.text
+    assert "Entity type: no phrase here stands for vehicles (0.8%) of the split." in page.text
+    assert "context none" in page.text
+
+
+def test_extent_and_which_of_two_are_said(images):
+    people = image_with("two", [(0, "1", "people", [(0, 0, 9, 9)]), (0, "2", "people", [(0, 0, 9, 99)])], (200, 100))
+    page = Page(render_report(make_run([*images, people], predict([*images, people])), photograph))
+    assert re.search(
+        r"Extent of all phrases, 122: the median best box covers \S+ \[\S+, \S+\]% of the picture", page.text
+    )
+    assert "Extent of things under 10% of the picture, " in page.text
+    assert "Which of two: " in page.text
+    assert "of 1 pair of people in one caption" in page.text
 
 
 def test_the_numbers_by_type_are_those_of_metrics_json(run, page):

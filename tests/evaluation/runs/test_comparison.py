@@ -19,14 +19,15 @@ def images(tmp_path_factory):
     return list(Flickr30kEntities(write_entities(tmp_path_factory.mktemp("data") / "entities")).read("val"))
 
 
-def run(images, path, right=lambda number: True):
+def run(images, path, right=lambda number: True, context=None):
     """A run whose phrase of this number, counted in these images, is found exactly or not at all."""
     predictions = {
         phrase_key(image, phrase): Prediction(image.boxes[phrase.chain][:1] if right(number) else np.zeros((0, 4)))
         for number, (image, phrase) in enumerate(boxed_phrases(images))
     }
     columns = measure(images, predictions)
-    metrics = score(Selection("val", 5, images), path, {}, predictions, columns)
+    settings = {"config": {"context": context}} if context else {}
+    metrics = score(Selection("val", 5, images), path, settings, predictions, columns)
     return Run(metrics, images, predictions, columns, path)
 
 
@@ -50,3 +51,17 @@ def test_runs_that_cannot_be_compared(images):
     moved = replace(images[0], boxes={chain: boxes + 1 for chain, boxes in images[0].boxes.items()})
     with pytest.raises(GroundingError, match=r"a and b were scored with other annotations of image 1001"):
         compare(run(images, "a"), run([moved, *images[1:]], "b"))
+
+
+@pytest.mark.parametrize(
+    ("contexts", "warnings"),
+    [
+        (("none", "none"), []),
+        (("caption", "caption"), []),
+        ((None, "caption"), []),  # predictions from a file say nothing of it
+        (("none", "caption"), ["the runs were grounded in other contexts: none and caption"]),
+    ],
+)
+def test_other_contexts_are_a_warning(images, contexts, warnings):
+    a, b = (run(images, name, context=context) for name, context in zip("ab", contexts, strict=True))
+    assert [line for line in compare(a, b)[0]["warnings"] if "context" in line] == warnings
