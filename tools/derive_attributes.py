@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
-    """How often each word is the head of a phrase, and how often of one that follows a verb of wearing, or a list so."""
+    """How often each word is the head of a phrase, and how often of one after a verb of wearing, or in a list there."""
     chunker = Chunker.load()
     uses: Counter[str] = Counter()
     worn: Counter[str] = Counter()
@@ -66,13 +66,19 @@ def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
         text = read_caption(caption).text
         end, wearing = 0, False
         for phrase in chunker.phrases(text):
-            assert phrase.start is not None and phrase.end is not None
+            assert phrase.start is not None
+            assert phrase.end is not None
             gap = [token.text.lower() for token in tokenize(text[end : phrase.start])]
             wearing = not WEARING.isdisjoint(gap) or (wearing and bool(gap) and LISTED.issuperset(gap))
             wearing = wearing and whole_kind(phrase.head) is None
             names = [phrase.head.lower()]
             words = phrase.text.lower().split()[-2:]
-            if len(words) == 2 and words[1] == names[0] and is_content_word(words[0]) and not is_colour_or_cloth(words[0]):
+            if (
+                len(words) == 2
+                and words[1] == names[0]
+                and is_content_word(words[0])
+                and not is_colour_or_cloth(words[0])
+            ):
                 names.append(" ".join(words))  # 'tank top'
             uses.update(names)
             worn.update(names * wearing)

@@ -43,12 +43,12 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         fitting = [i for i in fitting if _tail(words, things[i]) == _tail(words, thing)]
     modifiers = _modifiers(words, thing)
     matched = [i for i in fitting if modifiers <= _modifiers(words, things[i])]
-    return (matched or [None])[-1] if modifiers or len(fitting) != 1 else fitting[0]
+    if not modifiers and len(fitting) == 1:
+        return fitting[0]
+    return matched[-1] if matched else None
 
 
-def owner_of_pronoun(
-    pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None
-) -> int | None:
+def owner_of_pronoun(pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None) -> int | None:
     """The first mention of what 'his', 'her', 'its' or 'their' before the last of these things points at, or None."""
     return _pointed_at(things, roots, subject, pronoun_gender(pronoun), pronoun == "their")
 

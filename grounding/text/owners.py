@@ -5,7 +5,7 @@ from typing import Literal
 
 from grounding.text.coreference import antecedent, fits_pronoun, owner_of_pronoun
 from grounding.text.phrases import PREPOSITIONS
-from grounding.text.things import OWN, RELATIVE, Thing, gaps
+from grounding.text.things import OBJECTS, OWN, RELATIVE, Thing, gaps
 
 Link = Literal["wears", "holds", "has", "with"]
 
@@ -64,8 +64,13 @@ class Owners:
         self._in_list: list[bool] = []  # for each thing, whether it goes on a list
         self._ridden: set[int] = set()
         self._waiting: list[int] = []  # things whose owner follows: 'in a red hat, a man'
+        self._begins: list[int] = []  # for each thing, the first of its sentence
         for i, gap in enumerate(gaps(words, things)):
+            begins = not i or not _ENDS_SENTENCE.isdisjoint(gap)
+            self._begins.append(i if begins else self._begins[-1])
             self._read(i, gap)
+        for i in range(len(things)):
+            self._guess(i)
 
     def _read(self, i: int, gap: Sequence[str]) -> None:
         """Read on to a thing: what it is, whose it is, and whether a clause is about it."""
@@ -107,6 +112,15 @@ class Owners:
                 self._own(before, i, "has")
         else:
             self._own_by_words(i, gap)
+
+    def _guess(self, i: int) -> None:
+        """Clothes and parts of bodies of which nothing else is said are the nearest one's before: 'puts on a hat'."""
+        thing = self.things[i]
+        told = self.roots[i] in self.owners or "'s" in self.words[thing.first : thing.head]
+        if thing.attribute in ("clothing", "body") and not told:
+            living = [j for j in range(self._begins[i], i) if self._can_do(j, adjacent=False)]
+            if living:
+                self._own(i, living[-1], _how(thing))
 
     def _own_by_pronoun(self, i: int, gap: Sequence[str], pronoun: str) -> None:
         thing, before = self.things[i], i - 1
@@ -184,12 +198,15 @@ class Owners:
         if verb and self._subject is not None and "that" not in gap and self._agrees(verb):
             return self._subject
         adjacent = place == 0 and self.roots[i - 1] not in self._ridden
-        for j in range(i - 1, -1, -1):
-            root = self.roots[j]
-            thing = self.things[root]
-            if thing.is_living and not thing.is_pronoun and (thing.whole != "animal" or (adjacent and j == i - 1)):
-                return root
-        return next((r for r in reversed(self.roots[:i]) if self.things[r].is_living), None)
+        living = [j for j in range(i) if self._can_do(j, adjacent=adjacent and j == i - 1)]
+        living = living or [j for j in range(i) if self.things[self.roots[j]].is_living]
+        return self.roots[living[-1]] if living else None
+
+    def _can_do(self, j: int, *, adjacent: bool) -> bool:
+        """Say whether a thing may wear and hold things; an animal only right before the verb."""
+        root = self.things[self.roots[j]]
+        able = root.is_living and not root.is_pronoun and self.things[j].word not in OBJECTS
+        return able and (adjacent or root.whole != "animal")
 
     def _agrees(self, verb: str) -> bool:
         """Say whether a verb can be said of the subject of the clause, by their number."""
@@ -231,7 +248,7 @@ def _without_modifiers(gap: Sequence[str]) -> Sequence[str]:
     """The words before clothes, without those that are about the clothes: 'in a' before 'dark blue, flowing tunic'."""
     stop = PREPOSITIONS | _LISTS | _ENDS_CLAUSE | _COPULAS | WEARING | _HOLDING | _HAVING | RELATIVE
     end = len(gap)
-    while end and len(gap) - end < 3 and gap[end - 1] not in stop:
+    while end and len(gap) - end < 5 and gap[end - 1] not in stop:
         end -= 1
     return gap[:end] if end and gap[end - 1] in stop else gap
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Literal
 
 from grounding.text.things import SIDE_NOUNS, Thing
@@ -11,7 +10,7 @@ from grounding.text.tokens import is_content_word
 Side = Literal["left", "right", "middle"]
 
 _SIDES: dict[str, Side] = {
-    **dict.fromkeys(("left", "leftmost", "left-most", "left-hand"), "left"),  # type: ignore[arg-type]
+    **dict.fromkeys(("left", "leftmost", "left-most", "left-hand"), "left"),
     **dict.fromkeys(("right", "rightmost", "right-most", "right-hand"), "right"),
     **dict.fromkeys(("middle", "center", "centre", "central"), "middle"),
 }
@@ -33,7 +32,7 @@ def read_sides(
 
     Args:
         owner_of: the owners of things that have one.
-        is_attribute: for each thing, whether 'on the left' after it is said of its owner, and 'left' of its place on it.
+        is_attribute: for each thing, whether 'on the left' after it is said of its owner.
     """
     said: list[list[Side]] = [
         [] if attribute else _before_head(words[thing.first : thing.head + 1])
@@ -90,7 +89,9 @@ def _said_of(
     """The thing that a side is said of: the one after it that begins a clause with it, else the one before it."""
     before = [i for i, thing in enumerate(things) if thing.head < start]
     after = [i for i, thing in enumerate(things) if thing.first >= end]
-    begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (not before or words[start - 1] not in ("and", ","))
+    begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (
+        not before or words[start - 1] not in ("and", ",")
+    )
     if begins or not before:
         return after[0] if after else None
     index = before[-1]

@@ -18,6 +18,7 @@ Gender = Literal["male", "female"]
 
 RELATIVE = frozenset({"who", "which"})
 PRONOUNS = frozenset("he him himself she her herself it itself they them themselves".split()) | RELATIVE  # noqa: SIM905
+OBJECTS = frozenset("him himself her herself it itself them themselves".split())  # noqa: SIM905
 OWN = frozenset({"his", "her", "its", "their"})
 _RECIPROCAL = {("each", "other"), ("each", "others"), ("one", "another")}
 _NOTHING = frozenset({"that", "what", "there", "this", "these", "where", "when"})
@@ -113,7 +114,9 @@ def _head(words: Sequence[str], first: int, last: int, head: str) -> int:
     found = next((i for i in range(end - 1, first - 1, -1) if words[i] == head), None)
     if found is None:
         return next((i for i in range(first, last) if words[i] == head), last - 1)
-    longer = found + 1 < end and Kinds.embedded().senses(f"{head} {words[found + 1]}")
+    longer = words[found + 1 : end] == ["top"] or (
+        found + 1 < end and Kinds.embedded().senses(f"{head} {words[found + 1]}")
+    )
     return found + 1 if longer else found
 
 
@@ -159,7 +162,7 @@ def is_plural(word: str) -> bool:
     synsets = Kinds.embedded().synsets
     singular = any(form in synsets for form in noun_forms(word)[1:])
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        return singular and attribute_kind(word) != "clothing" or (singular and word not in synsets)
+        return (singular and attribute_kind(word) != "clothing") or (singular and word not in synsets)
     return singular and word not in ("woman", "man")
 
 
