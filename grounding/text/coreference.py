@@ -106,18 +106,18 @@ def _pointed_at(
 
 def _is_called(words: Sequence[str], before: Thing, thing: Thing) -> bool:
     """'A woman is a cashier', 'a boy dressed as a pirate': a second noun for the same person."""
-    gap = list(words[before.head + 1 : thing.first])
+    gap = list(words[before.end : thing.first])
     return before.whole == "person" and gap in _CALLS
 
 
 def _is_told_apart(words: Sequence[str], thing: Thing) -> bool:
     """Say whether words after a noun say which one is meant: 'the man in blue', where there was a man before."""
-    return words[thing.head + 1 : thing.head + 2] in _TELLS_APART
+    return words[thing.end : thing.end + 1] in _TELLS_APART
 
 
 def _tail(words: Sequence[str], thing: Thing) -> list[str]:
     """The first two words that say something after a thing."""
-    return [stem(word) for word in words[thing.head + 1 : thing.head + 6] if is_content_word(word)][:2]
+    return [stem(word) for word in words[thing.end : thing.end + 5] if is_content_word(word)][:2]
 
 
 def _modifiers(words: Sequence[str], thing: Thing) -> set[str]:

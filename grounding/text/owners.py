@@ -5,7 +5,7 @@ from typing import Literal
 
 from grounding.text.coreference import antecedent, fits_pronoun, owner_of_pronoun
 from grounding.text.phrases import PREPOSITIONS
-from grounding.text.things import OBJECTS, OWN, RELATIVE, Thing, gaps
+from grounding.text.things import OBJECTS, OWN, PRO_FORMS, RELATIVE, Thing, gaps
 
 Link = Literal["wears", "holds", "has", "with"]
 
@@ -23,7 +23,7 @@ _HOLDING = frozenset(
     eating eats drinking drinks reading reads waving waves
     """.split()  # noqa: SIM905
 )
-_RIDING = frozenset("riding rides ride driving drives drive steering mounted walking walks".split())  # noqa: SIM905
+_RIDING = frozenset("riding rides ride driving drives drive steering mounted".split())  # noqa: SIM905
 _HAVING = frozenset({"has", "have", "having", "had"})
 _FINITE = frozenset(
     "wears wear wore has have had holds hold held carries carry plays play uses use pushes push pulls pull".split()  # noqa: SIM905
@@ -151,17 +151,19 @@ class Owners:
             self._give(i, self._doer(i, gap, place), "holds")
         elif link in ("with", "has") and not self._is_behind(thing):
             self._give(i, self._haver(i, gap, place), _how(thing))
-        elif link in ("in", "on", "rides") and thing.whole in ("vehicle", "animal", "furniture"):
+        elif link in ("in", "on", "rides", "walks") and thing.whole in ("vehicle", "animal", "furniture"):
             self._give(i, self._doer(i, gap, place), "with")
-            self._ridden.add(self.roots[i])
+            if link != "walks":
+                self._ridden.add(self.roots[i])
         elif thing.attribute == "body" and (list(gap) in _AT or "the" not in self.words[thing.first : thing.head]):
-            self._give(i, self._doer(i, gap, place), "has")  # 'raises both hands', 'in one hand'
+            held = self.owners.get(self.roots[before], (None, ""))  # 'holds a flower in one hand'
+            self._give(i, held[0] if held[1] == "holds" else self._doer(i, gap, place), "has")
 
     def _go_on(self, i: int) -> None:
         """A list goes on: what the thing before it belongs to has this one too."""
         thing = self.things[i]
         begin = next((j for j in range(i - 1, -1, -1) if self.roots[j] in self.owners or not self._in_list[j]), None)
-        if begin is None or self.roots[begin] not in self.owners or thing.whole == "person":
+        if begin is None or self.roots[begin] not in self.owners or thing.whole == "person" or thing.word in PRO_FORMS:
             return
         owner, link = self.owners[self.roots[begin]]
         if link == "holds" or (link == "with" and not thing.attribute):
@@ -205,7 +207,7 @@ class Owners:
     def _can_do(self, j: int, *, adjacent: bool) -> bool:
         """Say whether a thing may wear and hold things; an animal only right before the verb."""
         root = self.things[self.roots[j]]
-        able = root.is_living and not root.is_pronoun and self.things[j].word not in OBJECTS
+        able = root.is_living and self.things[j].word not in OBJECTS
         return able and (adjacent or root.whole != "animal")
 
     def _agrees(self, verb: str) -> bool:
@@ -219,14 +221,16 @@ class Owners:
         """Who has a thing, or what is with it."""
         thing, before = self.things[i], self.things[i - 1]
         whole = before.whole and not (thing.attribute in ("clothing", "body") and not before.is_living)
-        whole = whole and (self.roots[i - 1] not in self._ridden or thing.attribute == "part")
+        whole = whole and (
+            self.roots[i - 1] not in self._ridden or thing.attribute == "part" or before.whole == "animal"
+        )
         if place == 0 and (whole or (thing.attribute == "part" and before.attribute == "clothing")):
             return self.roots[i - 1]
         return self._doer(i, gap, place)
 
     def _is_behind(self, thing: Thing) -> bool:
         """'With mountains in the background' is with nobody."""
-        return bool(_BEHIND.intersection(self.words[thing.head + 1 : thing.head + 4]))
+        return bool(_BEHIND.intersection(self.words[thing.end : thing.end + 3]))
 
     def _give(self, i: int, owner: int | None, link: Link) -> None:
         if owner is not None:
@@ -240,6 +244,8 @@ class Owners:
         above: int | None = owner
         while above is not None and above != thing:
             above = self.owners[above][0] if above in self.owners else None
+        if link == "wears" and not (self.things[owner].is_living or self.things[owner].attribute == "body"):
+            link = "has"  # 'a car with its hood open'
         if above is None:
             self.owners.setdefault(thing, (owner, link))
 
@@ -284,7 +290,8 @@ def _linking(gap: Sequence[str]) -> tuple[str, int]:
 
 def _kind_of_link(word: str) -> str:
     groups = (
-        (WEARING, "wears"), (_HOLDING, "holds"), (_RIDING, "rides"), (_HAVING, "has"),
+        (WEARING, "wears"), (_HOLDING, "holds"), ({"walking", "walks", "walk"}, "walks"),
+        (_RIDING, "rides"), (_HAVING, "has"),
         (_PREPOSITIONS_OF_PLACE, "on"), ({"with"}, "with"), ({"in"}, "in"), ({"by"}, "by"),
     )  # fmt: skip
     return next((kind for group, kind in groups if word in group), "")

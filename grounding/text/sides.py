@@ -22,7 +22,7 @@ _VERB = re.compile(r"\w+(?:ing|ed|s)")
 
 def own_side(words: Sequence[str], head: int) -> Side | None:
     """The side that a phrase says itself, given its words in lower case and where its head stands."""
-    return _agreed([*_before_head(words[: head + 1]), *(side for _, _, side in _places(words[head + 1 :]))])
+    return _agreed([*_before_head(words, 0, head), *(side for _, _, side in _places(words[head + 1 :]))])
 
 
 def read_sides(
@@ -35,7 +35,7 @@ def read_sides(
         is_attribute: for each thing, whether 'on the left' after it is said of its owner.
     """
     said: list[list[Side]] = [
-        [] if attribute else _before_head(words[thing.first : thing.head + 1])
+        [] if attribute else _before_head(words, thing.first, thing.head)
         for thing, attribute in zip(things, is_attribute, strict=True)
     ]
     for start, end, side in _places(words):
@@ -45,9 +45,11 @@ def read_sides(
     return [_agreed(sides) for sides in said]
 
 
-def _before_head(core: Sequence[str]) -> list[Side]:
-    """'The left man', 'the leftmost one', and 'the left' itself."""
-    return [_SIDES[word] for word in core if word in _SIDES]
+def _before_head(words: Sequence[str], first: int, head: int) -> list[Side]:
+    """'The left man', 'the leftmost one', and 'the left side' itself, but not of the street."""
+    if words[head] in (*SIDE_NOUNS, *_SIDES) and not _ends(words[head + 1 : head + 5]):
+        return []
+    return [_SIDES[word] for word in words[first : head + 1] if word in _SIDES]
 
 
 def _places(words: Sequence[str]) -> list[tuple[int, int, Side]]:
@@ -95,7 +97,7 @@ def _said_of(
     if begins or not before:
         return after[0] if after else None
     index = before[-1]
-    adjacent = things[index].head == start - 1
+    adjacent = things[index].end == start
     if words[start] == "to" and not adjacent:
         return None
     while is_attribute[index] and index in owner_of:
