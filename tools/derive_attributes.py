@@ -17,8 +17,8 @@ from grounding.errors import GroundingError
 from grounding.text.attributes import ATTRIBUTES_FILE
 from grounding.text.captions import read_caption
 from grounding.text.kinds import noun_forms
+from grounding.text.links import WEARING
 from grounding.text.numbers import is_number
-from grounding.text.owners import WEARING
 from grounding.text.phrases import Chunker
 from grounding.text.tokens import is_content_word, tokenize
 from grounding.text.wholes import is_clothing, is_colour_or_cloth, is_of_body, whole_kind

@@ -40,7 +40,7 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         return None
     fitting = [i for i in before if roots[i] == i and may_be_same(things[i], thing)]
     if _is_told_apart(words, thing):
-        fitting = [i for i in fitting if _tail(words, things[i]) == _tail(words, thing)]
+        fitting = [i for i in fitting if _same_tail(words, things[i], thing)]
     modifiers = _modifiers(words, thing)
     matched = [i for i in fitting if modifiers <= _modifiers(words, things[i])]
     if not modifiers and len(fitting) == 1:
@@ -115,9 +115,17 @@ def _is_told_apart(words: Sequence[str], thing: Thing) -> bool:
     return words[thing.end : thing.end + 1] in _TELLS_APART
 
 
+def _same_tail(words: Sequence[str], earlier: Thing, later: Thing) -> bool:
+    """Say whether the two words that say something after two things are the same, or the only one of either."""
+    tails = [_tail(words, thing) for thing in (earlier, later)]
+    shorter = min(map(len, tails))
+    return shorter > 0 and tails[0][:shorter] == tails[1][:shorter]
+
+
 def _tail(words: Sequence[str], thing: Thing) -> list[str]:
-    """The first two words that say something after a thing."""
-    return [stem(word) for word in words[thing.end : thing.end + 5] if is_content_word(word)][:2]
+    following = words[thing.end : thing.end + 5]
+    stop = next((i for i, word in enumerate(following) if not word[:1].isalnum()), len(following))
+    return [stem(word) for word in following[:stop] if is_content_word(word)][:2]
 
 
 def _modifiers(words: Sequence[str], thing: Thing) -> set[str]:

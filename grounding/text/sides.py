@@ -15,6 +15,7 @@ _SIDES: dict[str, Side] = {
     **dict.fromkeys(("middle", "center", "centre", "central"), "middle"),
 }
 _ADVERBIAL = frozenset({"far", "very", "extreme", "upper", "lower", "top", "bottom"})
+_AROUND = frozenset({"on", "at", "in", "the"})
 _PICTURE = frozenset("picture photo photograph image frame screen scene shot group three trio".split())  # noqa: SIM905
 _CLAUSE_BEGINS = frozenset({"", ".", ";", ":", "while", "and", ",", "as", "but"})
 _VERB = re.compile(r"\w+(?:ing|ed|s)")
@@ -89,7 +90,8 @@ def _said_of(
     end: int,
 ) -> int | None:
     """The thing that a side is said of: the one after it that begins a clause with it, else the one before it."""
-    before = [i for i, thing in enumerate(things) if thing.head < start]
+    places = {*SIDE_NOUNS, *_SIDES}
+    before = [i for i, thing in enumerate(things) if thing.head < start and thing.word not in places]
     after = [i for i, thing in enumerate(things) if thing.first >= end]
     begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (
         not before or words[start - 1] not in ("and", ",")
@@ -97,7 +99,9 @@ def _said_of(
     if begins or not before:
         return after[0] if after else None
     index = before[-1]
-    adjacent = things[index].end == start
+    adjacent = things[index].end == start or all(
+        word in places or word in _AROUND for word in words[things[index].end : start]
+    )
     if words[start] == "to" and not adjacent:
         return None
     while is_attribute[index] and index in owner_of:

@@ -137,6 +137,7 @@ def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int, i
     name = f"{words[head - 1]} {word}" if head > first else word  # 'hot dog', 'tank top'
     kind = name if Kinds.embedded().senses(name) else word
     end = max(end for _, end, _ in mentions)
+    joined = words[head + 1 : min(head + 2, end)] == ["and"]  # 'a man and his dog' is one phrase
     said_person = not {"male", "female"}.isdisjoint(core[:-1])  # 'a female bowler'
     attribute = None if said_person or word in ("left", "right") else attribute_kind(name) or attribute_kind(word)
     positions = tuple(sorted(position for _, _, position in mentions if position >= 0))
@@ -146,7 +147,7 @@ def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int, i
     if whole is None and (said_person or word in _MALE | _FEMALE):
         whole = "person"
     end = end if words[head + 1 : head + 2] == ["of"] else head + 1
-    several, gender = is_several(core), _gender(core)
+    several, gender = True if joined else is_several(core), _gender(core)
     return Thing(first, head, end, positions, word, whole, attribute, is_colour_or_cloth(word), several, gender)
 
 
