@@ -17,8 +17,8 @@ from grounding.errors import GroundingError
 from grounding.text.attributes import ATTRIBUTES_FILE
 from grounding.text.captions import read_caption
 from grounding.text.kinds import noun_forms
+from grounding.text.links import WEARING
 from grounding.text.numbers import is_number
-from grounding.text.owners import WEARING
 from grounding.text.phrases import Chunker
 from grounding.text.tokens import is_content_word, tokenize
 from grounding.text.wholes import is_clothing, is_colour_or_cloth, is_of_body, whole_kind
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
-    """How often each word is the head of a phrase, and how often of one that follows a verb of wearing, or a list so."""
+    """How often each word is the head of a phrase, and how often of one after a verb of wearing, or in a list there."""
     chunker = Chunker.load()
     uses: Counter[str] = Counter()
     worn: Counter[str] = Counter()
@@ -66,7 +66,8 @@ def count(captions: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
         text = read_caption(caption).text
         end, wearing = 0, False
         for phrase in chunker.phrases(text):
-            assert phrase.start is not None and phrase.end is not None
+            assert phrase.start is not None
+            assert phrase.end is not None
             gap = [token.text.lower() for token in tokenize(text[end : phrase.start])]
             wearing = not WEARING.isdisjoint(gap) or (wearing and bool(gap) and LISTED.issuperset(gap))
             wearing = wearing and whole_kind(phrase.head) is None

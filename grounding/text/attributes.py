@@ -1,4 +1,4 @@
-"""Nouns of what is worn and of parts of things, as captions and WordNet's part-of say; by `tools/derive_attributes.py`."""
+"""Nouns of what is worn and of parts of things, as captions and WordNet say; made by `tools/derive_attributes.py`."""
 
 import functools
 from collections.abc import Mapping

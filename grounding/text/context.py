@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grounding.text.owners import Link, Owners
+from grounding.text.links import Link
+from grounding.text.owners import Owners
 from grounding.text.phrases import Phrase
 from grounding.text.sides import Side, own_side, read_sides
 from grounding.text.things import is_several, read_phrase, read_things
@@ -68,4 +69,10 @@ def read_context(caption: str, phrases: Sequence[Phrase]) -> tuple[PhraseContext
 def _alone(phrase: Phrase) -> PhraseContext:
     """What the words of a phrase say by themselves."""
     words, head = read_phrase(phrase)
-    return PhraseContext(None, None, None, own_side(words, head), bool(is_several(words[: head + 1])))
+    return PhraseContext(
+        None,
+        None,
+        None,
+        own_side(words, head),
+        bool(is_several(words[: head + 1])) or words[head + 1 : head + 2] == ["and"],
+    )

@@ -40,10 +40,12 @@ def antecedent(words: Sequence[str], things: Sequence[Thing], roots: Sequence[in
         return None
     fitting = [i for i in before if roots[i] == i and may_be_same(things[i], thing)]
     if _is_told_apart(words, thing):
-        fitting = [i for i in fitting if _tail(words, things[i]) == _tail(words, thing)]
+        fitting = [i for i in fitting if _same_tail(words, things[i], thing)]
     modifiers = _modifiers(words, thing)
     matched = [i for i in fitting if modifiers <= _modifiers(words, things[i])]
-    return (matched or [None])[-1] if modifiers or len(fitting) != 1 else fitting[0]
+    if not modifiers and len(fitting) == 1:
+        return fitting[0]
+    return matched[-1] if matched else None
 
 
 def owner_of_pronoun(pronoun: str, things: Sequence[Thing], roots: Sequence[int], subject: int | None) -> int | None:
@@ -104,18 +106,26 @@ def _pointed_at(
 
 def _is_called(words: Sequence[str], before: Thing, thing: Thing) -> bool:
     """'A woman is a cashier', 'a boy dressed as a pirate': a second noun for the same person."""
-    gap = list(words[before.head + 1 : thing.first])
+    gap = list(words[before.end : thing.first])
     return before.whole == "person" and gap in _CALLS
 
 
 def _is_told_apart(words: Sequence[str], thing: Thing) -> bool:
     """Say whether words after a noun say which one is meant: 'the man in blue', where there was a man before."""
-    return words[thing.head + 1 : thing.head + 2] in _TELLS_APART
+    return words[thing.end : thing.end + 1] in _TELLS_APART
+
+
+def _same_tail(words: Sequence[str], earlier: Thing, later: Thing) -> bool:
+    """Say whether the two words that say something after two things are the same, or the only one of either."""
+    tails = [_tail(words, thing) for thing in (earlier, later)]
+    shorter = min(map(len, tails))
+    return shorter > 0 and tails[0][:shorter] == tails[1][:shorter]
 
 
 def _tail(words: Sequence[str], thing: Thing) -> list[str]:
-    """The first two words that say something after a thing."""
-    return [stem(word) for word in words[thing.head + 1 : thing.head + 6] if is_content_word(word)][:2]
+    following = words[thing.end : thing.end + 5]
+    stop = next((i for i, word in enumerate(following) if not word[:1].isalnum()), len(following))
+    return [stem(word) for word in following[:stop] if is_content_word(word)][:2]
 
 
 def _modifiers(words: Sequence[str], thing: Thing) -> set[str]:

@@ -10,11 +10,12 @@ from grounding.text.tokens import is_content_word
 Side = Literal["left", "right", "middle"]
 
 _SIDES: dict[str, Side] = {
-    **dict.fromkeys(("left", "leftmost", "left-most", "left-hand"), "left"),  # type: ignore[arg-type]
+    **dict.fromkeys(("left", "leftmost", "left-most", "left-hand"), "left"),
     **dict.fromkeys(("right", "rightmost", "right-most", "right-hand"), "right"),
     **dict.fromkeys(("middle", "center", "centre", "central"), "middle"),
 }
 _ADVERBIAL = frozenset({"far", "very", "extreme", "upper", "lower", "top", "bottom"})
+_AROUND = frozenset({"on", "at", "in", "the"})
 _PICTURE = frozenset("picture photo photograph image frame screen scene shot group three trio".split())  # noqa: SIM905
 _CLAUSE_BEGINS = frozenset({"", ".", ";", ":", "while", "and", ",", "as", "but"})
 _VERB = re.compile(r"\w+(?:ing|ed|s)")
@@ -22,7 +23,7 @@ _VERB = re.compile(r"\w+(?:ing|ed|s)")
 
 def own_side(words: Sequence[str], head: int) -> Side | None:
     """The side that a phrase says itself, given its words in lower case and where its head stands."""
-    return _agreed([*_before_head(words[: head + 1]), *(side for _, _, side in _places(words[head + 1 :]))])
+    return _agreed([*_before_head(words, 0, head), *(side for _, _, side in _places(words[head + 1 :]))])
 
 
 def read_sides(
@@ -32,10 +33,10 @@ def read_sides(
 
     Args:
         owner_of: the owners of things that have one.
-        is_attribute: for each thing, whether 'on the left' after it is said of its owner, and 'left' of its place on it.
+        is_attribute: for each thing, whether 'on the left' after it is said of its owner.
     """
     said: list[list[Side]] = [
-        [] if attribute else _before_head(words[thing.first : thing.head + 1])
+        [] if attribute else _before_head(words, thing.first, thing.head)
         for thing, attribute in zip(things, is_attribute, strict=True)
     ]
     for start, end, side in _places(words):
@@ -45,9 +46,11 @@ def read_sides(
     return [_agreed(sides) for sides in said]
 
 
-def _before_head(core: Sequence[str]) -> list[Side]:
-    """'The left man', 'the leftmost one', and 'the left' itself."""
-    return [_SIDES[word] for word in core if word in _SIDES]
+def _before_head(words: Sequence[str], first: int, head: int) -> list[Side]:
+    """'The left man', 'the leftmost one', and 'the left side' itself, but not of the street."""
+    if words[head] in (*SIDE_NOUNS, *_SIDES) and not _ends(words[head + 1 : head + 5]):
+        return []
+    return [_SIDES[word] for word in words[first : head + 1] if word in _SIDES]
 
 
 def _places(words: Sequence[str]) -> list[tuple[int, int, Side]]:
@@ -87,7 +90,8 @@ def _said_of(
     end: int,
 ) -> int | None:
     """The thing that a side is said of: the one after it that begins a clause with it, else the one before it."""
-    before = [i for i, thing in enumerate(things) if thing.head < start]
+    places = {*SIDE_NOUNS, *_SIDES}
+    before = [i for i, thing in enumerate(things) if thing.head < start and thing.word not in places]
     after = [i for i, thing in enumerate(things) if thing.first >= end]
     begins = (words[start - 1] if start else "") in _CLAUSE_BEGINS and (
         not before or words[start - 1] not in ("and", ",")
@@ -95,7 +99,9 @@ def _said_of(
     if begins or not before:
         return after[0] if after else None
     index = before[-1]
-    adjacent = things[index].head == start - 1
+    adjacent = things[index].end == start or all(
+        word in places or word in _AROUND for word in words[things[index].end : start]
+    )
     if words[start] == "to" and not adjacent:
         return None
     while is_attribute[index] and index in owner_of:

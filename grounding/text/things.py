@@ -18,6 +18,7 @@ Gender = Literal["male", "female"]
 
 RELATIVE = frozenset({"who", "which"})
 PRONOUNS = frozenset("he him himself she her herself it itself they them themselves".split()) | RELATIVE  # noqa: SIM905
+OBJECTS = frozenset("him himself her herself it itself them themselves".split())  # noqa: SIM905
 OWN = frozenset({"his", "her", "its", "their"})
 _RECIPROCAL = {("each", "other"), ("each", "others"), ("one", "another")}
 _NOTHING = frozenset({"that", "what", "there", "this", "these", "where", "when"})
@@ -48,6 +49,7 @@ class Thing:
 
     Attributes:
         first, head: its words are `words[first : head + 1]`, up to its head noun, without what follows it in a phrase.
+        end: where what follows it begins; 'a drawing of a man' is all one thing.
         phrases: the positions of the phrases with this head; none for a thing that is no phrase.
         word: the head in lower case.
         number: False for one, True for several, None for a pronoun that can be both.
@@ -55,6 +57,7 @@ class Thing:
 
     first: int
     head: int
+    end: int
     phrases: tuple[int, ...]
     word: str
     whole: Whole | None
@@ -113,7 +116,9 @@ def _head(words: Sequence[str], first: int, last: int, head: str) -> int:
     found = next((i for i in range(end - 1, first - 1, -1) if words[i] == head), None)
     if found is None:
         return next((i for i in range(first, last) if words[i] == head), last - 1)
-    longer = found + 1 < end and Kinds.embedded().senses(f"{head} {words[found + 1]}")
+    longer = words[found + 1 : end] == ["top"] or (
+        found + 1 < end and Kinds.embedded().senses(f"{head} {words[found + 1]}")
+    )
     return found + 1 if longer else found
 
 
@@ -131,21 +136,28 @@ def _thing(words: Sequence[str], head: int, mentions: Sequence[tuple[int, int, i
     word, core = words[head], words[first : head + 1]
     name = f"{words[head - 1]} {word}" if head > first else word  # 'hot dog', 'tank top'
     kind = name if Kinds.embedded().senses(name) else word
-    attribute = (attribute_kind(name) or attribute_kind(word)) if word not in ("left", "right") else None
+    end = max(end for _, end, _ in mentions)
+    joined = words[head + 1 : min(head + 2, end)] == ["and"]  # 'a man and his dog' is one phrase
+    said_person = not {"male", "female"}.isdisjoint(core[:-1])  # 'a female bowler'
+    attribute = None if said_person or word in ("left", "right") else attribute_kind(name) or attribute_kind(word)
     positions = tuple(sorted(position for _, _, position in mentions if position >= 0))
     whole = None if attribute else whole_kind(word if names_people(word) else kind)
     if whole is None or word in _GROUPS:
-        whole = _named(words, head, max(end for _, end, _ in mentions)) or whole
-    return Thing(
-        first, head, positions, word, whole, attribute, is_colour_or_cloth(word), is_several(core), _gender(core)
-    )
+        whole = _named(words, head, end) or whole
+    if whole is None and (said_person or word in _MALE | _FEMALE):
+        whole = "person"
+    end = end if words[head + 1 : head + 2] == ["of"] else head + 1
+    several, gender = True if joined else is_several(core), _gender(core)
+    return Thing(first, head, end, positions, word, whole, attribute, is_colour_or_cloth(word), several, gender)
 
 
 def _named(words: Sequence[str], head: int, end: int) -> Whole | None:
     """What a group or a picture is of: 'a group of brown dogs', 'a drawing of a man'."""
     if words[head + 1 : head + 2] != ["of"]:
         return None
-    return next(filter(None, map(whole_kind, words[head + 2 : max(end, head + 5)])), None)
+    named = words[head + 2 : end if end > head + 2 else head + 6]
+    stop = next((i for i, word in enumerate(named) if word in PREPOSITIONS or not word[:1].isalpha()), len(named))
+    return next(filter(None, map(whole_kind, reversed(named[:stop]))), None)
 
 
 def _is_reciprocal(words: Sequence[str], index: int) -> bool:
@@ -239,4 +251,4 @@ def gaps(words: Sequence[str], things: Sequence[Thing]) -> Iterator[Sequence[str
     end = 0
     for thing in things:
         yield words[end : max(end, thing.first)]
-        end = max(end, thing.head + 1)
+        end = max(end, thing.end)

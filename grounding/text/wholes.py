@@ -39,6 +39,10 @@ def attribute_kind(head: str) -> Attribute | None:
 
     Captions decide about what they often say is worn, or never; else WordNet does.
     """
+    if "-" in head:
+        return attribute_kind(head.rpartition("-")[2])
+    if head.lower() == "top":  # what captions mean, where it is the head of a phrase
+        return "clothing"
     known = attributes().get(head.lower())
     if known == "clothing" or (known is None and is_clothing(head)):
         return "clothing"
