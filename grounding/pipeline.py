@@ -164,10 +164,14 @@ class Scene:
         top_k: int = TOP_K,
         threshold: float | None = None,
     ) -> Grounding:
-        """Find the phrases of a caption. Each phrase is found by itself: the others change nothing.
+        """Find the phrases of a caption.
+
+        With a caption, and `context` of the configuration being `caption`, what it says of a phrase beside its own
+        words counts: who wears what, which of two people, left and right. Otherwise each phrase is found by itself, and
+        the others change nothing.
 
         Args:
-            caption: a sentence; without one, the phrases divided by commas.
+            caption: a sentence; without one, the phrases by themselves.
             phrases: grounded exactly as given and in that order; by default the noun phrases of the caption.
             top_k: at most so many regions a phrase.
             threshold: a phrase with a lower presence is `absent`; by default `min_presence` of the configuration.
@@ -179,18 +183,18 @@ class Scene:
         start = time.perf_counter()
         check_at_least_one("top_k", top_k)
         phrases = None if phrases is None else check_phrases(phrases)
-        given = caption is not None
+        in_context = caption is not None and self.localizer.config.context == "caption"
         caption = check_caption(caption, phrases)
         parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
-        contexts = self._contexts(caption, parts) if given else None
+        contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
         known = {match.word.lower() for words in matches for match in words if match.tag}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
-        said = classifier.presence_source, threshold, notes
+        said = classifier.presence_source, threshold, "caption" if in_context else "none", notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def prepare(self, phrases: Iterable[str]) -> None:
@@ -219,9 +223,6 @@ class Scene:
         if isinstance(given, bool) or not (isinstance(given, Real) and 0 <= given <= 1):
             raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
         return given
-
-    def _contexts(self, caption: str, phrases: Sequence[Phrase]) -> tuple[PhraseContext, ...] | None:
-        return read_context(caption, phrases) if self.localizer.config.context == "caption" else None
 
     def _locate(
         self,

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
@@ -36,6 +36,7 @@ class Grounding:
         time_s: that the caption took, without encoding the picture.
         presence_source: what the `presence` of its phrases is computed from.
         min_presence: a phrase with a lower one is `absent`.
+        context: `caption` where what the caption says about a phrase beside its own words counted, else `none`.
         notes: for the user, about how the caption was read; mostly none.
     """
 
@@ -46,6 +47,7 @@ class Grounding:
     time_s: float
     presence_source: str = ""
     min_presence: float = 0.0
+    context: Literal["caption", "none"] = "none"
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -97,6 +99,7 @@ class Grounding:
             "image": {"path": path, "width": width, "height": height},
             "caption": self.caption,
             "classifier": self.classifier,
+            "context": self.context,
             "presence": {"computed_from": self.presence_source, "min_presence": round(self.min_presence, 6)},
             "notes": list(self.notes),
             "phrases": [_phrase_to_dict(grounded) for grounded in self.phrases],
