@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -194,7 +194,8 @@ class Scene:
         known = {match.word.lower() for words in matches for match in words if match.tag}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
-        said = classifier.presence_source, threshold, "caption" if in_context else "none", notes
+        context: Literal["caption", "none"] = "caption" if in_context else "none"
+        said = classifier.presence_source, threshold, context, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def prepare(self, phrases: Iterable[str]) -> None:
