@@ -141,13 +141,16 @@ class Scene:
         return f"Scene({width} x {height} px, {len(self.proposals):,} proposals, encoded by {name})"
 
     def under(self, localizer: Localizer) -> "Scene":
-        """Return this picture under another localizer; the same classifier shares the forward pass."""
+        """Return this picture under another localizer; what the two have in common is computed once."""
         if localizer.classifier is not self.encoding.classifier:
             return localizer.encode(self.image)
         ours, theirs = self.localizer.config.regions, localizer.config.regions
         equal = (ours.proposals, ours.windows) == (theirs.proposals, theirs.windows)
         proposals = self.proposals if equal else propose(self.image, theirs)
-        return Scene(localizer, self.image, proposals, self.encoding)
+        scene = Scene(localizer, self.image, proposals, self.encoding)
+        if (localizer.method, localizer.config.maps) == (self.localizer.method, self.localizer.config.maps):
+            object.__setattr__(scene, "_word_maps", self._word_maps)
+        return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
         """Return the most probable tags of the picture, best first, with their probabilities."""
@@ -264,10 +267,11 @@ class Scene:
 
         The score of a region is the presence of the phrase times the agreement of the box in the first ranking.
         """
-        proposals, nms_iou = self.proposals, self.localizer.config.regions.nms_iou
-        rankings = [best_boxes(row, proposals, len(proposals), nms_iou) for row in scores]
-        best = in_turns(rankings, proposals, top_k, nms_iou)
-        right = falling(agreement(scores[0], proposals, best) * (1 if presence is None else presence))
+        proposals, config = self.proposals, self.localizer.config.regions
+        rankings = [best_boxes(row, proposals, len(proposals), config.nms_iou) for row in scores]
+        best = in_turns(rankings, proposals, top_k, config.nms_iou)
+        agreeing = agreement(scores[0], proposals, best, config.sharpness)
+        right = falling(agreeing * (1 if presence is None else presence))
         boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
         return tuple(Region(*row) for row in boxes.tolist())
 

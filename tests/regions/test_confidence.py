@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from grounding.boxes import iou
-from grounding.regions.confidence import SHARPNESS, agree, agreement, falling
+from grounding.config import RegionConfig
+from grounding.regions.confidence import agree, agreement, falling
+
+SHARPNESS = RegionConfig().sharpness
 from grounding.regions.proposals import windows
 
 
