@@ -204,7 +204,7 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of(tags_of(map(self.localizer.vocabulary.match, found)))
+        self._word_maps.of([*tags_of(map(self.localizer.vocabulary.match, found)), *self._parts()])
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
@@ -240,9 +240,10 @@ class Scene:
         if not phrases:
             return []
         config, (height, width) = self.localizer.config, self.image.shape[:2]
-        maps = self._word_maps.phrase_maps(phrases, matches)
-        shown = self._part_map() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else None
-        picture = Picture(self.proposals, height, width, self.closeness(), shown)
+        parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
+        self._word_maps.of([*tags_of(matches), *parts])  # in one walk
+        maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+        picture = Picture(self.proposals, height, width, self.closeness(), part_map)
         located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
         grounded = []
@@ -256,11 +257,11 @@ class Scene:
             grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return grounded
 
-    def _part_map(self) -> Tensor | None:
-        """Where parts of people are; None where tags exclude each other, or people are not made whole."""
+    def _parts(self) -> list[str]:
+        """The tags that say where people end; none where tags exclude each other, or people are not made whole."""
         localizer = self.localizer
         wanted = localizer.classifier.multi_label and localizer.config.wholes.amount > 0
-        return self._word_maps.part_map(localizer.part_tags) if wanted else None
+        return self._word_maps.most_probable(localizer.part_tags) if wanted else []
 
     def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
