@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -237,10 +238,11 @@ class Scene:
         if not phrases:
             return []
         config, (height, width) = self.localizer.config, self.image.shape[:2]
-        maps = self._word_maps.phrase_maps(phrases, matches)
-        shown = self._part_map() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else None
-        picture = Picture(self.proposals, height, width, self.closeness(), shown)
-        located = locate(picture, phrases, maps, contexts, config)
+        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
+            maps = self._word_maps.phrase_maps(phrases, matches)
+            shown = self._part_map() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else None
+            picture = Picture(self.proposals, height, width, self.closeness(), shown)
+            located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
         grounded = []
         for row, (phrase, words, presence) in enumerate(zip(phrases, matches, presences, strict=True)):
