@@ -74,7 +74,10 @@ def locate(
     """
     side = config.maps.resolution
     asked = list(contexts or [_ALONE] * len(phrases))
-    sided = torch.stack([map_ * _prior(one, side) for map_, one in zip(maps, asked, strict=True)])
+    sided = maps.clone()
+    for k, context in enumerate(asked):
+        if context.side is not None:
+            sided[k] *= on_side(side, context.side)
     people = [k for k, phrase in enumerate(phrases) if whole_kind(phrase.head) == "person" and bool(maps[k].any())]
     named = np.isin(np.arange(len(phrases)), people)
     prior = centre_prior(side, config.maps.centre_prior)
@@ -93,10 +96,6 @@ def locate(
         for k, score in zip(rows, again, strict=True):
             scores[k] = score
     return Located(box_maps, point_maps, points, tuple(scores))
-
-
-def _prior(context: PhraseContext, side: int) -> Tensor | float:
-    return 1.0 if context.side is None else on_side(side, context.side)
 
 
 def _as_wholes(
@@ -128,9 +127,11 @@ def _in_frames(
     people: Sequence[int],
     contexts: Sequence[PhraseContext],
 ) -> dict[int, Tensor]:
-    """The maps of what people wear and have, in the frames of their best boxes; without a template, none."""
+    """The maps of what people wear and have, in the frames of their best boxes; without a template or box, none."""
     size = np.array([picture.width, picture.height] * 2)
-    found = {}
+    found: dict[int, Tensor] = {}
+    if not len(picture.proposals):
+        return found
     for k, (phrase, context) in enumerate(zip(phrases, contexts, strict=True)):
         template = Frames.embedded().find(phrase.head, attribute_kind(phrase.head))
         owner = context.owner

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -241,10 +242,11 @@ class Scene:
             return []
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
-        self._word_maps.of([*tags_of(matches), *parts])  # in one walk
-        maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
-        picture = Picture(self.proposals, height, width, self.closeness(), part_map)
-        located = locate(picture, phrases, maps, contexts, config)
+        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
+            self._word_maps.of([*tags_of(matches), *parts])  # in one walk
+            maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+            picture = Picture(self.proposals, height, width, self.closeness(), part_map)
+            located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
         grounded = []
         for row, (phrase, words, presence) in enumerate(zip(phrases, matches, presences, strict=True)):

@@ -49,15 +49,15 @@ class WordMaps:
         side = self._config.resolution
         self.of(tags_of(matches))
         maps = [self._phrase_map(*asked) for asked in zip(phrases, matches, strict=True)]
-        return torch.stack(maps) if maps else torch.zeros(0, side, side)
+        return torch.stack(maps) if maps else torch.zeros(0, side, side, dtype=torch.float32)
 
     def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...]) -> Tensor:
         side = self._config.resolution
         if phrase.negated:
-            return torch.zeros(side, side)
+            return torch.zeros(side, side, dtype=torch.float32)
         known = [(self._maps[match.tag], match.weight) for match in words if match.tag]
         if not known:
-            return torch.ones(side, side)
+            return torch.ones(side, side, dtype=torch.float32)
         maps, weights = zip(*known, strict=True)
         return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
 

@@ -34,6 +34,7 @@ SCHEMA = record(
     image=record(path={"type": ["string", "null"]}, width={"type": "integer"}, height={"type": "integer"}),
     caption={"type": "string"},
     classifier={"type": "string"},
+    context={"enum": ["caption", "none"]},
     presence=record(computed_from={"type": "string"}, min_presence=PROBABILITY),
     notes={"type": "array", "items": {"type": "string"}},
     phrases={

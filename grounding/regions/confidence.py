@@ -28,6 +28,8 @@ def agreement(
     Returns:
         (K,) in [0, 1]: the share of the weight of all proposals whose IoU with the box is at least 1/2.
     """
+    if not len(best):
+        return np.zeros(0)
     log_weights = sharpness * np.log(np.maximum(scores, _TINY)) - np.log(np.maximum(area(proposals), _TINY))
     possible = log_weights > log_weights.max() - _LEAST
     weights = np.exp(log_weights[possible] - log_weights.max())

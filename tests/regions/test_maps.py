@@ -2,11 +2,23 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from grounding.errors import GroundingError
-from grounding.regions.maps import normalize, peak, phrase_map, smooth, upsample
+from grounding.regions.maps import (
+    axis,
+    bell,
+    centre_prior,
+    distances,
+    normalize,
+    peak,
+    phrase_map,
+    smooth,
+    upsample,
+)
+from helpers.maps import bell_by_cells, by_cells, gaussian_by_loops, same_maps
 
 
 def test_upsample_interpolates_between_the_centres_of_pixels():
@@ -20,27 +32,12 @@ def test_upsample_takes_height_before_width(shape, expected):
     assert upsample(torch.rand(shape), 5, 7).shape == expected
 
 
-def gaussian_by_loops(image, sigma_px):
-    radius = math.ceil(4 * sigma_px)
-    height, width = image.shape
-    weight = [math.exp(-0.5 * (offset / sigma_px) ** 2) for offset in range(-radius, radius + 1)]
-    result = torch.zeros(height, width, dtype=torch.float64)
-    for row in range(height):
-        for column in range(width):
-            for i, down in enumerate(weight):
-                for j, across in enumerate(weight):
-                    y = min(max(row + i - radius, 0), height - 1)
-                    x = min(max(column + j - radius, 0), width - 1)
-                    result[row, column] += down * across * float(image[y, x])
-    return (result / sum(weight) ** 2).float()
-
-
 @pytest.mark.parametrize(("height", "width", "sigma_px"), [(5, 8, 0.7), (7, 3, 1.5), (1, 1, 2.0), (6, 4, 0.1)])
 def test_smooth_is_a_gaussian_with_the_border_continued(height, width, sigma_px):
     maps = torch.rand(2, height, width)
-    expected = torch.stack([gaussian_by_loops(image, sigma_px) for image in maps])
-    torch.testing.assert_close(smooth(maps, sigma_px), expected)
-    torch.testing.assert_close(smooth(maps[0], sigma_px), expected[0])
+    expected = np.stack([gaussian_by_loops(image, sigma_px) for image in maps])
+    same_maps(smooth(maps, sigma_px), expected)
+    same_maps(smooth(maps[0], sigma_px), expected[0])
 
 
 def test_smooth_by_nothing_changes_nothing():
@@ -104,3 +101,29 @@ def test_phrase_map_refuses_weights(weights):
 )
 def test_peak_is_the_centre_of_the_first_highest_pixel(image, expected):
     assert peak(torch.tensor(image)) == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(0, []), (1, [0.5]), (2, [0.25, 0.75]), (4, [1 / 8, 3 / 8, 5 / 8, 7 / 8])]
+)
+def test_axis_is_the_centres_of_the_cells(side, expected):
+    assert axis(side).tolist() == expected
+    assert axis(side).dtype == torch.float32
+
+
+POINTS = [(0.5, 0.5), (0.1, 0.9), (0.0, 0.3), (-0.2, 1.4)]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_bell_is_wide_across_and_high_down(point):
+    same_maps(bell(9, point, 0.2, 0.6), bell_by_cells(9, point, 0.2, 0.6))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_distances_are_from_the_centres_of_cells(point):
+    same_maps(distances(7, point), by_cells(7, lambda x, y: math.dist((x, y), point)))
+
+
+def test_the_centre_prior_is_a_bell_in_the_middle():
+    same_maps(centre_prior(6, 0.4), bell_by_cells(6, (0.5, 0.5), 0.4, 0.4))
+    assert centre_prior(3, 0).tolist() == [[1.0] * 3] * 3
