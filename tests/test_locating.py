@@ -98,7 +98,7 @@ def test_without_wholes_and_context_a_phrase_is_its_map(parts, closeness):
 
 
 def test_by_itself_each_of_many_phrases_is_as_if_alone():
-    colours = "red blue green black white brown pink".split()
+    colours = ["red", "blue", "green", "black", "white", "brown", "pink"]
     texts = [f"a {colour} {word}" for word in ("hat", "dog", "man") for colour in colours]
     maps = {text: torch.rand(SIDE, SIDE) ** 3 for text in texts}
     among = ask(" , ".join(texts), maps, LEGS, False)
