@@ -83,6 +83,7 @@ def test_without_phrases_or_boxes(context, proposals):
     assert sides(found) == "-l"
     assert not found.box_maps[0].any()
     assert [score.shape for score in found.scores] == [(3, 0 if proposals is OPEN else 1296)] * 2
+    assert sides(ask("a man in a hat", {"a man": ON_LEFT, "a hat": TWO}, LEGS, context, proposals=proposals)) == "ll"
 
 
 @pytest.mark.parametrize("parts", [None, EMPTY, LEGS])
@@ -97,7 +98,8 @@ def test_without_wholes_and_context_a_phrase_is_its_map(parts, closeness):
 
 
 def test_by_itself_each_of_many_phrases_is_as_if_alone():
-    texts = [f"{word} {number}" for word in ("man", "hat", "dog") for number in range(7)]
+    colours = ["red", "blue", "green", "black", "white", "brown", "pink"]
+    texts = [f"a {colour} {word}" for word in ("hat", "dog", "man") for colour in colours]
     maps = {text: torch.rand(SIDE, SIDE) ** 3 for text in texts}
     among = ask(" , ".join(texts), maps, LEGS, False)
     for row, text in enumerate(texts):

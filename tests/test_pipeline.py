@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
+from torchvision.ops import box_iou
 
-from grounding.config import TOP_K, LocalizerConfig, RegionConfig
+from grounding.config import TOP_K, LocalizerConfig, RegionConfig, WholeConfig
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.methods import METHODS
@@ -130,7 +132,7 @@ def test_under_autocast(localizer, scene, dtype):
     assert full.to_dict() == expected.to_dict()
     for ours, theirs in zip(cast, expected, strict=True):
         assert ours.grid_map.dtype == np.float32
-        np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=0.05 * theirs.grid_map.max())
+        np.testing.assert_allclose(ours.grid_map, theirs.grid_map, atol=HALVES[torch.bfloat16] * theirs.grid_map.max())
 
 
 def test_grad_cam_under_autocast(localizer):
@@ -286,7 +288,7 @@ def test_a_localizer_can_be_called(localizer, scene):
     assert localizer(sample_scene(), "a man").to_dict() == scene.ground("a man").to_dict()
 
 
-HALVES = {torch.float16: 0.01, torch.bfloat16: 0.05, torch.float64: 1e-4}
+HALVES = {torch.float16: 0.01, torch.bfloat16: 0.08, torch.float64: 1e-4}  # of the top of a map of up to 25 tags
 
 
 @pytest.mark.parametrize(
@@ -445,3 +447,125 @@ def test_a_caption_that_is_hardly_english_has_a_note(scene):
     assert list(result.notes) == result.to_dict()["notes"]
     assert "read as English" in result.notes[0]
     assert len(result) > 0
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """The man with the camera, with a hat and without one."""
+    return sample_scene(), np.stack([data.camera()] * 3, axis=-1)
+
+
+@pytest.fixture(scope="module")
+def same_twice(localizer, photographs):
+    return localizer.encode(np.concatenate([photographs[0]] * 2, axis=1))
+
+
+def sides(result):
+    width = result.image.shape[1]
+    return ["-" if found.point is None else "l" if found.point[0] < width / 2 else "r" for found in result]
+
+
+@pytest.mark.parametrize(
+    ("caption", "phrases", "expected"),
+    [
+        ("the man on the left", ["the man"], "l"),
+        ("the man on the right", ["the man"], "r"),
+        ("THE MAN ON THE LEFT", ["THE MAN"], "l"),
+        ("a man on the right and a man on the left", ["a man", "a man on the left"], "rl"),
+        ("the left man and the right man", None, "lr"),
+        ("a man and another man", None, "rl"),
+        ("a man and a woman", None, "rl"),
+        ("a man stands while the man smiles", None, "rr"),
+        ("no woman and a man", None, "-r"),
+    ],
+)
+def test_which_of_two(same_twice, caption, phrases, expected):
+    result = same_twice.ground(caption, phrases)
+    assert "".join(sides(result)) == expected
+    if "lr" in expected or "rl" in expected:
+        boxes = torch.tensor([found.best.box for found in result])
+        assert float(box_iou(boxes, boxes)[0, 1]) < 0.1
+
+
+def test_a_hat_says_which_man(localizer, photographs):
+    for side, order in {"l": photographs, "r": photographs[::-1]}.items():
+        scene = localizer.encode(np.concatenate(order, axis=1))
+        result = scene.ground("a man in a red hat")
+        assert sides(result) == [side, side]
+        half = 512 * (side == "r")
+        hat = result["a red hat"].best
+        assert half + 80 < hat.x0 < hat.x1 < half + 340  # painted from 116 to 310, and above 172
+        assert hat.y1 < 200
+        assert sides(scene.ground(phrases=["a man"])) == ["r"]
+
+
+def test_the_map_of_a_man_is_whole(localizer, scene):
+    own = scene.under(Localizer(localizer.classifier, LocalizerConfig(wholes=WholeConfig(amount=0))))
+    (whole,), (part,) = scene.ground("a man"), own.ground("a man")
+    assert part.point == whole.point
+    below = [found.phrase_map[300:].sum() for found in (whole, part)]  # his legs
+    assert below[0] > 1.1 * below[1]
+
+
+@pytest.mark.parametrize("options", [{"multi_label": False}, {"tags": "none of them names a part"}])
+def test_classifiers_without_parts_see_no_wholes(localizer, options):
+    classifier = localizer.classifier
+    if "tags" in options:
+        parts = set(Localizer(classifier).part_tags)
+        options = {"tags": tuple(f"qwrtz{n}" if tag in parts else tag for n, tag in enumerate(classifier.tags))}
+    plain = replace(classifier, presence_model=None, **options)
+    texts = ["a man", "a camera", "grass"]
+    with_wholes, without = (
+        Localizer(plain, LocalizerConfig(wholes=WholeConfig(amount=amount)))
+        .encode(sample_scene())
+        .ground(phrases=texts)
+        for amount in (2.0, 0.0)
+    )
+    assert with_wholes.to_dict() == without.to_dict()
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "the man on the left and the man on the right in the middle on the left",
+        "the man of the man of the man",
+        "a hat of a hat",
+        "the owner of the dog of the owner of the dog",
+        "his hat and her hat with its hat",
+        "in a hat in a hat in a hat",
+        "a man in a hat in a man",
+        "a man wearing a man",
+        "a man , a man , a man in a hat , a hat",
+        "no man without no hat",
+        "a qwrtz in a blorf with a fnord",
+        "A MAN In A RED HAT",
+        "another one of them with theirs",
+        "the left on the left of the left",
+    ],
+)
+def test_captions_that_make_no_sense_are_answered(localizer, scene, caption):
+    texts = [found.phrase.text for found in scene.ground(caption)]
+    for result in (scene.ground(caption), scene.ground(caption, [*texts, *texts, "nothing of it"])):
+        assert {found.status for found in result} <= {"localized", "absent", "out-of-vocabulary"}
+        for found in result:
+            assert np.isfinite(found.grid_map).all()
+            assert found.grid_map.sum() == pytest.approx(0 if found.phrase.negated else 1, abs=1e-4)
+
+
+@pytest.mark.parametrize("proposals", ["windows", "selective-search", "edge-boxes"])
+@pytest.mark.parametrize("image", [np.zeros((1, 1), np.uint8), np.full((64, 48), 128, np.uint8)])
+def test_pictures_without_anything_in_them(localizer, proposals, image):
+    config = LocalizerConfig(regions=RegionConfig(proposals=proposals))
+    result = (
+        Localizer(localizer.classifier, config).encode(image).ground("a man in a red hat with a woman", threshold=0)
+    )
+    assert len(result) == 3
+    assert {found.status for found in result} <= {"localized", "no-proposals", "empty-map"}
+
+
+def test_sixty_phrases(scene):
+    caption = "a man in a hat and a woman in a shirt with a dog while " * 12
+    result = scene.ground(caption)
+    assert len(result) == 60
+    assert result.context == "caption"
+    assert {found.status for found in result} <= {"localized", "absent"}

@@ -1,5 +1,6 @@
 """Which of several a phrase means: its point, chosen by what the caption says beside the phrase's own words."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -12,6 +13,7 @@ from grounding.text.context import PhraseContext
 
 _ATTRIBUTE_SIGMA = 0.1  # of a side, as all lengths here
 _TOO_NEAR = 0.07  # two people do not have their points so near each other
+_MOST_PEOPLE = 24  # of a caption, its first ones, are told apart: bounds the time that a very long caption takes
 _APART = 0.08  # the width of what is taken out round the point of the other
 _EDGE = 0.1  # how sharply a side of the picture ends
 _MIDDLE = 0.2
@@ -38,7 +40,8 @@ def in_context(point_maps: Tensor, maps: Tensor, people: Sequence[int], contexts
         chosen[owner] = with_attributes(point_maps[owner], maps[attributes])
     single = [k for k in people if contexts[k].same_as is None and not contexts[k].several]
     if len(single) > 1:
-        chosen[single] = torch.stack(apart(list(chosen[single])))
+        first = single[:_MOST_PEOPLE]
+        chosen[first] = torch.stack(apart(list(chosen[first])))
     for k in people:
         if contexts[k].same_as in single:
             chosen[k] = chosen[contexts[k].same_as]
@@ -50,7 +53,8 @@ def rivals_of(person: int, people: Sequence[int], contexts: Sequence[PhraseConte
     if contexts[person].several:
         return []
     first = person if contexts[person].same_as is None else contexts[person].same_as
-    return [k for k in people if contexts[k].same_as is None and not contexts[k].several and k != first]
+    single = (k for k in people if contexts[k].same_as is None and not contexts[k].several)
+    return [k for k in itertools.islice(single, _MOST_PEOPLE) if k != first]
 
 
 def with_attributes(map_: Tensor, attributes: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ def whole_map(own: Tensor, parts: Tensor, point: Point, rivals: Sequence[Point],
         (side, side) float32, at least 0.
     """
     side = len(parts)
+    own_distance = distances(side, point)
     near = parts * bell(side, point, config.reach, config.reach * _HEIGHT)
     for rival in rivals:
-        near = near * torch.sigmoid((distances(side, rival) - distances(side, point)) / _RIVALRY)
+        near = near * torch.sigmoid((distances(side, rival) - own_distance) / _RIVALRY)
     return normalize(own) + config.amount * normalize(near)

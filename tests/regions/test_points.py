@@ -125,6 +125,13 @@ def test_who_gives_way(maps, sides):
     assert all(map(torch.equal, maps, before))
 
 
+@pytest.mark.parametrize(("cells", "near"), [(0, True), (3, True), (4, False), (10, False)])
+def test_points_within_a_fourteenth_of_the_side_are_too_near(cells, near):
+    maps = [peaks(50, (0.31, 0.5, 1.0), (0.81, 0.5, 0.9)), peaks(50, (0.31 + cells / 50, 0.5, 1.0))]
+    (first, _), _ = map(share_point, apart(maps))
+    assert (first > 0.6) == near
+
+
 ON_LEFT, ON_RIGHT = peaks(50, (0.25, 0.3, 1)), peaks(50, (0.75, 0.3, 1))
 EMPTY = torch.zeros(50, 50)
 MAN, WOMAN, GROUP = context(), context(), context(several=True)
