@@ -57,8 +57,7 @@ PHOTOGRAPHS = (
         "coffee",
         "A cup of coffee on a red saucer with a spoon",
         {
-            "A cup": (173, 18, 409, 310),
-            "coffee": (205, 95, 372, 193),
+            "A cup of coffee": (173, 18, 409, 310),
             "a red saucer": (77, 68, 480, 389),
             "a spoon": (317, 67, 425, 326),
         },
