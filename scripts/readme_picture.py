@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 from skimage import data
-from strip import Tile, strip, tile_of
+from photo_strip import Tile, strip, tile_of
 
 import grounding
 from grounding.drawing import map_picture, phrase_colour
