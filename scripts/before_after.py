@@ -5,10 +5,10 @@
 The rule, written before any picture was drawn: a phrase is a hit where its best box has an IoU of at least 0.5 with the
 box round all its true boxes (R@1, merged box). All phrases that both runs have are put in the order of the SHA-256 of
 "SEED IMAGE SENTENCE PHRASE". The first four that the second run hits and the first misses are taken, then the first
-four of the reverse, then the first four that are the same in both; a photograph that has been taken is passed over. The photographs
-may not be published: keep the picture to yourself.
+four of the reverse, then the first four that are the same in both; a photograph that has been taken is passed over.
+The photographs of Flickr30k may not be published: keep the picture to yourself.
 
-Green is the true box, white the one round several of them; the box and the point of a run are orange.
+Each phrase is drawn as the first run has it, then as the second. Green is the true box, white the one round several;
 """
 
 import argparse
@@ -21,10 +21,10 @@ from typing import Final
 from PIL import Image, ImageDraw, ImageFont
 
 from grounding.boxes import Values, enclosing
+from grounding.commands import exit_status
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
-from grounding.errors import exit_status
-from grounding.evaluation.predictions.prediction import Key, Prediction, phrase_key
+from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_index, phrase_key
 from grounding.evaluation.protocols.measure import point_of
 from grounding.evaluation.protocols.protocol import iou_column
 from grounding.evaluation.runs.folder import read_run
@@ -32,7 +32,12 @@ from grounding.evaluation.runs.scoring import Run
 
 SEED: Final = 0
 EACH: Final = 4
-KINDS: Final = {(False, True): "now a hit", (True, False): "now a miss", (True, True): "a hit", (False, False): "a miss"}
+KINDS: Final = {
+    (False, True): "now a hit",
+    (True, False): "now a miss",
+    (True, True): "a hit",
+    (False, False): "a miss",
+}
 PICTURE_PX: Final = (380, 285)
 TEXT_PX: Final = 50
 COLUMNS: Final = 2
@@ -53,14 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _draw(options: argparse.Namespace) -> int:
     runs = read_run(options.before), read_run(options.after)
     photographs, places, tiles = Photographs(options.images), _places(runs[1]), []
-    chosen = choose(hits(runs[0]), hits(runs[1]))
+    both = [best_overlaps(run) for run in runs]
+    chosen = choose(*({key: overlap >= 0.5 for key, overlap in best.items()} for best in both))
     for number, (key, kind) in enumerate(chosen, start=1):
         image, phrase = places[key]
-        overlaps = [float(run.columns.loc[key, iou_column(1, "merged-box")]) for run in runs]
+        overlaps = [best[key] for best in both]
         print(f"{number}. {kind}: {image.id}, {phrase.text!r}, IoU {overlaps[0]:.2f} and {overlaps[1]:.2f}")
         title = f"{number}. {phrase.text}: {kind} (IoU {overlaps[0]:.2f}, {overlaps[1]:.2f})"
         picture = Image.fromarray(photographs.picture(image.id))
-        tiles.append(tile(picture, title, image, phrase, [run.predictions[key] for run in runs]))
+        tiles.append(tile(picture, title, image, phrase, [run.predictions.get(key, MISSING) for run in runs]))
     width, height = tiles[0].size
     sheet = Image.new("RGB", (COLUMNS * width, -(-len(tiles) // COLUMNS) * height), "white")
     for place, one in enumerate(tiles):
@@ -69,9 +75,10 @@ def _draw(options: argparse.Namespace) -> int:
     return 0
 
 
-def hits(run: Run) -> dict[Key, bool]:
-    """Of each phrase, whether it is a hit."""
-    return {key: overlap >= 0.5 for key, overlap in run.columns[iou_column(1, "merged-box")].items()}
+def best_overlaps(run: Run) -> dict[Key, float]:
+    """The IoU of the best box of each phrase with the box round all its true boxes."""
+    overlaps = run.columns[iou_column(1, "merged-box")].tolist()
+    return dict(zip(phrase_index(run.images), overlaps, strict=True))
 
 
 def _places(run: Run) -> dict[Key, tuple[EntityImage, EntityPhrase]]:

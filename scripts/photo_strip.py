@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from grounding.boxes import iou
 from grounding.drawing import dashed_rectangle, overlay, phrase_colour, scaled
+from grounding.errors import GroundingError
 from grounding.grounded import GroundedPhrase
 from grounding.labels import Edges
 from grounding.results import Grounding
@@ -46,14 +47,14 @@ class Tile:
 
 
 def tile_of(result: Grounding, caption: str, truth: Mapping[str, Edges]) -> Tile:
-    """Say which phrases are missed: those whose best box has an IoU below 0.5 with the true one; a phrase without truth is not.
+    """Say which phrases are missed: those with a truth that their best box does not hit.
 
     Raises:
-        KeyError: a truth that is no phrase of the result.
+        GroundingError: a truth that is no phrase of the result.
     """
     phrases = [entry.phrase.text for entry in result]
     if unknown := set(truth) - set(phrases):
-        raise KeyError(f"{sorted(unknown)} are no phrases of {caption!r}: expected some of {phrases}")
+        raise GroundingError(f"{sorted(unknown)} are no phrases of {caption!r}: expected some of {phrases}")
     missed = {k: truth[text] for k, text in enumerate(phrases) if text in truth and not hits(result[k], truth[text])}
     return Tile(result, caption, missed)
 
@@ -66,9 +67,11 @@ def hits(entry: GroundedPhrase, true: Edges) -> bool:
 
 
 def strip(tiles: Sequence[Tile]) -> Image.Image:
-    """All photographs in one row at one height, `WIDTH_PX` wide together; white below them where a caption ends early."""
+    """All photographs in one row at one height, `WIDTH_PX` wide together, and white below a short caption."""
     height = round((WIDTH_PX - GAP_PX * (len(tiles) - 1)) / sum(tile.shape for tile in tiles))
-    columns = [_column(tile, round(tile.shape * height), height) for tile in tiles]
+    widths = [round(tile.shape * height) for tile in tiles[:-1]]
+    widths.append(WIDTH_PX - sum(widths) - GAP_PX * len(widths))  # to the edge
+    columns = [_column(tile, width, height) for tile, width in zip(tiles, widths, strict=True)]
     picture = Image.new("RGB", (WIDTH_PX, max(column.height for column in columns)), "white")
     left = 0
     for column in columns:
@@ -104,7 +107,7 @@ def _column(tile: Tile, width: int, height: int) -> Image.Image:
 
 
 def _with_boxes(tile: Tile, height: int) -> Image.Image:
-    """The overlay, whose lines are of one width once the photograph is this high, and the true boxes of what is missed."""
+    """The overlay, with lines of one width on all photographs of this height, and the true boxes of what is missed."""
     photograph = tile.result.image
     canvas_height = overlay(photograph, [], texts=False).height
     size = max(1, round(30 * canvas_height / height))

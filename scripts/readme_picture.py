@@ -1,19 +1,19 @@
 """The pictures of the README, real results all: python scripts/readme_picture.py.
 
-docs/photographs.jpg shows scikit-image's photographs of people, animals and things at home whose licence is CC0 or public
-domain: all four of them, whatever comes out. Each caption is the first sentence that we wrote on seeing the photograph; it
-was committed before the first result, and not changed since. What is missed is by recall@1: the best box has an IoU below 0.5 with
-the box that we drew by hand, which is shown dashed.
+docs/photographs.jpg shows scikit-image's photographs of people, animals and things at home whose licence is CC0 or
+public domain: all four of them, whatever comes out. Each caption is the first sentence that we wrote on seeing the
+photograph; it was committed before the first result, and not changed since. Missed is what recall@1 calls a miss: the
+best box has an IoU below 0.5 with the one that we drew by hand, also before the first result; that one is dashed.
 
-docs/sample-scene.png is the sample scene of the first command.
+docs/sample-scene.jpg is the sample scene of the first command.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from photo_strip import Tile, strip, tile_of
 from PIL import Image
 from skimage import data
-from photo_strip import Tile, strip, tile_of
 
 import grounding
 from grounding.drawing import map_picture, phrase_colour
@@ -71,7 +71,7 @@ def main() -> None:
     localizer = Localizer.from_pretrained()
     tiles = [drawn(localizer, photograph) for photograph in PHOTOGRAPHS]
     strip(tiles).save(DOCS / "photographs.jpg", quality=88, optimize=True, progressive=True)
-    sample(localizer).save(DOCS / "sample-scene.png", optimize=True)
+    sample(localizer).save(DOCS / "sample-scene.jpg", quality=88, optimize=True, progressive=True)
 
 
 def drawn(localizer: Localizer, photograph: Photograph) -> Tile:
