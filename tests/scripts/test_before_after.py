@@ -74,7 +74,7 @@ def test_from_two_runs_to_a_picture(script, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_entities(tmp_path / "entities", photographs=True)
     truth = {"image": "1001", "sentence": 0, "phrase": 0, "boxes": [[0, 0, 100, 50]]}
-    for name, boxes in (("before", [[100, 50, 200, 100]]), ("after", [[0, 0, 100, 50]])):
+    for name, boxes in (("before", [[100, 50, 200, 100]]), ("after", [[0, 0, 100, 25]])):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(truth | {"boxes": boxes}) + "\n")
         command = ["flickr30k", "--predictions", f"{name}.jsonl", "--annotations", "entities", "--split", "val"]
         assert evaluate([*command, "--output", name, "--allow-missing"]) == 0
@@ -82,7 +82,7 @@ def test_from_two_runs_to_a_picture(script, tmp_path, capsys, monkeypatch):
     pictures = ["--images", "entities/photographs", "--output", "both.png"]
     assert script.main(["before", "after", *pictures]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "1. now a hit: 1001, 'Two men', IoU 0.00 and 1.00"
+    assert lines[0] == "1. now a hit: 1001, 'Two men', IoU 0.00 and 0.50"
     assert [line.split(":")[0].split(". ")[1] for line in lines[1:]] == ["a miss"] * 4
     with Image.open("both.png") as picture:
         assert picture.size == (2 * (2 * 384 + 8), 3 * 343)

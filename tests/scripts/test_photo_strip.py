@@ -90,6 +90,8 @@ def test_lines_are_as_full_as_they_can_be(script, width):
 
     assert all(len(line) == 1 or length(line) <= width for line in lines)
     assert all(length([*line, after[0]]) > width for line, after in itertools.pairwise(lines))
+    for count in range(1, len(runs) + 1):
+        assert len(script.wrapped(runs, int(length(runs[:count])) + 1, FONT)[0]) == count
 
 
 def test_the_strip(script):
@@ -108,7 +110,12 @@ def test_the_strip(script):
         assert (drawn < height).any()
         assert (drawn >= height).sum() > 1000
     assert abs(first[:height, 120:].astype(int) - last[:height, 120:]).mean() < 2  # but for the true box, top left
-    assert (picture[:height, -5] != 255).any(1).all()  # to the edge
+    orange = ImageColor.getrgb(phrase_colour(1))
+    scale = height / 400
+    dashes = (abs(last[: height // 2, : round(70 * scale)].astype(int) - orange).max(2) <= 2).nonzero()
+    assert [int(place.max()) for place in dashes] == pytest.approx([60 * scale, 60 * scale], abs=5)
+    for count in range(1, 8):
+        assert (np.asarray(script.strip([upright] * count))[5, -1] == 90).all()  # to the edge
     assert not np.array_equal(first[:100, :100], last[:100, :100])
     red = (abs(last.astype(int) - ImageColor.getrgb("#c62828")).max(2) <= 8).any(1).nonzero()[0]
     assert red.min() > height
