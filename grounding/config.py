@@ -96,7 +96,8 @@ class RegionConfig:
     `closeness_gamma * (closeness - usual_closeness)`, where `closeness` is the mean log-odds of the tags face, hair,
     hand, head and mouth for the photograph (nothing changes without them): the closer, the larger. Each of `turns` is
     added to the power for a ranking of its own; the best boxes of each are taken in turns, so that several scales are
-    among the first.
+    among the first. `sharpness` is how sure the scores of regions are (see `regions.confidence`); with the value that
+    `tools/fit_scores.py` fits, without boxes, a score says how often the box of another reading of the evidence agrees.
     """
 
     proposals: Literal["windows", "selective-search", "edge-boxes"] = "windows"
@@ -107,6 +108,7 @@ class RegionConfig:
     usual_closeness: float = limited(-4.2, -100, 100)
     turns: tuple[float, ...] = limited((0.0, 0.3, -0.15), -10, 10)
     nms_iou: float = limited(0.5, 0, 1)
+    sharpness: float = limited(7.5, TINY, 1000)
 
     def __post_init__(self) -> None:
         check_limits(self, "regions.")

@@ -141,13 +141,16 @@ class Scene:
         return f"Scene({width} x {height} px, {len(self.proposals):,} proposals, encoded by {name})"
 
     def under(self, localizer: Localizer) -> "Scene":
-        """Return this picture under another localizer; the same classifier shares the forward pass."""
+        """Return this picture under another localizer; what the two have in common is computed once."""
         if localizer.classifier is not self.encoding.classifier:
             return localizer.encode(self.image)
         ours, theirs = self.localizer.config.regions, localizer.config.regions
         equal = (ours.proposals, ours.windows) == (theirs.proposals, theirs.windows)
         proposals = self.proposals if equal else propose(self.image, theirs)
-        return Scene(localizer, self.image, proposals, self.encoding)
+        scene = Scene(localizer, self.image, proposals, self.encoding)
+        if (localizer.method, localizer.config.maps) == (self.localizer.method, self.localizer.config.maps):
+            object.__setattr__(scene, "_word_maps", self._word_maps)
+        return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
         """Return the most probable tags of the picture, best first, with their probabilities."""
@@ -201,7 +204,7 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of(tags_of(map(self.localizer.vocabulary.match, found)))
+        self._word_maps.of([*tags_of(map(self.localizer.vocabulary.match, found)), *self._parts()])
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
@@ -237,9 +240,10 @@ class Scene:
         if not phrases:
             return []
         config, (height, width) = self.localizer.config, self.image.shape[:2]
-        maps = self._word_maps.phrase_maps(phrases, matches)
-        shown = self._part_map() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else None
-        picture = Picture(self.proposals, height, width, self.closeness(), shown)
+        parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
+        self._word_maps.of([*tags_of(matches), *parts])  # in one walk
+        maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+        picture = Picture(self.proposals, height, width, self.closeness(), part_map)
         located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
         grounded = []
@@ -253,21 +257,22 @@ class Scene:
             grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return grounded
 
-    def _part_map(self) -> Tensor | None:
-        """Where parts of people are; None where tags exclude each other, or people are not made whole."""
+    def _parts(self) -> list[str]:
+        """The tags that say where people end; none where tags exclude each other, or people are not made whole."""
         localizer = self.localizer
         wanted = localizer.classifier.multi_label and localizer.config.wholes.amount > 0
-        return self._word_maps.part_map(localizer.part_tags) if wanted else None
+        return self._word_maps.most_probable(localizer.part_tags) if wanted else []
 
     def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
         """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
 
         The score of a region is the presence of the phrase times the agreement of the box in the first ranking.
         """
-        proposals, nms_iou = self.proposals, self.localizer.config.regions.nms_iou
-        rankings = [best_boxes(row, proposals, len(proposals), nms_iou) for row in scores]
-        best = in_turns(rankings, proposals, top_k, nms_iou)
-        right = falling(agreement(scores[0], proposals, best) * (1 if presence is None else presence))
+        proposals, config = self.proposals, self.localizer.config.regions
+        rankings = [best_boxes(row, proposals, len(proposals), config.nms_iou) for row in scores]
+        best = in_turns(rankings, proposals, top_k, config.nms_iou)
+        agreeing = agreement(scores[0], proposals, best, config.sharpness)
+        right = falling(agreeing * (1 if presence is None else presence))
         boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
         return tuple(Region(*row) for row in boxes.tolist())
 

@@ -43,7 +43,7 @@ def result_table(result: Grounding, path: str | None, total_s: float, top_k: int
         console.print(table if len(result) else none)
         for note in result.notes:
             console.print(Text(f"note: {_visible(note)}"), soft_wrap=True)
-        console.print(Text(f"classifier {result.classifier}; {took}"))
+        console.print(Text(f"classifier {result.classifier}, context {result.context}; {took}"))
     return capture.get().rstrip("\n")
 
 

@@ -12,7 +12,7 @@ from grounding.regions.wholes import part_map
 from grounding.text.phrases import Phrase
 from grounding.text.vocabulary import Match
 
-_AT_ONCE = 16  # words: bounds the memory that a very long caption takes
+_AT_ONCE = 48  # words: bounds the memory that a very long caption takes
 _MOST_PARTS = 24  # tags of clothes and body parts of a picture that are looked for
 
 
@@ -62,14 +62,18 @@ class WordMaps:
         return upsample(phrase_map(torch.stack(maps), torch.tensor(weights, dtype=torch.float32)), side, side)
 
     def part_map(self, parts: Sequence[str]) -> Tensor | None:
-        """Where parts of people are, by the most probable of the tags that name them: (side, side), or None without."""
+        """Where parts of people are, by the tags that name them: (side, side), or None without any."""
         if not parts:
             return None
-        classifier, probabilities = self._encoding.classifier, self._encoding.probabilities
-        odds = probabilities[[classifier.indices[part] for part in parts]]
-        best = odds.argsort(descending=True, stable=True)[:_MOST_PARTS]
-        maps = torch.stack(list(self.of(parts[index] for index in best.tolist()).values()))
-        return part_map(maps, odds[best], self._config.resolution)
+        indices = [self._encoding.classifier.indices[part] for part in parts]
+        maps = torch.stack(list(self.of(parts).values()))
+        return part_map(maps, self._encoding.probabilities[indices], self._config.resolution)
+
+    def most_probable(self, tags: Sequence[str]) -> list[str]:
+        """The 24 most probable of some tags, best first."""
+        indices = [self._encoding.classifier.indices[tag] for tag in tags]
+        order = self._encoding.probabilities[indices].argsort(descending=True, stable=True)
+        return [tags[index] for index in order[:_MOST_PARTS].tolist()]
 
 
 def tags_of(matches: Iterable[Sequence[Match]]) -> list[str]:

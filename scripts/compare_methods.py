@@ -59,7 +59,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the page here instead")
     options = parser.parse_args()
     try:
-        localizer = Localizer.from_pretrained(options.classifier)
+        localizer = Localizer.from_pretrained(options.classifier, LocalizerConfig(context="none"))
         photographs = Photographs(options.images)
         selection = select(Flickr30kEntities(options.annotations), options.split, photographs, options.limit)
         text = page(selection, localizer, measure_all(selection.images, photographs, localizer))

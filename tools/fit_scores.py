@@ -2,45 +2,28 @@
 
 The first box of each phrase is found by contrastive MWP, and again by plain MWP, which reads the same network without
 the contrast. The agreement of the first box (`grounding.regions.confidence`) should be the probability that the two
-have an IoU of at least 1/2: the sharpness with the greatest likelihood is printed, and stands in that module as
-SHARPNESS. Mirrored pictures and finer layers agree in 95% of the cases, right or wrong, and so tell less.
+have an IoU of at least 1/2: the sharpness with the greatest likelihood is printed, and is the default of
+`regions.sharpness`. Mirrored pictures and finer layers agree in 95% of the cases, right or wrong, and so tell less.
 
     python tools/fit_scores.py --sources ../shared/data/flickr-train-00004.tar --limit 200
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from grounding.boxes import Values, iou
+from grounding.boxes import Values
+from grounding.config import LocalizerConfig, RegionConfig
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
-from grounding.pipeline import Localizer, Scene
-from grounding.regions.confidence import agree, agreement
-from grounding.regions.power import area_powers
-from grounding.regions.scoring import score_boxes
-from grounding.results import Grounding
-from grounding.text.people import names_people
+from grounding.pipeline import Localizer
+from grounding.regions.confidence import agree
 
-SHARPNESSES = tuple(np.arange(1.0, 20.5, 0.5).tolist())
-
-
-def agreements(scene: Scene, result: Grounding, sharpnesses: Sequence[float]) -> Values:
-    """(P, S) the agreement of the first box of each phrase that has one, for each sharpness."""
-    height, width = scene.image.shape[:2]
-    rows = []
-    for found in result:
-        if found.best is not None:
-            maps, people = found.grid_map[None], [names_people(found.phrase.head)]
-            powers = area_powers(maps, people, scene.closeness(), scene.localizer.config.regions)
-            scores = score_boxes(maps, scene.proposals, height, width, powers)[0, 0]
-            best = np.array([iou(np.array([found.best.box]), scene.proposals)[0].argmax()])
-            rows.append([float(agreement(scores, scene.proposals, best, each)[0]) for each in sharpnesses])
-    return np.array(rows).reshape(-1, len(sharpnesses))
+SHARPNESSES = (2, 3, 4, 5, 6, 7.5, 9, 11)
 
 
 def likelihood(agreed: Values, predicted: Values) -> Values:
@@ -53,20 +36,26 @@ def likelihood(agreed: Values, predicted: Values) -> Values:
 
 def fit(images: CaptionedImages, limit: int) -> None:
     """Print the share that agrees, and the sharpness that fits best with what it predicts."""
-    contrastive = Localizer.from_pretrained()
-    plain = Localizer(contrastive.classifier, method="mwp")
+    plain = Localizer.from_pretrained(method="mwp")
+    configs = [LocalizerConfig(regions=replace(RegionConfig(), sharpness=each)) for each in SHARPNESSES]
+    localizers = [Localizer(plain.classifier, config) for config in configs]
     agreed, predicted = [], []
     for index in tqdm(range(min(limit, len(images))), unit=" pictures"):
-        scene = contrastive.encode(images.read(index))
-        result = scene.ground(images.captions[index][0], top_k=1)
-        other = scene.under(plain).ground(images.captions[index][0], top_k=1)
-        pairs = [(one.best, two.best) for one, two in zip(result, other, strict=True) if one.best]
-        agreed += [two is not None and agree(np.array([one.box]), np.array([two.box]))[0, 0] for one, two in pairs]
-        predicted.append(agreements(scene, result, SHARPNESSES))
-    outcome, table = np.array(agreed, np.float64), np.concatenate(predicted)
-    best = int(likelihood(outcome, table).argmax())
+        caption, scene = images.captions[index][0], localizers[0].encode(images.read(index))
+        readings = [scene.under(localizer).ground(caption, top_k=1) for localizer in localizers]
+        other = scene.under(plain).ground(caption, top_k=1)
+        for position, found in enumerate(readings[0]):
+            if found.best and found.presence:
+                second = other[position].best
+                agreed.append(bool(second and agree(np.array([found.best.box]), np.array([second.box]))[0, 0]))
+                scores = [reading[position].regions[0].score for reading in readings]
+                predicted.append([score / found.presence for score in scores])
+    outcome, table = np.array(agreed, np.float64), np.array(predicted)
+    fits = likelihood(outcome, table)
+    best = int(fits.argmax())
     print(f"{len(outcome):,} phrases of {min(limit, len(images)):,} pictures; {outcome.mean():.3f} agree")
     print(f"sharpness {SHARPNESSES[best]:g}: predicts {table[:, best].mean():.3f}")
+    print(", ".join(f"{sharpness:g}: {value:.4f}" for sharpness, value in zip(SHARPNESSES, fits, strict=True)))
 
 
 def main() -> int:

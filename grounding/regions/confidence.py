@@ -5,9 +5,6 @@ import numpy.typing as npt
 
 from grounding.boxes import Boxes, Values, area, intersection
 
-# Fitted by tools/fit_scores.py, without boxes: with it the agreement of a box says how often the box of another reading
-# of the same evidence, plain MWP, agrees with it.
-SHARPNESS = 7.5
 _LEAST = 16.0  # below the greatest log weight: what is less counts for nothing
 _FALL = 0.99  # from the score of a region to that of the next, at least
 _LEAST_SCORE = 1e-9
@@ -16,7 +13,7 @@ _TINY = np.finfo(np.float32).tiny
 
 
 def agreement(
-    scores: npt.NDArray[np.float32], proposals: Boxes, best: npt.NDArray[np.intp], sharpness: float = SHARPNESS
+    scores: npt.NDArray[np.float32], proposals: Boxes, best: npt.NDArray[np.intp], sharpness: float
 ) -> Values:
     """Weigh every proposal by `score ** sharpness / area`; sum the weights of those that agree with each of the best.
 
@@ -26,6 +23,7 @@ def agreement(
         scores: (N,) at least 0.
         proposals: (N, 4).
         best: (K,) indices into `proposals`.
+        sharpness: see `RegionConfig`.
 
     Returns:
         (K,) in [0, 1]: the share of the weight of all proposals whose IoU with the box is at least 1/2.

@@ -1,5 +1,6 @@
 """Boxes scored by a map, and the best that do not repeat each other."""
 
+import functools
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -11,6 +12,7 @@ from torchvision.ops import nms
 
 from grounding.boxes import Boxes, area
 
+_Distinct = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
 _MOST_CANDIDATES = 1000  # only the best-scored proposals enter non-maximum suppression
 
 
@@ -26,9 +28,7 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     """
     integral = np.zeros((len(maps), maps.shape[1] + 1, maps.shape[2] + 1))
     integral[:, 1:, 1:] = maps.cumsum(1, dtype=np.float64).cumsum(2)
-    shares = (boxes / np.array([width, height, width, height]) * np.tile(maps.shape[:0:-1], 2)).reshape(-1, 2, 2)
-    xs, (x0, x1) = _distinct(shares[..., 0])
-    ys, (y0, y1) = _distinct(shares[..., 1])
+    (xs, (x0, x1)), (ys, (y0, y1)) = _edges(boxes.tobytes(), boxes.dtype.str, height, width, maps.shape[1:])
     top, left = np.minimum(ys.astype(int), maps.shape[1] - 1)[:, None], np.minimum(xs.astype(int), maps.shape[2] - 1)
     down, right = ys[:, None] - top, xs - left
     upper = integral[:, top, left] * (1 - right) + integral[:, top, left + 1] * right
@@ -39,7 +39,22 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     return inside
 
 
-def _distinct(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.intp]]:
+@functools.lru_cache(maxsize=8)  # windows are the same for every picture of a size
+def _edges(boxes: bytes, dtype: str, height: int, width: int, cells: tuple[int, int]) -> tuple[_Distinct, _Distinct]:
+    """The distinct x and y of the edges of boxes in cells of a map, and which of them each box has."""
+    scale = np.array([cells[1] / width, cells[0] / height])
+    places = np.frombuffer(boxes, dtype).reshape(-1, 2, 2) * scale
+    return _distinct(places[..., 0]), _distinct(places[..., 1])
+
+
+@functools.lru_cache(maxsize=8)
+def _sizes(boxes: bytes, dtype: str, height: int, width: int) -> _Distinct:
+    """The distinct shares of the picture that boxes cover, more than 0, and which of them each box has."""
+    shares = area(np.frombuffer(boxes, dtype).reshape(-1, 4)) / (height * width)
+    return _distinct(np.maximum(shares, np.finfo(np.float32).tiny))
+
+
+def _distinct(values: npt.NDArray[Any]) -> _Distinct:
     """The distinct values, and which of them each of (N, ...) values is, transposed: (..., N)."""
     distinct, which = np.unique(values, return_inverse=True)
     return distinct, which.reshape(values.shape).T
@@ -79,9 +94,7 @@ def score_boxes(
     """
     total = maps.sum((1, 2), keepdims=True)
     shares = np.divide(maps, total, out=np.zeros_like(maps), where=total > 0)
-    sizes, which = _distinct(
-        np.maximum(area(boxes) / (height * width), np.finfo(np.float32).tiny)
-    )  # many boxes, few sizes
+    sizes, which = _sizes(boxes.tobytes(), boxes.dtype.str, height, width)  # many boxes, few sizes
     powers = (sizes ** np.asarray(gamma, np.float64)[..., None])[..., which]  # (N,), (K, N) or (G, K, N)
     scores: npt.NDArray[np.float32] = (box_masses(shares, boxes, height, width) / powers).astype(np.float32)
     return scores

@@ -1,4 +1,4 @@
-"""The words that say in a caption what belongs to what: verbs of wearing, holding, having and riding, and prepositions."""
+"""The words of a caption that say what belongs to what: verbs of wearing, holding and riding, and prepositions."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -80,10 +80,12 @@ def without_modifiers(gap: Sequence[str]) -> Sequence[str]:
 
 
 def is_wearable(thing: Thing, link: str) -> bool:
+    """Say whether a thing can be worn; after a verb of wearing, anything that is no whole can."""
     return thing.attribute == "clothing" or thing.stuff or (link == "wears" and not thing.whole)
 
 
 def how(thing: Thing) -> Link:
+    """How a thing belongs to its owner where no verb says it."""
     if thing.attribute == "clothing" or thing.stuff:
         return "wears"
     return "has" if thing.attribute else "with"

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from grounding.config import LocalizerConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import Flickr30kEntities
 from grounding.evaluation.predictions.prediction import Key, Prediction
@@ -51,12 +52,12 @@ class Validation:
         self.summary = f"validation on {config.split}, {selection.coverage}; {', '.join(trivial)} percent"
 
     def measure(self, classifier: TagClassifier, device: str, limit: int | None = None) -> dict[str, float]:
-        """The percentage under each protocol, by name.
+        """The percentage under each protocol, by name, each phrase by itself.
 
         Args:
             limit: use only the first so many photographs.
         """
-        localizer = Localizer(classifier, device=device, method=self._method)
+        localizer = Localizer(classifier, LocalizerConfig(context="none"), device, self._method)
         predictions: dict[Key, Prediction] = {}
         images = self._images[:limit]
         for image in images:

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from grounding.boxes import iou
-from grounding.regions.confidence import SHARPNESS, agree, agreement, falling
+from grounding.config import RegionConfig
+from grounding.regions.confidence import agree, agreement, falling
 from grounding.regions.proposals import windows
+
+SHARPNESS = RegionConfig().sharpness
 
 
 def by_definition(scores, proposals, best, sharpness):
@@ -37,21 +40,23 @@ def test_agreement_does_not_depend_on_the_size_of_the_picture_or_of_the_scores()
     scores = np.random.default_rng(1).uniform(0.1, 1, 225).astype(np.float32)
     best = np.array([5, 100])
     small, large = windows(10, 10, 5), windows(3000, 2000, 5)
-    expected = agreement(scores, small, best)
-    np.testing.assert_allclose(agreement(scores, large, best), expected, rtol=1e-3)
-    np.testing.assert_allclose(agreement(scores * 1e-3, small, best), expected, rtol=1e-3)
+    expected = agreement(scores, small, best, SHARPNESS)
+    np.testing.assert_allclose(agreement(scores, large, best, SHARPNESS), expected, rtol=1e-3)
+    np.testing.assert_allclose(agreement(scores * 1e-3, small, best, SHARPNESS), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("scores", [np.zeros(3), np.array([0, 0, 1e-38])])
 def test_agreement_of_scores_that_are_nothing_is_finite(scores):
     boxes = np.array([[0, 0, 1, 1], [5, 5, 6, 6], [0, 0, 0, 0]], np.float32)
-    assert np.isfinite(agreement(scores.astype(np.float32), boxes, np.array([0, 1, 2]))).all()
+    assert np.isfinite(agreement(scores.astype(np.float32), boxes, np.array([0, 1, 2]), SHARPNESS)).all()
 
 
 def test_agreement_of_a_box_does_not_depend_on_the_others_asked_for():
     scores = np.random.default_rng(1).uniform(0.1, 1, 225).astype(np.float32)
     boxes, best = windows(60, 90, 5), np.arange(50)
-    assert agreement(scores, boxes, best)[:1].tolist() == agreement(scores, boxes, best[:1]).tolist()
+    assert (
+        agreement(scores, boxes, best, SHARPNESS)[:1].tolist() == agreement(scores, boxes, best[:1], SHARPNESS).tolist()
+    )
 
 
 def test_boxes_agree_where_their_iou_is_at_least_a_half():
@@ -62,7 +67,7 @@ def test_boxes_agree_where_their_iou_is_at_least_a_half():
 
 
 def test_one_box_agrees_with_itself():
-    assert agreement(np.ones(1, np.float32), np.array([[0, 0, 4, 4]], np.float32), np.array([0])) == [1.0]
+    assert agreement(np.ones(1, np.float32), np.array([[0, 0, 4, 4]], np.float32), np.array([0]), SHARPNESS) == [1.0]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     filters, channels, *kernel = weight.shape
     outputs, taps = operation.outputs[0].shape[2:], math.prod(kernel)
-    shorter = taps * filters * math.prod(outputs) <= 2 * len(flow.ratio) * math.prod(source.shape[1:])
+    shorter = taps * filters * math.prod(outputs) <= 4 * len(flow.ratio) * math.prod(source.shape[1:])
     if groups != 1 or len(kernel) != 2 or not shorter:
         return None
     settings = {
