@@ -25,7 +25,13 @@ def phrase_colour(index: int) -> str:
     return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
-def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) -> Image.Image:
+def overlay(
+    image: RgbImage,
+    phrases: Sequence[GroundedPhrase],
+    top_k: int = 1,
+    size_px: int | None = None,
+    texts: bool = True,
+) -> Image.Image:
     """Draw the boxes of each phrase that is localized or absent, one colour a phrase, and its text.
 
     Small boxes lie over large ones, and equal ones inside each other. A phrase that is absent is pale and dashed, and
@@ -33,10 +39,12 @@ def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) 
 
     Args:
         top_k: how many boxes of a localized phrase; those after the first are thin and dashed.
+        size_px: of the texts, with which lines and points grow; by default as the picture asks for.
+        texts: whether each box says its phrase.
     """
     canvas, scale = canvas_of(image)
     pen = ImageDraw.Draw(canvas)
-    size = max(12, round(min(max(canvas.size) / 40, 28)))
+    size = size_px or max(12, round(min(max(canvas.size) / 40, 28)))
     line = max(2, size // 6)
     shown = {index: grounded for index, grounded in enumerate(phrases) if grounded.best and grounded.status in _DRAWN}
     boxes = {index: scaled(grounded.regions[0].box, scale) for index, grounded in shown.items()}
@@ -55,6 +63,8 @@ def overlay(image: RgbImage, phrases: Sequence[GroundedPhrase], top_k: int = 1) 
         if point is not None:
             x, y, radius = point[0] * scale, point[1] * scale, size / 4
             pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline="white", width=2)
+    if not texts:
+        return canvas
     labels = [Label(_said(grounded), _colour(index, grounded), boxes[index]) for index, grounded in shown.items()]
     return with_labels(canvas, labels, size)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from grounding.drawing import map_picture, phrase_colour
+from grounding.drawing import map_picture, overlay, phrase_colour
 from grounding.errors import GroundingError
 from grounding.grounded import Region
 from grounding.results import to_json
@@ -55,6 +55,16 @@ def test_the_overlay_draws_each_box_in_its_colour():
         for x, y in ((x0, y1 - 1), (x1 - 1, y0), (x1 - 1, y1 - 1), (x0, (y0 + y1) // 2), (x1 - 1, (y0 + y1) // 2)):
             assert tuple(pixels[y, x]) == colour
     assert (pixels[395, 5] == 90).all()
+
+
+def test_an_overlay_without_texts_and_with_wider_lines():
+    result = grounding_of(grounded("a hat", box=(100, 100, 300, 300)))
+    colour = ImageColor.getrgb(phrase_colour(0))
+    for size, width in ((12, 2), (30, 5), (48, 8)):
+        drawn = (np.asarray(overlay(result.image, result, size_px=size, texts=False)) == colour).all(2)
+        assert drawn[200, 100:200].sum() == width
+        assert not drawn[:100, 100:].any()
+        assert (np.asarray(overlay(result.image, result, size_px=size)) == colour).all(2)[:100, 100:].any()
 
 
 @pytest.mark.parametrize("status", ["out-of-vocabulary", "empty-map"])
