@@ -1,6 +1,6 @@
 """Derive grounding/regions/frames.npz: where on a person a piece of clothing or a part of the body is; without boxes.
 
-    python tools/derive_frames.py "../shared/data/flickr-train-0000{0..4}.tar" --limit 2000
+    python tools/derive_frames.py "../shared/data/flickr-train-0000{0..4}.tar" --every 3
 
 People of the captions are found as `Scene.ground` finds them. The word map of every tag that names clothing or a body
 part is cut out in the frame of each person's best box, a quarter of the box beyond it on each side, and averaged with
@@ -33,15 +33,15 @@ def main() -> None:
     """Look at the pictures, average, and write the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", help="pictures with captions, as data.sources of a training")
-    parser.add_argument("--limit", type=int, help="only so many pictures, evenly spaced")
+    parser.add_argument("--every", type=int, default=1, help="look at every N-th picture (default: 1, all)")
     parser.add_argument("--output", type=Path, default=Path(frames.__file__).with_name(frames.FRAMES_FILE))
     options = parser.parse_args()
     images = CaptionedImages(options.sources)
-    step = max(1, len(images) // (options.limit or len(images)))
     localizer = Localizer.from_pretrained()
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(frames.CELLS, frames.CELLS))
     weights: dict[str, float] = defaultdict(float)
-    for index in tqdm(range(0, len(images), step), unit=" pictures"):
+    chosen = range(0, len(images), options.every)
+    for index in tqdm(chosen, unit=" pictures"):
         scene = localizer.encode(images.read(index))
         boxes = list(_people(scene, images.captions[index]))
         if not boxes:
@@ -57,7 +57,7 @@ def main() -> None:
     words = sorted(word for word, weight in weights.items() if weight >= _LEAST)
     templates = torch.stack([sums[word] / sums[word].max() for word in words])
     np.savez_compressed(options.output, words=np.array(words), templates=templates.mul(255).round().byte().numpy())
-    print(f"{len(words)} templates from {len(range(0, len(images), step)):,} pictures: {options.output}")
+    print(f"{len(words)} templates from {len(chosen):,} pictures: {options.output}")
 
 
 def _people(scene: Scene, captions: Sequence[str]) -> Iterator[frames.Box]:
