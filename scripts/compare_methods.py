@@ -3,8 +3,9 @@
     python scripts/compare_methods.py --images ../shared/data/flickr-val-00000.tar \\
         --annotations ../shared/data/flickr30k_entities_trainval.zip --output docs/notes/attention-methods.md
 
-Prints (or writes) a page of tables. Smoothing, centre prior, boxes and everything else come after the word maps and are
-the package's own. Because their settings were chosen for contrastive MWP, every method is also measured with the
+Prints (or writes) a page of tables. Each phrase is found by the maps of its own words, without the caption around it
+and without the parts of people. Smoothing, centre prior, boxes and everything else come after the word maps and are the
+package's own. Because their settings were chosen for contrastive MWP, every method is also measured with the
 smoothing and the power of the area that suit it best on half of the photographs, on the other half.
 """
 
@@ -28,7 +29,7 @@ import grounding
 from grounding import baselines, methods
 from grounding.baselines.methods import read_layer
 from grounding.baselines.shared import checked_weights, gradients, prepare
-from grounding.config import LocalizerConfig, MapConfig
+from grounding.config import LocalizerConfig, MapConfig, WholeConfig
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, Flickr30kEntities
 from grounding.errors import GroundingError
@@ -43,6 +44,7 @@ from grounding.methods import Encoding, Explanation, Method, explained_model, la
 from grounding.pipeline import Localizer
 
 OURS = "contrastive MWP"
+SETTINGS = LocalizerConfig(wholes=WholeConfig(amount=0), context="none")  # the words' own maps alone
 SHOWN: tuple[Protocol, ...] = (POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box"))
 POINT_SMOOTHINGS, SPREAD_GAMMAS = (1 / 24, 1 / 16, 1 / 12), (0.2, 0.25, 0.3)
 _BOXES = "best_iou_"  # the columns that the power of the area decides; the point follows from the smoothing alone
@@ -59,7 +61,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="write the page here instead")
     options = parser.parse_args()
     try:
-        localizer = Localizer.from_pretrained(options.classifier, LocalizerConfig(context="none"))
+        localizer = Localizer.from_pretrained(options.classifier, SETTINGS)
         photographs = Photographs(options.images)
         selection = select(Flickr30kEntities(options.annotations), options.split, photographs, options.limit)
         text = page(selection, localizer, measure_all(selection.images, photographs, localizer))

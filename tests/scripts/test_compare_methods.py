@@ -94,9 +94,9 @@ def test_a_method_is_asked_once_about_a_picture_and_its_words(script, localizer,
     assert calls == [scene.encoding, other.encoding, scene.encoding]
 
 
-def test_the_point_hangs_on_the_smoothing_alone_and_the_boxes_on_the_power_alone(scene, localizer):
+def test_the_point_hangs_on_the_smoothing_alone_and_the_boxes_on_the_power_alone(script, scene, localizer):
     """What lets pairs of settings stand for all combinations."""
-    default = localizer.config
+    default = script.SETTINGS
     smoother = replace(default, maps=replace(default.maps, point_smoothing=0.2))
     steeper = replace(default, regions=replace(default.regions, spread_gamma=0.5))
     results = [
@@ -203,7 +203,7 @@ def test_a_run_has_the_numbers_of_the_evaluator(script, localizer, tmp_path, mon
     assert "the first 2 of 5 images" in text
     photographs = Photographs([folder / "photographs"])
     images = select(Flickr30kEntities(folder), "val", photographs, 2).images
-    columns = evaluated(Localizer.from_pretrained(tmp_path / "small"), images, photographs)
+    columns = evaluated(Localizer.from_pretrained(tmp_path / "small", script.SETTINGS), images, photographs)
     shown = [POINTING[0], POINTING[2], recall(1, "merged-box"), recall(5, "merged-box")]
     assert table(text, 0)[script.OURS] == [f"{100 * np.nanmean(one.values(columns)):.1f}" for one in shown]
 
