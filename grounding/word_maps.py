@@ -67,13 +67,17 @@ class WordMaps:
             return None
         indices = [self._encoding.classifier.indices[part] for part in parts]
         maps = torch.stack(list(self.of(parts).values()))
-        return part_map(maps, self._encoding.probabilities[indices], self._config.resolution)
+        return part_map(maps, self._rounded(indices), self._config.resolution)
 
     def most_probable(self, tags: Sequence[str]) -> list[str]:
         """The 24 most probable of some tags, best first."""
         indices = [self._encoding.classifier.indices[tag] for tag in tags]
-        order = self._encoding.probabilities[indices].argsort(descending=True, stable=True)
+        order = self._rounded(indices).argsort(descending=True, stable=True)
         return [tags[index] for index in order[:_MOST_PARTS].tolist()]
+
+    def _rounded(self, indices: Sequence[int]) -> Tensor:
+        """The probabilities of tags, so rounded that the order in which threads sum shows in no result."""
+        return self._encoding.probabilities[list(indices)].logit(1e-6).round(decimals=1).sigmoid()
 
 
 def tags_of(matches: Iterable[Sequence[Match]]) -> list[str]:

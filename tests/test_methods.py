@@ -10,7 +10,7 @@ from torch import nn
 
 from grounding import attention
 from grounding.baselines.shared import prepare
-from grounding.config import METHOD, LocalizerConfig, MapConfig, RegionConfig
+from grounding.config import METHOD, LocalizerConfig, MapConfig, RegionConfig, WholeConfig
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.localize import build_parser
@@ -220,7 +220,7 @@ def test_a_method_of_ones_own_needs_no_registry(classifier):
         maps[:, 2, 2] = 1
         return maps
 
-    config = LocalizerConfig(maps=MapConfig(stride=8))
+    config = LocalizerConfig(maps=MapConfig(stride=8), wholes=WholeConfig(amount=0))
     result = Localizer(classifier, config, method=centre).encode(sample_scene()).ground("a man")
     assert result[0].point == pytest.approx((256, 256), abs=6)
     ((_, signals, given),) = calls

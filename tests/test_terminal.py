@@ -17,7 +17,7 @@ def test_the_best_region_and_the_reason_of_each_word_are_shown():
     table = result_table(grounding_of(grounded()), "p.jpg", 1.234)
     for fact in ("p.jpg (640 x 400 px)", "a hat", "localized", "hat -> hat (exact)", "40 40 120 100", "1.250"):
         assert fact in table
-    assert table.splitlines()[-1] == "classifier embedded; 1.23 s for the picture and 1 phrase"
+    assert table.splitlines()[-1] == "classifier embedded, context none; 1.23 s for the picture and 1 phrase"
     assert "guess" not in table
 
 

@@ -76,8 +76,11 @@ class PresenceModel:
 
 
 def to_log_odds(probabilities: Tensor) -> Numbers:
-    """Turn (..., T) probabilities into float64 log-odds; those that are 0 or 1 stay finite."""
-    log_odds: Numbers = probabilities.double().logit(_EPSILON).numpy()
+    """Turn (..., T) probabilities into float64 log-odds; those that are 0 or 1 stay finite.
+
+    They are rounded to two digits, so that the order in which threads sum shows in no result.
+    """
+    log_odds: Numbers = probabilities.double().logit(_EPSILON).numpy().round(2)
     return log_odds
 
 

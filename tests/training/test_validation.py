@@ -38,6 +38,8 @@ def test_validation_says_what_evaluation_says(train, tmp_path):
         folder,
         "--output",
         tmp_path / "scored",
+        "--set",
+        "context=none",
     ]
     assert evaluate(["flickr30k", *map(str, options)]) == 0
     metrics = json.loads((tmp_path / "scored" / "metrics.json").read_text())["run"]

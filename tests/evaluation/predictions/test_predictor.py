@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from grounding.config import LocalizerConfig, load
+from grounding.config import LocalizerConfig, MapConfig, load
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, Flickr30kEntities
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.predictor import Job, Predictor, ground_phrases, predict
@@ -14,6 +14,7 @@ from grounding.evaluation.predictions.records import prediction_from_json, predi
 from grounding.images import read_image
 from grounding.methods import METHODS
 from grounding.pipeline import Localizer, Scene
+from grounding.word_maps import WordMaps
 from helpers.entities import write_entities
 from helpers.predictions import parts
 
@@ -137,12 +138,14 @@ def test_word_maps_are_made_once_a_photograph(localizer, scene):
 
     seen = Localizer(localizer.classifier, LocalizerConfig(context="caption"), method=method)
     predict(scene.under(seen), TWICE)
-    assert len(signals) == 1  # all words of all captions together
+    assert len(signals) == 1  # all words of all captions together, with the parts that people are made whole of
+    part_tags = WordMaps(scene.encoding, method, MapConfig()).most_probable(localizer.part_tags)
+    assert len(part_tags) == 24
     words = {match.tag for found in ground_phrases(scene, TWICE, 1).values() for match in found.words if match.tag}
-    assert signals == [len(words)]
+    assert signals == [len(words | set(part_tags))]
 
 
 def test_a_context_is_none_or_the_caption():
     assert load(LocalizerConfig, None, ["context=caption"]).context == "caption"
-    with pytest.raises(GroundingError, match=r"context.*none, caption"):
+    with pytest.raises(GroundingError, match=r"context.*caption, none"):
         load(LocalizerConfig, None, ["context=captions"])
