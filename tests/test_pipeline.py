@@ -273,7 +273,7 @@ def test_which_threshold_counts(localizer, scene):
     assert configured.ground("a camel", threshold=0.0)[0].status == "localized"
     plain = Localizer(replace(classifier, presence_model=None)).encode(sample_scene()).ground("a camel")
     assert (plain.min_presence, plain[0].status) == (0, "localized")
-    assert plain[0].presence == pytest.approx(dict(scene.tags(1000))["camel"], rel=1e-4)
+    assert plain[0].presence == pytest.approx(dict(scene.tags(1000))["camel"], rel=0.006)  # log-odds have two digits
     assert "not calibrated" in plain.to_dict()["presence"]["computed_from"]
 
 
