@@ -49,7 +49,7 @@ def standardise(
     return {
         "description": DESCRIPTION,
         "phrases_in_split": round(sum(whole.values())),
-        "effective_phrases": float(weights.sum() ** 2 / (weights**2).sum()),
+        "effective_phrases": round(float(weights.sum() ** 2 / (weights**2).sum()), 6),
         "notes": list(_notes(names, whole, float(off[0]))),
         "numbers": _numbers(answers, worth, spread, times, cluster),
     }
@@ -69,7 +69,7 @@ def _numbers(
         weights = (worth[group] @ spread) * times[group][:, cluster]  # (at most _AT_ONCE, P)
         total = weights @ known.astype(np.float64)
         means.append(np.divide(weights @ values, total, out=np.full_like(total, np.nan), where=total > 0))
-    percent = 100 * np.concatenate(means)  # (1 + R, M)
+    percent = 100 * np.concatenate(means).round(11)  # (1 + R, M); so that the order in which threads sum does not show
     numbers: dict[str, dict[str, Any]] = {answer: {} for answer in answers}
     for column, (answer, name) in enumerate(keys):
         count = int(known[:, column].sum())
