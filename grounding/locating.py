@@ -133,9 +133,11 @@ def _in_frames(
     if not len(picture.proposals):
         return found
     for k, (phrase, context) in enumerate(zip(phrases, contexts, strict=True)):
-        template = Frames.embedded().find(phrase.head, attribute_kind(phrase.head))
         owner = context.owner
-        if owner is not None and owner in people and context.is_on_owner and k not in people and template is not None:
+        if owner is None or owner not in people or not context.is_on_owner or k in people:
+            continue
+        template = Frames.embedded().find(phrase.head, attribute_kind(phrase.head))
+        if template is not None:
             box = picture.proposals[scores[owner][0].argmax()] / size
             found[k] = in_frame(maps[k], template, box)
     return found

@@ -26,7 +26,6 @@ from grounding.text.tokens import stem
 from grounding.text.wholes import attribute_kind, whole_kind
 
 _LEAST = 3.0
-_AT_ONCE = 16  # tags
 
 
 def main() -> None:

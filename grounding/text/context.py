@@ -9,8 +9,6 @@ from grounding.text.phrases import Phrase
 from grounding.text.sides import Side, own_side, read_sides
 from grounding.text.things import is_several, read_phrase, read_things
 
-_NONE_AT_ALL = (None, None, None)
-
 
 @dataclass(frozen=True, slots=True)
 class PhraseContext:
