@@ -1,0 +1,1 @@
+"""Methods that explain a classifier, scored on pictures with labelled classes."""
