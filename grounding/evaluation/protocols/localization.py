@@ -50,10 +50,8 @@ def measure_overlaps(map_: Map, boxes: Boxes) -> Overlaps:
     present = np.bincount(levels.ravel(), minlength=len(THRESHOLDS) + 1)
     overlaps = np.zeros((len(THRESHOLDS), 2))
     for place in range(len(THRESHOLDS)):
-        if place and not present[place]:  # the same pixels as at the threshold before
-            overlaps[place] = overlaps[place - 1]
-        else:
-            overlaps[place] = _component_overlaps(levels > place, boxes)
+        same = place and not present[place]  # pixels as at the threshold before
+        overlaps[place] = overlaps[place - 1] if same else _component_overlaps(levels > place, boxes)
     above = [iou(box_above_mean(map_, multiple), boxes).max(initial=0) for multiple in MEAN_MULTIPLES.tolist()]
     otsu_largest, otsu = _component_overlaps(scaled >= otsu_threshold(map_), boxes)
     return Overlaps(overlaps[:, 0], overlaps[:, 1], np.array(above), otsu, otsu_largest)

@@ -37,13 +37,17 @@ def component_boxes(map_: Map, threshold: float) -> tuple[Values, npt.NDArray[np
 
 
 def connected(kept: npt.NDArray[np.bool_]) -> tuple[Values, npt.NDArray[np.int64]]:
-    """The components of (H, W) as `component_boxes` has them, in no particular order."""
+    """The components of the True pixels of (H, W) as `component_boxes` has them, in no particular order."""
     import cv2
 
-    statistics = cv2.connectedComponentsWithStats(kept.view(np.uint8), connectivity=8)[2][1:]  # (N, 5), no background
-    boxes = statistics[:, :4].astype(np.float64)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes, statistics[:, 4].astype(np.int64)
+    pixels = kept.view(np.uint8)
+    x, y, width, height = cv2.boundingRect(pixels)  # nothing else need be searched
+    within = pixels[y : y + height, x : x + width]
+    if not within.size:
+        return np.zeros((0, 4)), np.zeros(0, np.int64)
+    statistics = cv2.connectedComponentsWithStatsWithAlgorithm(within, 8, cv2.CV_32S, cv2.CCL_BBDT)[2]
+    x0, y0, widths, heights, areas = statistics[1:].astype(np.int64).T  # without the background
+    return np.stack([x0 + x, y0 + y, x0 + x + widths, y0 + y + heights], axis=1).astype(np.float64), areas
 
 
 def box_above_mean(map_: Map, multiple: float) -> Values:
