@@ -33,17 +33,22 @@ def path_option(text: str) -> Path:
 def add_localizer_options(options: argparse._ActionsContainer) -> None:
     """Add the options that make a localizer."""
     options.add_argument(
-        "--classifier",
-        default="embedded",
-        metavar="SOURCE",
-        help="embedded, a folder, torchvision:NAME, or torchvision:NAME=FILE with weights of your own",
-    )
-    options.add_argument(
         "--method",
         default=METHOD,
         metavar="NAME",
         help=f"how word maps are made: {METHOD} (default), mwp, cam, grad_cam, gradient, guided_backprop, deconvnet, "
         "lrp or rise",
+    )
+    add_classifier_options(options)
+
+
+def add_classifier_options(options: argparse._ActionsContainer) -> None:
+    """Add the options that name a classifier, where it runs and how its maps are read."""
+    options.add_argument(
+        "--classifier",
+        default="embedded",
+        metavar="SOURCE",
+        help="embedded, a folder, torchvision:NAME, or torchvision:NAME=FILE with weights of your own",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
     options.add_argument("--config", type=path_option, metavar="FILE", help="YAML, for example configs/localizer.yaml")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from grounding.commands import exit_status
 from grounding.errors import GroundingError
-from grounding.evaluation.options import build_parser
+from grounding.evaluation.options import BENCHMARKS, build_parser
 from grounding.wording import counted
 
 
@@ -14,6 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     options = build_parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int | None]] = {"flickr30k": _flickr30k, "compare": _compare}
+    commands |= dict.fromkeys(BENCHMARKS, _benchmark)
     commands |= {"convert": _convert, "sweep": _sweep, "misses": _misses, "control": _control}
     return exit_status(lambda: commands[options.command](options) or 0)
 
@@ -51,6 +52,31 @@ def _flickr30k(options: argparse.Namespace) -> int:
     print(metrics_table(metrics), end="")
     if options.output:
         print(f"metrics, predictions and report: {options.output / REPORT}")
+    return 1 if metrics["dataset"]["failed"] else 0
+
+
+def _benchmark(options: argparse.Namespace) -> int:
+    from grounding.benchmarks.data import Source
+    from grounding.benchmarks.measurer import Job
+    from grounding.benchmarks.methods import MapMaker, read_map_config
+    from grounding.benchmarks.names import parse_methods
+    from grounding.benchmarks.page import draw, metrics_table
+    from grounding.benchmarks.run import REPORT, run_benchmark
+    from grounding.benchmarks.signals import read_given
+
+    names, smoothing, masks = parse_methods(options.methods), options.smoothing, options.rise_masks
+    images, gaze = tuple(getattr(options, "images", ())), getattr(options, "gaze", None)
+    source = Source(options.dataset, options.root, options.split, images, gaze, options.limit)
+    makers = tuple(MapMaker(name, smoothing, masks) for name in names)
+    given = read_given(options.classes) if options.classes else {}
+    config = read_map_config(options.config, options.set)
+    job = Job(options.command, source, options.classifier, makers, config, options.device, given)
+    output, workers = options.output, options.workers
+    metrics = run_benchmark(job, output, draw, _note, options.name, workers, options.overwrite)
+    if metrics is None:  # a rank above 0 of torchrun
+        return 0
+    print(metrics_table(metrics), end="")
+    print(f"metrics, rows, figure and report: {output / REPORT}")
     return 1 if metrics["dataset"]["failed"] else 0
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from grounding.boxes import Values
 from grounding.datasets.coco import read_coco
 from grounding.datasets.cub import read_cub
@@ -67,8 +65,8 @@ class Source:
             raise GroundingError(f"{data.name} in {self.root} has no picture with an object: nothing to measure")
         if self.limit is None or self.limit >= len(data.images):
             return data
-        kept = np.arange(self.limit) * len(data.images) // self.limit
-        return replace(data, images=[data.images[place] for place in kept])
+        places = (place * len(data.images) // self.limit for place in range(self.limit))
+        return replace(data, images=[data.images[place] for place in places])
 
     def fixations(self, data: LabelledImages) -> tuple[Fixations, Mapping[str, int]]:
         """The fixations on the pictures, and what of the file was left out: why -> how often."""

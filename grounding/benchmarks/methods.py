@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -11,24 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from grounding import baselines
-from grounding.config import MapConfig
-from grounding.errors import GroundingError, did_you_mean
+from grounding.config import LocalizerConfig, MapConfig, load
+from grounding.errors import GroundingError
 from grounding.methods import METHODS, Encoding, Explanation, Method, encode
 from grounding.regions.maps import bell, smooth, upsample
 from grounding.tagging.classifier import TagClassifier
 
-DEFAULT: Final = ("contrastive-mwp", "mwp", "grad-cam", "cam", "gradient", "guided", "deconv", "lrp", "center")
 _PIXELS: Final = ("gradient", "guided", "deconv", "lrp")  # one value a pixel of the network's input
 PIXEL_SMOOTHING: Final = 0.02  # of the longer side, for methods of `_PIXELS`: the authors' code (Caffe `util.py`)
-_CENTRE_WIDTH: Final = 0.25
-_ALIASES: Final = {
-    "guided-backprop": "guided",
-    "deconvnet": "deconv",
-    "centre": "center",
-    "c-mwp": "contrastive-mwp",
-    "gradcam": "grad-cam",
-}
-_NAMES: Final = {"guided": "guided_backprop", "deconv": "deconvnet"}  # those that `METHODS` calls otherwise
+_ACTING: Final = ("maps.stride", "maps.residual", "maps.resolution")
+_CENTRE_WIDTH: Final = 0.25  # of each side
+_LONGER: Final = {"guided": "guided_backprop", "deconv": "deconvnet"}  # what `METHODS` calls them
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class MapMaker:
     """Makes the maps of one method for a picture.
 
     Attributes:
-        name: as `parse_methods` gives it.
+        name: one of `names.KNOWN`.
         smoothing: width of a Gaussian in shares of the longer side; None as in the papers: `PIXEL_SMOOTHING` for
             methods that give a value for each pixel of the input, else 0.
         rise_masks: how many forward passes RISE makes.
@@ -66,27 +60,19 @@ class MapMaker:
     def _method(self) -> Method:
         if self.name == "rise":
             return Explanation(functools.partial(baselines.rise, masks=self.rise_masks), "probabilities")
-        return METHODS[_NAMES.get(self.name, self.name.replace("-", "_"))]
+        return METHODS[_LONGER.get(self.name, self.name.replace("-", "_"))]
 
 
-def parse_methods(text: str) -> tuple[str, ...]:
-    """The names in a list with commas; spelling with hyphens or underscores, and `centre`, are as good.
+def read_map_config(path: Path | None, overrides: Sequence[str]) -> MapConfig:
+    """The layer and the resolution of maps, from a file and overrides as for a localizer.
 
     Raises:
-        GroundingError: an unknown name, one that is there twice, or none.
+        GroundingError: an override of something else, which would change nothing here; or as `load`.
     """
-    known = (*DEFAULT[:-1], "rise", DEFAULT[-1])
-    names = []
-    for part in text.split(","):
-        name = part.strip().lower().replace("_", "-")
-        name = _ALIASES.get(name, name)
-        if name not in known:
-            advice = did_you_mean(name, known, f"expected some of {', '.join(known)}")
-            raise GroundingError(f"unknown method '{part.strip()}': {advice}")
-        if name in names:
-            raise GroundingError(f"method '{name}' is there twice: name each once")
-        names.append(name)
-    return tuple(names)
+    for override in overrides:
+        if (key := override.partition("=")[0].strip()) not in _ACTING:
+            raise GroundingError(f"'{key}' changes nothing here: expected {', '.join(_ACTING)}")
+    return load(LocalizerConfig, path, overrides).maps
 
 
 def costs(
@@ -124,7 +110,7 @@ class _Flops(TorchDispatchMode):
     """Counts the floating point operations of what runs inside, as PyTorch's table of formulas does."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from grounding.benchmarks.measurer import Job, Measurer, Outcome, settings_of
 from grounding.benchmarks.methods import costs
-from grounding.benchmarks.statistics import RESAMPLES, SEED, Score, intervals
-from grounding.benchmarks.tasks import Task
+from grounding.benchmarks.statistics import RESAMPLES, SEED, intervals
 from grounding.distributed import from_rank_0, in_order, world
 from grounding.errors import GroundingError
 from grounding.evaluation.runs.scoring import versions
@@ -26,8 +25,6 @@ from grounding.wording import counted
 METRICS, ROWS, REPORT, FIGURE = "metrics.json", "rows.jsonl", "report.html", "figure.png"
 FILES: Final = (METRICS, ROWS, REPORT, FIGURE)
 METRICS_VERSION: Final = 1
-_SHOWN: Final = 3
-WITH_MISSES: Final = ", classes without a tag missed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +88,9 @@ def run_benchmark(
         from_rank_0(todo)
         if todo and len(todo) < len(measurer.images):
             note(f"going on: {len(done):,} of {counted(len(measurer.images), 'picture')} are measured")
-        progress = tqdm(in_order(prepare, todo, workers), total=len(measurer.images), initial=len(done), unit=" pictures")
+        progress = tqdm(
+            in_order(prepare, todo, workers), total=len(measurer.images), initial=len(done), unit=" pictures"
+        )
         for outcome in progress:
             file.write(_to_line(outcome))
         records = {record["image"]: record for record in map(json.loads, file.read())}
@@ -182,22 +181,28 @@ def _table(records: Sequence[Mapping[str, Any]], measurer: Measurer) -> pd.DataF
 
 
 def _metrics(
-    name: str, measurer: Measurer, settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]], table: pd.DataFrame
+    name: str,
+    measurer: Measurer,
+    settings: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    table: pd.DataFrame,
 ) -> dict[str, Any]:
     data, images, classes = measurer.data, len(records), len(measurer.data.classes)
     failed = {record["image"]: record["error"] for record in records if "error" in record}
-    untagged = _untagged(measurer, records)
-    scores = {
-        method: _with_misses(measurer.task, rows, untagged, images, classes)
-        for method, rows in table.groupby("method", sort=False)
-    }
+    untagged, task = _untagged(measurer, records), measurer.task
+    groups = {str(method): rows for method, rows in table.groupby("method", sort=False)}
+    scores = {method: task.scores(rows, images, classes) for method, rows in groups.items()}
     numbers, differences = intervals(scores, images)
+    missed: dict[str, Any] = {}
+    if not untagged.empty:
+        everything = {method: pd.concat([rows, untagged], ignore_index=True) for method, rows in groups.items()}
+        missed, _ = intervals({m: task.scores(rows, images, classes) for m, rows in everything.items()}, images)
     first = table[table["method"] == next(iter(scores))]
     right = (first["predicted"] == first["class"]).groupby(first["image"]).max()
     passes = costs(measurer.job.makers, measurer.classifier, measurer.job.config)
     return {
         "benchmark_version": METRICS_VERSION,
-        "task": measurer.task.name,
+        "task": task.name,
         "name": name,
         "dataset": {
             "name": data.name,
@@ -218,6 +223,7 @@ def _metrics(
         },
         "classifier_top_1": round(100 * float(right.mean()), 6),
         "methods": numbers,
+        "untagged_as_misses": missed,
         "differences": {"of": next(iter(scores)), "less": differences},
         "by_class": _by_class(measurer, table),
         "costs": {
@@ -238,21 +244,9 @@ def _untagged(measurer: Measurer, records: Sequence[Mapping[str, Any]]) -> pd.Da
         for place, (image, record) in enumerate(zip(measurer.images.values(), records, strict=True))
         if "error" not in record
         for region in image.regions
-        if not measurer.signals[region.name].weights
-        and (missed := measurer.task.miss(image, region)) is not None
+        if not measurer.signals[region.name].weights and (missed := measurer.task.miss(image, region)) is not None
     ]
     return pd.DataFrame(rows)
-
-
-def _with_misses(
-    task: Task, rows: pd.DataFrame, untagged: pd.DataFrame, images: int, classes: int
-) -> dict[str, Score]:
-    """The scores, and with classes without a tag as misses, too, where there are such."""
-    scores = task.scores(rows, images, classes)
-    if untagged.empty:
-        return scores
-    everything = task.scores(pd.concat([rows, untagged], ignore_index=True), images, classes)
-    return scores | {f"{name}{WITH_MISSES}": score for name, score in everything.items()}
 
 
 def _by_class(measurer: Measurer, table: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -261,6 +255,6 @@ def _by_class(measurer: Measurer, table: pd.DataFrame) -> dict[str, dict[str, fl
     found: dict[str, dict[str, float]] = {}
     for method, rows in table.groupby("method", sort=False):
         means = pd.Series(measurer.task.hits(rows), rows.index).groupby(rows["class"]).mean()
-        for place, value in means.items():
-            found.setdefault(measurer.data.classes[place], {})[str(method)] = round(scale * float(value), 6)
+        for place, value in zip(means.index.tolist(), means.tolist(), strict=True):
+            found.setdefault(measurer.data.classes[place], {})[str(method)] = round(scale * value, 6)
     return found

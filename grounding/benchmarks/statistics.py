@@ -62,7 +62,8 @@ def best_threshold(hits: Sequence[npt.NDArray[np.bool_]], image: Places, images:
 
     def statistic(weights: Values) -> Values:
         drawn = (weights @ counts)[:, None]
-        return np.mean([_ratio(weights @ sums, drawn).max(1) for sums in tables], axis=0)
+        highest: Values = np.mean([_ratio(weights @ sums, drawn).max(1) for sums in tables], axis=0)
+        return highest
 
     return statistic
 
@@ -76,7 +77,8 @@ def pixel_precision(counts: npt.NDArray[np.int64], image: Places, images: int) -
         inside, outside = (weights @ sums[:, side, ::-1] for side in (0, 1))  # (R, T), highest threshold first
         precision = np.nan_to_num(_ratio(inside, inside + outside))
         recall = _ratio(inside, inside[:, -1:])
-        return (precision * np.diff(recall, axis=1, prepend=0)).sum(1)
+        area: Values = (precision * np.diff(recall, axis=1, prepend=0)).sum(1)
+        return area
 
     return statistic
 
@@ -99,7 +101,9 @@ def intervals(scores: Mapping[str, Mapping[str, Score]], images: int) -> tuple[d
                 drawn[method][name].append(_scaled(score, score.statistic(weights)))
     samples = {m: {name: np.concatenate(parts) for name, parts in own.items()} for m, own in drawn.items()}
     numbers = {
-        method: {name: _summary(values[method][name], samples[method][name], score.count) for name, score in own.items()}
+        method: {
+            name: _summary(values[method][name], samples[method][name], score.count) for name, score in own.items()
+        }
         for method, own in scores.items()
     }
     first, *others = scores
@@ -142,4 +146,5 @@ def _summary(value: float, samples: Values, count: int) -> dict[str, Any]:
 
 def _ratio(above: Values, below: Values) -> Values:
     shape = np.broadcast_shapes(above.shape, below.shape)
-    return np.divide(above, below, out=np.full(shape, np.nan), where=np.broadcast_to(below > 0, shape))
+    ratio: Values = np.divide(above, below, out=np.full(shape, np.nan), where=np.broadcast_to(below > 0, shape))
+    return ratio

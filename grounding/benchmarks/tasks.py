@@ -40,8 +40,13 @@ class Task(Protocol):
         hit: says in words what makes a row a hit, for galleries and `gained` and `lost`.
     """
 
-    name: str
-    hit: str
+    @property
+    def name(self) -> str:
+        """See the class."""
+
+    @property
+    def hit(self) -> str:
+        """See the class."""
 
     def measure(self, map_: Map, image: LabelledImage, region: ClassRegion) -> Row:
         """Measure the map of one class."""
@@ -87,13 +92,13 @@ class Pointing:
         return {"hit": 0, "point": None, "difficult": int(is_difficult(image, region))}
 
     def scores(self, rows: pd.DataFrame, images: int, classes: int) -> dict[str, Score]:
-        """All and difficult, as the mean over classes and over all rows."""
+        """Of all rows and of the difficult ones: the mean over classes, and over the rows."""
         found = {}
-        for suffix, kept in (("", rows), (", difficult", rows[rows["difficult"] == 1])):
+        for name, kept in (("all", rows), ("difficult", rows[rows["difficult"] == 1])):
             place, hit = kept["image"].to_numpy(), kept["hit"].to_numpy(np.float64)
             by_class = class_mean(hit, place, kept["class"].to_numpy(), images, classes)
-            found[f"mean over classes{suffix}"] = Score(by_class, len(kept))
-            found[f"pooled{suffix}"] = Score(mean(hit, place, images), len(kept))
+            found[name] = Score(by_class, len(kept))
+            found[f"{name}, pooled"] = Score(mean(hit, place, images), len(kept))
         return found
 
     def hits(self, rows: pd.DataFrame) -> Values:
@@ -176,7 +181,7 @@ class Agreement:
         """Spearman, AUC and NSS with all viewers of the picture, at most 128 px a side."""
         width, height, viewers = self._small(image)
         together = np.concatenate(viewers)
-        small = cv2.resize(map_, (width, height), interpolation=cv2.INTER_AREA)
+        small = np.asarray(cv2.resize(map_, (width, height), interpolation=cv2.INTER_AREA), np.float32)
         people = human_map(viewers, width, height, _SIGMA * max(width, height))
         return _agreement(spearman(small, people), auc(small, together), nss(small, together))
 
@@ -245,6 +250,7 @@ def _held_out(levels: npt.NDArray[np.uint8], place: npt.NDArray[Any]) -> Values:
     """(P, T) levels -> (P,) hits at IoU 0.5, the threshold of even pictures chosen on the odd ones and conversely."""
     odd = place % 2 == 1
     if not odd.any() or odd.all():  # one picture: nothing is held out
-        return (levels >= _LEVEL).max(1).astype(np.float64)
-    return cross_fitted(levels.astype(np.float64), _LEVEL, odd).astype(np.float64)
-
+        hits = (levels >= _LEVEL).any(1)
+    else:
+        hits = cross_fitted(levels.astype(np.float64), _LEVEL, odd)
+    return hits.astype(np.float64)

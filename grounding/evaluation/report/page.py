@@ -65,7 +65,7 @@ def render_report(run: Run, photograph: Photograph) -> str:
     """
     album, metrics = Album(photograph), run.metrics
     measured = Measured(run) if len(run.columns) else None
-    return _page(
+    return render(
         "report.html.jinja",
         metrics=metrics,
         headline=sections.headline(metrics),
@@ -98,7 +98,7 @@ def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed],
         for name in dict.fromkeys((FIRST.name, POINT.name, *(change.protocol for change in changed)))
         for gained in (True, False)
     ]
-    return _page(
+    return render(
         "comparison.html.jinja",
         comparison=comparison,
         metrics=comparison["b"]["metrics"],
@@ -117,7 +117,8 @@ def published() -> dict[str, list[dict[str, Any]]]:
     return content
 
 
-def _page(template: str, **content: Any) -> str:
+def render(template: str, **content: Any) -> str:
+    """A page of `templates`, with its style inside."""
     environment = Environment(
         loader=PackageLoader("grounding.evaluation.report"),
         autoescape=True,

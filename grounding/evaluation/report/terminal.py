@@ -35,7 +35,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         first = describe(numbers[0]) if run and numbers[0]["count"] else _short(numbers[0])
         rows.append([protocol.name, f"{count:,}", first, *map(_short, numbers[1:])])
     headers = ["protocol", "phrases", *(name for name, _, _ in compared(metrics))]
-    text = _text(f"{title} [95% interval over images]", headers, rows) + _standardised(metrics)
+    text = text_table(f"{title} [95% interval over images]", headers, rows) + _standardised(metrics)
     if run:
         rows = [
             [protocol.name, *(_short(run[protocol.name].get("types", {}).get(kind, {})) for kind in TYPES)]
@@ -43,7 +43,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
         ]
         headers = ["protocol", *(f"{kind} {data['types'][kind]:,}" for kind in TYPES)]
         statuses = ", ".join(f"{status} {count:,}" for status, count in metrics["statuses"].items())
-        text += f"{_text(f'{title}, by type', headers, rows)}statuses: {statuses}\n"
+        text += f"{text_table(f'{title}, by type', headers, rows)}statuses: {statuses}\n"
         text += "".join(f"{line}\n" for line in sentences(metrics)) + _wrapped(standardised.sentences(metrics))
     return text
 
@@ -59,7 +59,7 @@ def _standardised(metrics: Mapping[str, Any]) -> str:
         first = describe(numbers[0]) if has_run and numbers[0]["count"] else _short(numbers[0])
         rows.append([protocol.name, first, *map(_short, numbers[1:])])
     title = f"{standardised.heading(metrics)}; percent [95% interval over images]"
-    text = _text(title, ["protocol", *standardised.names(metrics)], rows)
+    text = text_table(title, ["protocol", *standardised.names(metrics)], rows)
     return text + _wrapped(metrics["standardised"]["notes"])
 
 
@@ -74,7 +74,7 @@ def difference_table(comparison: Mapping[str, Any]) -> str:
         numbers = f"{row['count']:,}", f"{row['a']:.1f}", f"{row['b']:.1f}"
         rows.append([name, *numbers, change, str(row["gained"]), str(row["lost"])])
     both = f"{counted(comparison['phrases'], 'phrase')} in both"
-    return f"{_text('', headers, rows)}{both}; paired, resampled by image; * the interval leaves out 0\n"
+    return f"{text_table('', headers, rows)}{both}; paired, resampled by image; * the interval leaves out 0\n"
 
 
 def _short(number: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def _width() -> int:
     return console.width if console.is_terminal else _WIDE
 
 
-def _text(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def text_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A title and a table as wide as the terminal: columns that do not fit follow in further ones, under the names."""
     width = _width()
     widths = _widths(headers, rows)
