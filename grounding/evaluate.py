@@ -81,6 +81,11 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> None:
+    from grounding.benchmarks.compare import is_benchmark
+
+    if is_benchmark(options.a) or is_benchmark(options.b):
+        _compare_benchmarks(options)
+        return
     from grounding.evaluation.report.page import write_comparison
     from grounding.evaluation.report.terminal import difference_table
 
@@ -88,6 +93,15 @@ def _compare(options: argparse.Namespace) -> None:
     _note(*summary["warnings"])
     print(difference_table(summary), end="")
     print(f"pictures of what changed sides: {page}")
+
+
+def _compare_benchmarks(options: argparse.Namespace) -> None:
+    from grounding.benchmarks.compare import comparison_table, write_comparison
+
+    page, summary = write_comparison(options.a, options.b, options.output, options.overwrite)
+    _note(*summary["warnings"])
+    print(comparison_table(summary), end="")
+    print(f"page: {page}")
 
 
 def _convert(options: argparse.Namespace) -> None:

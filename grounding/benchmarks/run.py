@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from grounding.benchmarks.measurer import Job, Measurer, Outcome, settings_of
-from grounding.benchmarks.methods import costs
-from grounding.benchmarks.statistics import RESAMPLES, SEED, intervals
+from grounding.benchmarks.metrics import METRICS, read_metrics, summarize, to_table
 from grounding.distributed import from_rank_0, in_order, world
 from grounding.errors import GroundingError
 from grounding.evaluation.runs.scoring import versions
@@ -22,9 +21,8 @@ from grounding.resumable import LINES_FILES, difference, resumable_lines
 from grounding.tagging.classifier import TagClassifier
 from grounding.wording import counted
 
-METRICS, ROWS, REPORT, FIGURE = "metrics.json", "rows.jsonl", "report.html", "figure.png"
+ROWS, REPORT, FIGURE = "rows.jsonl", "report.html", "figure.png"
 FILES: Final = (METRICS, ROWS, REPORT, FIGURE)
-METRICS_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +93,8 @@ def run_benchmark(
             file.write(_to_line(outcome))
         records = {record["image"]: record for record in map(json.loads, file.read())}
         ordered = [records[image] for image in measurer.images]
-        table = _table(ordered, measurer)
-        metrics = _metrics(name or measurer.classifier.name, measurer, settings, ordered, table)
+        table = to_table(ordered, measurer.data.classes)
+        metrics = summarize(name or measurer.classifier.name, measurer, settings, ordered, table)
         lines = (json.dumps(record) + "\n" for record in ordered)
         (file.folder / ROWS).write_text("".join(lines), encoding="utf-8")
         (file.folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -139,122 +137,7 @@ def _finished(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
     return metrics
 
 
-def read_metrics(folder: Path) -> dict[str, Any]:
-    """The metrics.json of a finished benchmark.
-
-    Raises:
-        GroundingError: there is none, or it is another program's or a later version's.
-    """
-    path, expected = folder / METRICS, "expected the --output of a finished benchmark"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
-    except ValueError as error:
-        raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
-    if not isinstance(metrics, dict) or metrics.get("benchmark_version") != METRICS_VERSION:
-        raise GroundingError(f"{path} is not a benchmark of version {METRICS_VERSION}: {expected}")
-    return metrics
-
-
 def _to_line(outcome: Outcome) -> str:
     if outcome.error is not None:
         return json.dumps({"image": outcome.image, "error": outcome.error})
     return json.dumps({key: value for key, value in dataclasses.asdict(outcome).items() if key != "error"})
-
-
-def _table(records: Sequence[Mapping[str, Any]], measurer: Measurer) -> pd.DataFrame:
-    classes = {name: place for place, name in enumerate(measurer.data.classes)}
-    rows = [
-        {"image": place, "class": classes[name], "method": method, "predicted": classes.get(record["predicted"]), **row}
-        for place, record in enumerate(records)
-        for name, methods in record.get("rows", {}).items()
-        for method, row in methods.items()
-    ]
-    if not rows:
-        failed = next((record["error"] for record in records if "error" in record), "")
-        raise GroundingError(
-            f"nothing was measured on {counted(len(records), 'picture')}"
-            + (f", such as: {failed}" if failed else ": none shows a class with a tag")
-        )
-    return pd.DataFrame(rows)
-
-
-def _metrics(
-    name: str,
-    measurer: Measurer,
-    settings: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    table: pd.DataFrame,
-) -> dict[str, Any]:
-    data, images, classes = measurer.data, len(records), len(measurer.data.classes)
-    failed = {record["image"]: record["error"] for record in records if "error" in record}
-    untagged, task = _untagged(measurer, records), measurer.task
-    groups = {str(method): rows for method, rows in table.groupby("method", sort=False)}
-    scores = {method: task.scores(rows, images, classes) for method, rows in groups.items()}
-    numbers, differences = intervals(scores, images)
-    missed: dict[str, Any] = {}
-    if not untagged.empty:
-        everything = {method: pd.concat([rows, untagged], ignore_index=True) for method, rows in groups.items()}
-        missed, _ = intervals({m: task.scores(rows, images, classes) for m, rows in everything.items()}, images)
-    first = table[table["method"] == next(iter(scores))]
-    right = (first["predicted"] == first["class"]).groupby(first["image"]).max()
-    passes = costs(measurer.job.makers, measurer.classifier, measurer.job.config)
-    return {
-        "benchmark_version": METRICS_VERSION,
-        "task": task.name,
-        "name": name,
-        "dataset": {
-            "name": data.name,
-            "images": images,
-            "limit": measurer.job.source.limit,
-            "rows": len(first),
-            "rows_without_tag": len(untagged),
-            "left_out": dict(data.left_out) | dict(measurer.left_out),
-            "failed": failed,
-        },
-        "classes": {
-            signal.name: {
-                "tags": dict(signal.weights),
-                "reason": signal.reason,
-                "images": sum(signal.name in record.get("rows", {}) for record in records),
-            }
-            for signal in measurer.signals.values()
-        },
-        "classifier_top_1": round(100 * float(right.mean()), 6),
-        "methods": numbers,
-        "untagged_as_misses": missed,
-        "differences": {"of": next(iter(scores)), "less": differences},
-        "by_class": _by_class(measurer, table),
-        "costs": {
-            maker.name: {"one_class": round(passes[maker.name][0], 3), "further_class": round(passes[maker.name][1], 3)}
-            for maker in measurer.job.makers
-        },
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "cluster": "image"},
-        "settings": dict(settings),
-        "versions": versions(),
-    }
-
-
-def _untagged(measurer: Measurer, records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The classes in pictures that were not asked for because no tag stands for them, each a miss."""
-    classes = {name: place for place, name in enumerate(measurer.data.classes)}
-    rows = [
-        {"image": place, "class": classes[region.name], **missed}
-        for place, (image, record) in enumerate(zip(measurer.images.values(), records, strict=True))
-        if "error" not in record
-        for region in image.regions
-        if not measurer.signals[region.name].weights and (missed := measurer.task.miss(image, region)) is not None
-    ]
-    return pd.DataFrame(rows)
-
-
-def _by_class(measurer: Measurer, table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Class -> method -> mean of `Task.hits`, in percent where it is a share."""
-    scale = 1.0 if measurer.task.name == "agreement" else 100.0
-    found: dict[str, dict[str, float]] = {}
-    for method, rows in table.groupby("method", sort=False):
-        means = pd.Series(measurer.task.hits(rows), rows.index).groupby(rows["class"]).mean()
-        for place, value in zip(means.index.tolist(), means.tolist(), strict=True):
-            found.setdefault(measurer.data.classes[place], {})[str(method)] = round(scale * value, 6)
-    return found

@@ -1,6 +1,6 @@
 """The three things that a map is asked for: to point, to localize, and to agree with people."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -170,10 +170,10 @@ class Agreement:
     """Maps against the fixations of people.
 
     Attributes:
-        fixations: by image id.
+        fixations: by image id; only `measure` and `other_rows` need them.
     """
 
-    fixations: Fixations = field(repr=False)
+    fixations: Fixations = field(default_factory=dict, repr=False)
     name: str = "agreement"
     hit: str = "Spearman's correlation with the map of the fixations"
 
@@ -220,6 +220,11 @@ class Agreement:
         return width, height, [viewer * shrink for viewer in self.fixations[image.id]]
 
 
+TASKS: Final[Mapping[str, Callable[[], Task]]] = {
+    "pointing": Pointing,
+    "localization": Localization,
+    "agreement": Agreement,
+}
 _AGREEMENT: Final[Mapping[str, str]] = {"Spearman": "spearman", "AUC": "auc", "NSS": "nss"}
 
 
@@ -249,8 +254,6 @@ def _read_digits(texts: pd.Series, length: int) -> npt.NDArray[np.uint8]:
 def _held_out(levels: npt.NDArray[np.uint8], place: npt.NDArray[Any]) -> Values:
     """(P, T) levels -> (P,) hits at IoU 0.5, the threshold of even pictures chosen on the odd ones and conversely."""
     odd = place % 2 == 1
-    if not odd.any() or odd.all():  # one picture: nothing is held out
-        hits = (levels >= _LEVEL).any(1)
-    else:
-        hits = cross_fitted(levels.astype(np.float64), _LEVEL, odd)
-    return hits.astype(np.float64)
+    one_sided = not odd.any() or odd.all()  # one picture: nothing is held out
+    hits = (levels >= _LEVEL).any(1) if one_sided else cross_fitted(levels.astype(np.float64), _LEVEL, odd)
+    return np.asarray(hits, np.float64)
