@@ -31,7 +31,7 @@ def component_boxes(map_: Map, threshold: float) -> tuple[Values, npt.NDArray[np
             further left, then ends further up, then further left.
         areas: (N,) how many pixels each component has.
     """
-    boxes, areas = connected(map_ >= threshold)
+    boxes, areas = connected(map_.astype(np.float64) >= threshold)
     order = np.lexsort((*boxes.T[[2, 3, 0, 1]], -areas))
     return boxes[order], areas[order]
 
@@ -55,10 +55,11 @@ def box_above_mean(map_: Map, multiple: float) -> Values:
 
     A map without a value above 0 has no box.
     """
-    rows, columns = map_.max(1), map_.max(0)
-    if not (rows > 0).any():
+    rows, columns = map_.max(1).astype(np.float64), map_.max(0).astype(np.float64)
+    highest = rows.max()
+    if highest <= 0:
         return np.zeros((0, 4))
-    threshold = multiple * map_.mean(dtype=np.float64)
+    threshold = multiple * min(map_.mean(dtype=np.float64), highest)  # the rounded mean of equal values may be above
     down, across = np.flatnonzero(rows >= threshold), np.flatnonzero(columns >= threshold)
     if not len(down):
         return np.zeros((0, 4))
