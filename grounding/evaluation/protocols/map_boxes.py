@@ -32,7 +32,7 @@ def component_boxes(map_: Map, threshold: float) -> tuple[Values, npt.NDArray[np
         areas: (N,) how many pixels each component has.
     """
     boxes, areas = connected(map_.astype(np.float64) >= threshold)
-    order = np.lexsort((*boxes.T[[2, 3, 0, 1]], -areas))
+    order = _order(boxes, areas)
     return boxes[order], areas[order]
 
 
@@ -48,6 +48,12 @@ def connected(kept: npt.NDArray[np.bool_]) -> tuple[Values, npt.NDArray[np.int64
     statistics = cv2.connectedComponentsWithStatsWithAlgorithm(within, 8, cv2.CV_32S, cv2.CCL_BBDT)[2]
     x0, y0, widths, heights, areas = statistics[1:].astype(np.int64).T  # without the background
     return np.stack([x0 + x, y0 + y, x0 + x + widths, y0 + y + heights], axis=1).astype(np.float64), areas
+
+
+def largest_of(boxes: Values, areas: npt.NDArray[np.int64]) -> int:
+    """Which of N >= 1 components `component_boxes` has first."""
+    equals = np.flatnonzero(areas == areas.max())
+    return int(equals[_order(boxes[equals], areas[equals])[0]] if len(equals) > 1 else equals[0])
 
 
 def box_above_mean(map_: Map, multiple: float) -> Values:
@@ -79,3 +85,8 @@ def otsu_threshold(map_: Map) -> float:
     bins = (normalised(map_) * _BINS).clip(max=_BINS - 1).astype(np.uint8)
     last_below = cv2.threshold(bins, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0]
     return (float(last_below) + 1) / _BINS
+
+
+def _order(boxes: Values, areas: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    x0, y0, x1, y1 = boxes.T
+    return np.lexsort((x1, y1, x0, y0, -areas))
