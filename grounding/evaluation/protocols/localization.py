@@ -56,9 +56,8 @@ def measure_overlaps(map_: Map, boxes: Boxes) -> Overlaps:
     scaled = normalised(map_)
     levels = _levels(scaled)
     present = np.bincount(levels.ravel(), minlength=len(THRESHOLDS))
-    new = [
-        place for place in range(len(THRESHOLDS)) if not place or present[place]
-    ]  # elsewhere the pixels are the same
+    # where no pixel is exactly at a threshold, those above it are the same as at the threshold before
+    new = [place for place in range(len(THRESHOLDS)) if not place or present[place]]
     components = [connected(levels > place) for place in new]
     components.append(connected(scaled >= otsu_threshold(map_)))
     overlaps = _best_overlaps([found for found, _ in components], boxes)
