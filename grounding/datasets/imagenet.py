@@ -128,6 +128,6 @@ def _collected(
     left_out: Counter[str],
     annotations: str,
 ) -> LabelledImages:
-    check_pictures(files, pictures, paths, images)
+    check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(annotations), files.at(pictures))))
     return LabelledImages(f"ImageNet {split}", classes, images, reader(files, paths), known(left_out), sources)

@@ -1,6 +1,7 @@
 """Any folder of pictures with a list of classes, boxes and masks: the simplest form of a labelled data set."""
 
 import csv
+import io
 from collections import Counter
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -59,26 +60,25 @@ def read_folder(root: Path) -> LabelledImages:
         labels.setdefault(image, []).append(label)
     classes = sorted({label.name for group in labels.values() for label in group})
     places, left_out = {name: place for place, name in enumerate(classes)}, Counter[str]()
-    there = set(files.below(""))
     images = []
     for image, group in labels.items():
-        if image not in there:
+        if image not in files:
             raise GroundingError(f"{group[0].where}: there is no picture {image} in {root}")
         width, height = upright_size(files, image)
-        marks = _marks(files, image, group, width, height, there)
+        marks = _marks(files, image, group, width, height)
         if found := labelled_image(image, width, height, marks, places, left_out):
             images.append(found)
-    unlisted = (name for name in there - labels.keys() if name.lower().endswith(_PICTURES))
+    unlisted = (name for name in set(files.below("")) - labels.keys() if name.lower().endswith(_PICTURES))
     left_out[NO_OBJECT] += sum(not name.startswith("masks/") for name in unlisted)
     paths = {image.id: image.id for image in images}
-    check_pictures(files, "", paths, images)
+    check_pictures(files, paths, images)
     return LabelledImages(root.resolve().name, tuple(classes), images, reader(files, paths), known(left_out), (root,))
 
 
 def _labels(files: Files) -> list[tuple[str, _Label]]:
     """The lines of the list, each with its picture."""
     found = []
-    lines = csv.DictReader(text(files, _LIST).splitlines(), strict=True, skipinitialspace=True)
+    lines = csv.DictReader(io.StringIO(text(files, _LIST), newline=""), strict=True, skipinitialspace=True)
     try:
         names = [name.strip() for name in lines.fieldnames or ()]
         lines.fieldnames = names
@@ -106,11 +106,11 @@ def _labels(files: Files) -> list[tuple[str, _Label]]:
     return found
 
 
-def _marks(files: Files, image: str, labels: list[_Label], width: int, height: int, there: set[str]) -> list[Mark]:
+def _marks(files: Files, image: str, labels: list[_Label], width: int, height: int) -> list[Mark]:
     """The objects of a picture: its boxes, or the one round its mask."""
     path = f"masks/{PurePosixPath(image).with_suffix('.png')}"
     boxed = [(label.name, label.box) for label in labels if label.box]
-    if path not in there:
+    if path not in files:
         return [Mark(name, box) for name, box in boxed]
     names = sorted({label.name for label in labels})
     if len(names) > 1:
