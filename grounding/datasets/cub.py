@@ -68,6 +68,7 @@ def read_cub(root: Path, split: str = "test") -> LabelledImages:
         mark = Mark(names[label.values[1]], _half_open(box.where, box.values[1:]), shape)
         if found := labelled_image(image, width, height, [mark], places, left_out):
             images.append(found)
+    paths = {image.id: paths[image.id] for image in images}
     check_pictures(files, paths, images)
     sources = (files.at(base.rstrip("/")),)
     return LabelledImages(f"CUB {split}", tuple(places), images, reader(files, paths), known(left_out), sources)

@@ -26,13 +26,16 @@ class Files:
 
     Args:
         also: zips inside the folder whose content counts as lying in it.
+        parts: folders of the data set itself, which are never taken for the one that wraps it.
 
     Raises:
         GroundingError: no such folder, or no zip or tar.
     """
 
-    def __init__(self, path: Path, also: tuple[str, ...] = ()) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, also: tuple[str, ...] = (), parts: tuple[str, ...] = ("Sentences", "Annotations")
+    ) -> None:
+        self.path, self._parts = path, set(parts)
         self._folder = path if path.is_dir() else None
         self._packed: dict[str, Read] = {}
         if self._folder:
@@ -47,7 +50,7 @@ class Files:
 
     def _add(self, files: list[tuple[str, Read]]) -> None:
         tops = {PurePosixPath(name).parts[0] for name, _ in files}
-        wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & {"Sentences", "Annotations"}
+        wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & self._parts
         self._packed |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
 
     def __contains__(self, name: str) -> bool:

@@ -49,7 +49,7 @@ def read_imagenet(root: Path, split: str = "val") -> LabelledImages:
         GroundingError: neither is there; a picture, an annotation or a line is missing, broken or there twice; or no
             picture has an object.
     """
-    files = Files(root)
+    files = Files(root, parts=("Annotations", "Data", split))
     for base in ("", "ILSVRC/"):
         for folder in (f"{base}Annotations/CLS-LOC/{split}", f"{base}Annotations/{split}", f"{base}{split}"):
             if names := sorted(name for name in files.below(folder) if name.endswith(".xml")):

@@ -53,7 +53,7 @@ def write_coco(folder, data, split="val2014"):
 
 
 # Categories in the order of their ids: person, car, toothbrush. The car of annotation 3: runs 16, 1, 3, 1 over columns
-# of 4 px: px 16 is column 4, row 0; px 20 is column 5, row 0. The second person of image 5 has no segmentation: no mask.
+# of 4 px: px 16 is column 4, row 0; px 20 is column 5, row 0. The second person of image 5 has no segmentation.
 FOUND = [
     (
         "9", 6, 4,

@@ -29,7 +29,7 @@ def decode(segmentation):
         ({"size": [4, 5], "counts": [2, 3, 15]}, [".#...", ".....", "#....", "#...."]),
         ({"size": [4, 5], "counts": [0, 20]}, ["#####"] * 4),
         ({"size": [4, 5], "counts": [20]}, ["....."] * 4),
-        # "2" and "3" are 2 and 3, by their place after "0". 15 is 0b01111, in five bits without the sign bit 0b10000: the character 48 + 15, "?".
+        # A character is 48 more than its number, "?" 15: 0b01111, without the sign bit 0b10000.
         ({"size": [4, 5], "counts": "23?"}, [".#...", ".....", "#....", "#...."]),
         # The fourth differs by 0 from the second, the fifth by 4 from the third: 2, 3, 4, 3, 8; 1s are px 2-4 and 9-11.
         ({"size": [4, 5], "counts": "23404"}, [".#...", "..#..", "#.#..", "#.#.."]),
