@@ -39,7 +39,7 @@ def _advice(path: Path, bases: Sequence[str], needed: str) -> str:
     place = path.resolve()
     try:
         below = sorted(islice(place.iterdir(), _MOST_LOOKED_AT)) if place.is_dir() else []
-        for near in (place.parent, place.parent.parent, *below):
+        for near in (place.parent, *below, place.parent.parent):
             if near.is_dir() and any((near / base / needed).exists() for base in bases):
                 return f"; did you mean {near}?"
     except OSError:  # a folder that may not be looked into
