@@ -41,7 +41,7 @@ def class_signals(
 
     - `given`: the tags that the user names for it, each with the same share.
     - `tag`: the tag of the same name; case, hyphens and underscores do not count.
-    - `order`: WordNet ids or numbers, as many as there are tags, are the classes of ImageNet: the tag at the same place.
+    - `order`: WordNet ids or numbers, as many as there are tags, are ImageNet's classes: the tag at the same place.
     - `kinds`: of a classifier whose tags exclude each other, every tag that is a kind of the class by WordNet's usual
       meaning of its name. Such a classifier knows no dogs, but 118 breeds.
     - else what the vocabulary makes of the words, as it does of a phrase; but a neighbour, which is only near in
