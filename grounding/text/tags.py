@@ -1,4 +1,4 @@
-"""The tags of a classifier: the most frequent stems of captions, each named by its most frequent word, or all labels."""
+"""The tags of a classifier: the most frequent stems of captions, each as its most frequent word; or all labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -45,7 +45,11 @@ class Captioned:
         """A line for people: how many pictures, what was left out and why, the most frequent tags."""
         texts = sum(map(len, self.images.captions))
         text = f"{counted(len(self.images), 'picture')} with {counted(texts, self.unit)}"
-        left_out = ", ".join(f"{count:,} {reason}" for reason, count in self.images.skipped.items() if count)
+        left_out = ", ".join(
+            f"{count:,} {reason.replace('caption', self.unit)}"
+            for reason, count in self.images.skipped.items()
+            if count
+        )
         text += f" (left out: {left_out})" if left_out else ""
         shown = ", ".join(self.tags[:_SHOWN]) + ", ..." * (len(self.tags) > _SHOWN)
         return f"{text}; {counted(len(self.tags), 'tag')}: {shown}"
