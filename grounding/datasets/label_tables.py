@@ -2,9 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
@@ -12,17 +11,30 @@ from grounding.folders import whole_file
 if TYPE_CHECKING:
     from grounding.datasets.labelled import LabelledImages
 
+LABEL_FORMATS: Final = ("voc", "coco", "cub")
 
-def write_labels(pictures: "LabelledImages", file_of: Callable[[str], Path], output: Path) -> int:
-    """Write a line `{"image": path relative to the table, "labels": [classes in it]}` a picture; returns how many.
 
-    Boxes and masks are not written, and the files are not read.
-
-    Args:
-        file_of: the file of a picture by its id.
+def read_labels(kind: str, root: Path, split: str) -> "LabelledImages":
+    """Read a split of a data set that is in `LABEL_FORMATS`.
 
     Raises:
-        GroundingError: there is no picture, or the table cannot be written.
+        GroundingError: as the reader of that kind.
+    """
+    from grounding.datasets.coco import read_coco
+    from grounding.datasets.cub import read_cub
+    from grounding.datasets.voc import read_voc
+
+    return {"voc": read_voc, "coco": read_coco, "cub": read_cub}[kind](root, split)
+
+
+def write_labels(pictures: "LabelledImages", output: Path) -> int:
+    """Write a line `{"image": path relative to the table, "labels": [classes in it]}` a picture; returns how many.
+
+    Boxes and masks are not written, and the files are not read. Pictures without an object that counts are not in
+    `pictures`, so they are no examples of what is in none of the classes.
+
+    Raises:
+        GroundingError: the pictures lie in an archive, there is none, or the table cannot be written.
     """
     if not pictures.images:
         raise GroundingError(
@@ -31,7 +43,13 @@ def write_labels(pictures: "LabelledImages", file_of: Callable[[str], Path], out
     folder = output.resolve().parent
     with whole_file(output) as file:
         for picture in pictures.images:
-            path = Path(os.path.relpath(file_of(picture.id).resolve(), folder)).as_posix()
-            row = {"image": path, "labels": [region.name for region in picture.regions]}
+            path = pictures.file(picture.id)
+            if path is None:
+                raise GroundingError(
+                    f"the pictures of {pictures.name} lie in an archive, where a table cannot name them: unpack it and "
+                    "give its folder"
+                )
+            image = Path(os.path.relpath(path.resolve(), folder)).as_posix()
+            row = {"image": image, "labels": [region.name for region in picture.regions]}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return len(pictures.images)
