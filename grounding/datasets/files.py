@@ -1,12 +1,14 @@
 """Named files in a folder, a zip or uncompressed tars, read in place."""
 
 import io
+import os
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
@@ -17,41 +19,65 @@ _TAR_END = bytes(512)
 
 
 class Files:
-    """What a folder or a zip holds, by path below its root (or below the single folder that a zip wraps it in).
+    """What a folder, a zip or an uncompressed tar holds, by path below its root.
+
+    Of a zip or tar that wraps everything in a single folder, by path below that folder. A folder is looked into when it
+    is asked, never walked as a whole beforehand.
 
     Args:
         also: zips inside the folder whose content counts as lying in it.
 
     Raises:
-        GroundingError: no such folder, or no zip.
+        GroundingError: no such folder, or no zip or tar.
     """
 
     def __init__(self, path: Path, also: tuple[str, ...] = ()) -> None:
         self.path = path
-        self._files: dict[str, Read] = {}
-        if path.is_dir():
+        self._folder = path if path.is_dir() else None
+        self._packed: dict[str, Read] = {}
+        if self._folder:
             for name in also:
                 if (path / name).is_file():
-                    self._add_zip(path / name)
-            below = (file for file in path.rglob("*") if file.is_file())
-            self._files |= {file.relative_to(path).as_posix(): file.read_bytes for file in below}
+                    self._add(_zip_files(path / name))
         elif path.is_file():
-            self._add_zip(path)
+            tar = tarfile.is_tarfile(path)  # asked first: a tar may end with a zip
+            self._add(_tar_files(path, f"the files in {path}") if tar else _zip_files(path))
         else:
-            raise GroundingError(f"{path} does not exist: expected a folder or a zip")
+            raise GroundingError(f"{path} does not exist: expected a folder or a zip, or an uncompressed tar")
 
-    def _add_zip(self, path: Path) -> None:
-        files = _zip_files(path)
+    def _add(self, files: list[tuple[str, Read]]) -> None:
         tops = {PurePosixPath(name).parts[0] for name, _ in files}
         wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & {"Sentences", "Annotations"}
-        self._files |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
+        self._packed |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._files
+        return self._find(name) is not None
+
+    def _find(self, name: str) -> Read | None:
+        """What gives the content of a file: one that lies in the folder goes before one that is packed."""
+        file = self._on_disk(name)
+        return file.read_bytes if file and file.is_file() else self._packed.get(name)
+
+    def _on_disk(self, name: str) -> Path | None:
+        """The path of a name, which need not exist; None where nothing is a folder, or the name leads out of it."""
+        inside = not name.startswith("/") and ".." not in PurePosixPath(name).parts
+        return self._folder / name if self._folder and inside else None
+
+    def below(self, folder: str) -> Iterator[str]:
+        """The paths of all files below a folder (empty: the root), at any depth, in no order."""
+        if (place := self._on_disk(folder)) and self._folder:
+            for at, _, names in os.walk(place, followlinks=True):
+                start = Path(at).relative_to(self._folder)
+                yield from ((start / name).as_posix() for name in names)
+        yield from (name for name in self._packed if not folder or name.startswith(f"{folder}/"))
 
     def any_below(self, folder: str) -> bool:
         """Whether any file lies in this folder."""
-        return any(name.startswith(f"{folder}/") for name in self._files)
+        return any(True for _ in self.below(folder))
+
+    def at(self, name: str) -> Path:
+        """Where a file or a folder lies on the disk: the archive, where there is one."""
+        return self._on_disk(name) or self.path
 
     def read(self, name: str) -> bytes:
         """The content of a file.
@@ -59,11 +85,26 @@ class Files:
         Raises:
             GroundingError: it is missing or damaged.
         """
-        if name not in self._files:
+        read = self._find(name)
+        if read is None:
             raise GroundingError(f"{self.path} has no {name}: is the copy whole?")
         try:
-            return self._files[name]()
+            return read()
         except _UNREADABLE as error:
+            raise GroundingError(f"{self.path}: {name} cannot be read ({error})") from error
+
+    def open(self, name: str) -> BinaryIO:
+        """A file opened for reading: of one in a folder, only what is read is fetched.
+
+        Raises:
+            GroundingError: as `read`.
+        """
+        file = self._on_disk(name)
+        if file is None or not file.is_file():
+            return io.BytesIO(self.read(name))
+        try:
+            return file.open("rb")
+        except OSError as error:
             raise GroundingError(f"{self.path}: {name} cannot be read ({error})") from error
 
 
@@ -72,7 +113,7 @@ def _zip_files(path: Path) -> list[tuple[str, Read]]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise GroundingError(f"{path} cannot be read as a zip ({error}): is it whole?") from error
+        raise GroundingError(f"{path} cannot be read as a zip or a tar ({error}): is it whole?") from error
     names = (name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/"))
     return [(name, partial(archive.read, name)) for name in names]
 
@@ -146,20 +187,23 @@ def _photographs(path: Path) -> Iterator[tuple[str, Path, Read]]:
     if path.is_dir():
         yield from ((file.name, file, file.read_bytes) for file in path.rglob("*.jpg"))
     else:
-        files = _zip_files(path) if zipfile.is_zipfile(path) else _tar_files(path)
+        files = _zip_files(path) if zipfile.is_zipfile(path) else _tar_files(path, f"images {path}")
         yield from ((name, path, read) for name, read in files if name.endswith(".jpg"))
 
 
-def _tar_files(path: Path) -> list[tuple[str, Read]]:
+def _tar_files(path: Path, called: str) -> list[tuple[str, Read]]:
     if not path.is_file():
-        raise GroundingError(f"images {path} do not exist: expected a folder, a zip or a tar of <id>.jpg")
+        raise GroundingError(f"{called} do not exist: expected a folder, a zip or a tar of <id>.jpg")
     try:
         with tarfile.open(path, "r:") as tar:
             members = [member for member in tar if member.isfile()]
         if _read_span(path, path.stat().st_size - len(_TAR_END), -1) != _TAR_END:
-            raise GroundingError(f"images {path} are cut short: expected a tar that ends with empty blocks")
+            raise GroundingError(f"{called} are cut short: expected a tar that ends with empty blocks")
     except (tarfile.TarError, OSError) as error:
         raise GroundingError(
-            f"images {path} cannot be read ({error}): expected a folder, a zip or an uncompressed tar"
+            f"{called} cannot be read ({error}): expected a folder, a zip or an uncompressed tar"
         ) from error
-    return [(member.name, partial(_read_span, path, member.offset_data, member.size)) for member in members]
+    return [
+        (member.name.removeprefix("./"), partial(_read_span, path, member.offset_data, member.size))
+        for member in members
+    ]
