@@ -41,7 +41,9 @@ def _write_labels(options: argparse.Namespace) -> int:
     pictures = read_labels(options.format, options.root, options.split)
     count = write_labels(pictures, options.output)
     without = pictures.left_out.get(NO_OBJECT, 0)
-    print(f"{counted(count, 'picture')}: {options.output}" + (f" (left out: {without:,} {NO_OBJECT})" if without else ""))
+    print(
+        f"{counted(count, 'picture')}: {options.output}" + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+    )
     return 0
 
 

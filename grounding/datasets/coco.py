@@ -14,7 +14,7 @@ import numpy as np
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImages, Mask
-from grounding.datasets.layout import check_pictures, find_base, listed, reader, text, without_ending
+from grounding.datasets.layout import check_pictures, find_base, finder, listed, reader, text, without_ending
 from grounding.datasets.marks import Box, Mark, Shape, known, labelled_image, number, whole_size
 from grounding.errors import GroundingError
 
@@ -83,7 +83,9 @@ def read_coco(root: Path, split: str = "val2014") -> LabelledImages:
             paths[str(id_)] = f"{split}/{_value(picture, 'file_name', here)}"
     check_pictures(files, split, paths, images)
     sources = tuple(dict.fromkeys((files.at(name), files.at(split))))
-    return LabelledImages(f"COCO {split}", tuple(places), images, reader(files, paths), known(left_out), sources)
+    return LabelledImages(
+        f"COCO {split}", tuple(places), images, reader(files, paths), known(left_out), sources, finder(files, paths)
+    )
 
 
 def _by_id(data: object, key: str, where: str) -> dict[int, Record]:
