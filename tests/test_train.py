@@ -60,6 +60,7 @@ def test_the_labels_of_a_data_set_from_its_folder_to_a_classifier(train, tmp_pat
     assert lines[0] == "8 pictures with 12 labels; 3 tags: dog, tvmonitor, cat"
     assert [row["step"] for row in log_rows(tmp_path / "run")] == ["1", "2"]
     assert load_classifier(tmp_path / "run" / "classifier").tags == ("dog", "tvmonitor", "cat")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["tags"] is None  # whatever there are
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,30 @@ def test_the_table_of_coco(train, tmp_path):
     ]
 
 
+def test_the_table_of_cub(train, tmp_path):
+    base = tmp_path / "CUB_200_2011"
+    names = ["001.Black_footed_Albatross/a.jpg", "050.Eared_Grebe/b.jpg"]
+    for name in names:
+        (base / "images" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (64, 48)).save(base / "images" / name)
+    lists = {
+        "images": f"1 {names[0]}\n2 {names[1]}\n",
+        "classes": "1 001.Black_footed_Albatross\n50 050.Eared_Grebe\n",
+        "image_class_labels": "1 1\n2 50\n",
+        "train_test_split": "1 0\n2 1\n",  # 1 is a photograph to learn
+        "bounding_boxes": "1 1.0 2.0 30.0 40.0\n2 1.0 2.0 30.0 40.0\n",
+    }
+    for name, text in lists.items():
+        (base / f"{name}.txt").write_text(text)
+    for split, line in (
+        ("train", {"image": f"CUB_200_2011/images/{names[1]}", "labels": ["Eared Grebe"]}),
+        ("test", {"image": f"CUB_200_2011/images/{names[0]}", "labels": ["Black footed Albatross"]}),
+    ):
+        done = train("labels", "cub", "--root", "CUB_200_2011", "--split", split, "--output", "t.jsonl")
+        assert done == (0, "1 picture: t.jsonl\n", [])
+        assert [json.loads(row) for row in Path("t.jsonl").read_text().splitlines()] == [line]
+
+
 def test_pictures_in_an_archive(train, tmp_path):
     write_voc(tmp_path / "VOC2007", draw_shapes(tmp_path / "shapes", 1), [[("dog", 0)]])
     with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
