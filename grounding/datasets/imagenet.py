@@ -49,7 +49,7 @@ def read_imagenet(root: Path, split: str = "val") -> LabelledImages:
         GroundingError: neither is there; a picture, an annotation or a line is missing, broken or there twice; or no
             picture has an object.
     """
-    files = Files(root)
+    files = Files(root, parts=("Annotations", "Data", split))
     for base in ("", "ILSVRC/"):
         for folder in (f"{base}Annotations/CLS-LOC/{split}", f"{base}Annotations/{split}", f"{base}{split}"):
             if names := sorted(name for name in files.below(folder) if name.endswith(".xml")):
@@ -128,7 +128,7 @@ def _collected(
     left_out: Counter[str],
     annotations: str,
 ) -> LabelledImages:
-    check_pictures(files, pictures, paths, images)
+    check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(annotations), files.at(pictures))))
     return LabelledImages(
         f"ImageNet {split}", classes, images, reader(files, paths), known(left_out), sources, finder(files, paths)
