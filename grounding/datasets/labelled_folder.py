@@ -54,7 +54,7 @@ def read_folder(root: Path) -> LabelledImages:
         GroundingError: there is no list; a line of it is broken or names a picture that is not there; a mask has
             another size or stands for two classes; or no picture has an object.
     """
-    files = Files(root, parts=("masks",))
+    files = Files(root)
     find_base(files, ("",), _LIST, f"a folder of pictures with a list {_LIST} (image,class,x0,y0,x1,y1)")
     labels: dict[str, list[_Label]] = {}
     for image, label in _labels(files):

@@ -31,11 +31,11 @@ def find_base(files: Files, bases: Sequence[str], needed: str, expected: str) ->
     for base in bases:
         if base + needed in files or files.any_below(base + needed):
             return base
-    raise GroundingError(f"{files.path} has no {needed}: expected {expected}{_advice(files.path, bases, needed)}")
+    raise GroundingError(f"{files.path} has no {needed}: expected {expected}{advice(files.path, bases, needed)}")
 
 
-def _advice(path: Path, bases: Sequence[str], needed: str) -> str:
-    """The place that was meant, one folder off; else what is there."""
+def advice(path: Path, bases: Sequence[str], needed: str) -> str:
+    """For the end of a message: the place that was meant, one folder off; else what is there."""
     place = path.resolve()
     try:
         below = sorted(islice(place.iterdir(), _MOST_LOOKED_AT)) if place.is_dir() else []

@@ -25,6 +25,7 @@ def decode(segmentation):
         ([SQUARE, CORNER], ["#....", ".###.", ".###.", "....."]),
         ([[0, 0, 5, 0, 5, 4, 0, 4]], ["#####"] * 4),
         ([[-2, -2, 2, -2, 2, 2, -2, 2]], ["##...", "##...", ".....", "....."]),  # what is outside is cut off
+        ([[-5, -4, 10, -4, 10, 8, -5, 8]], ["#####"] * 4),  # as far out as may be
         # Columns of 4: two 0s, three 1s (rows 2 and 3, and row 0 of the next), then fifteen 0s.
         ({"size": [4, 5], "counts": [2, 3, 15]}, [".#...", ".....", "#....", "#...."]),
         ({"size": [4, 5], "counts": [0, 20]}, ["#####"] * 4),
@@ -34,7 +35,7 @@ def decode(segmentation):
         # The fourth differs by 0 from the second, the fifth by 4 from the third: 2, 3, 4, 3, 8; 1s are px 2-4 and 9-11.
         ({"size": [4, 5], "counts": "23404"}, [".#...", "..#..", "#.#..", "#.#.."]),
     ],
-    ids=["one", "two", "all", "beyond", "runs", "ones", "zeros", "packed", "differences"],
+    ids=["one", "two", "all", "beyond", "far", "runs", "ones", "zeros", "packed", "differences"],
 )
 def test_masks_by_hand(segmentation, rows):
     found = decode(segmentation)
@@ -81,6 +82,8 @@ def test_a_rectangle_is_the_pixels_inside_it(x, y, across, down):
         (SQUARE, "a polygon is no list of at least 3 points"),
         ([[1, 1, 4, 1, 4, float("nan")]], "a point of a polygon is far outside the picture"),
         ([[1, 1, float("inf"), 1, 4, 3]], "a point of a polygon is far outside the picture"),  # takes all memory
+        ([[-6, 1, 4, 1, 4, 3]], "a point of a polygon is far outside the picture"),
+        ([[1, 1, 4, 1, 4, 9]], "a point of a polygon is far outside the picture"),
         ([[1, 1, 11, 1, 4, 3]], "a point of a polygon is far outside the picture"),
         ([[1, 1, "x", 1, 4, 3]], "could not convert"),
         ("polygon", "cannot be decoded"),
@@ -99,8 +102,9 @@ def test_a_rectangle_is_the_pixels_inside_it(x, y, across, down):
         ({"size": 4, "counts": [20]}, "cannot be decoded"),
     ],
     ids=[
-        *("box", "odd", "empty", "flat", "nan", "infinite", "far", "text", "word", "number", "turned", "short", "long"),
-        *("negative", "packed", "nothing", "cut", "blank", "p", "no counts", "no size", "size"),
+        *("box", "odd", "empty", "flat", "nan", "infinite", "left", "below", "right", "text", "word", "number"),
+        *("turned", "short", "long", "negative", "packed", "nothing", "cut", "blank", "p", "no counts", "no size"),
+        "size",
     ],
 )  # fmt: skip
 def test_what_cannot_be_decoded(segmentation, said):

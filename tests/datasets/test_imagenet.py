@@ -90,9 +90,26 @@ def test_pictures_missing_from_the_disk(tmp_path):
     assert "(2 of 2 pictures are missing)" in refused(read_imagenet, root)
 
 
-@pytest.mark.parametrize("files", [{}, {"val/a.JPEG": b""}, {"ILSVRC/Data/CLS-LOC/val/a.JPEG": b""}], ids=str)
-def test_a_root_without_annotations(tmp_path, files):
-    message = refused(read_imagenet, write(tmp_path, files))
+@pytest.mark.parametrize("lists", [False, True], ids=["XML files", "lists"])
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path, lists):
+    root = write_lists(tmp_path) if lists else write_xml(tmp_path, "official")
+    message = refused(read_imagenet, root, "train")
+    assert "has no annotations of the split 'train': " in message
+    assert message.endswith(f"; it has the splits {'test' if lists else 'val'}")
+
+
+def test_a_root_one_folder_off(tmp_path):
+    root = write_xml(tmp_path / "a/b", "official")
+    assert refused(read_imagenet, tmp_path / "a").endswith(f"; did you mean {root}?")
+    assert refused(read_imagenet, root / "ILSVRC/Data").endswith(f"; did you mean {root / 'ILSVRC'}?")
+    listed = write_lists(tmp_path / "c/d")
+    assert refused(read_imagenet, listed / "dataset").endswith(f"; did you mean {listed}?")
+
+
+@pytest.mark.parametrize("name", [None, "val/a.JPEG", "ILSVRC/Data/CLS-LOC/val/a.JPEG"])
+def test_a_root_without_annotations(tmp_path, name):
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    message = refused(read_imagenet, write(tmp_path / "a/b/c", {name: b""} if name else {}))
     assert "has no annotations of the split 'val': expected ILSVRC/Annotations/CLS-LOC/val with " in message
     assert "image_ids.txt, class_labels.txt, localization.txt and image_sizes.txt" in message
 

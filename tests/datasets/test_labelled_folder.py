@@ -113,6 +113,18 @@ def test_a_broken_list_is_named_with_its_line(root, old, new, said):
     assert said in refused(read_folder, root)
 
 
+def test_blank_lines_and_values_over_two_lines(root):
+    start = 'image,class,remark\n\n,,\nmasked.png,dog,"one\ntwo"\n'
+    write(root, {"labels.csv": start})
+    assert facts(read_folder(root)) == [FOUND[2]]
+    for end, said in (
+        ("none.png,dog,\n", "line 6: there is no picture none.png"),
+        ('b.png,"dog', "line 6: broken CSV"),
+    ):
+        write(root, {"labels.csv": start + end})
+        assert f"labels.csv, {said}" in refused(read_folder, root)
+
+
 def test_masks_that_are_broken_or_of_another_size(root):
     write(root, {"masks/masked.png": mask_file(["##", "##"])})
     assert "the mask masks/masked.png has 2 x 2 px: expected the 4 x 3 px of its picture" in refused(read_folder, root)
