@@ -27,11 +27,19 @@ class ClassSignal:
     Attributes:
         weights: tag -> its share of the signal; they sum to 1. Empty where no tag stands for the class.
         reason: `given`, `tag`, `order`, `kinds`, or what the vocabulary says of each word: `bear -> animal (kind)`.
+        place: of the one tag, by `order`: ImageNet calls two of its classes cardigan.
     """
 
     name: str
     weights: Mapping[str, float]
     reason: str
+    place: int | None = None
+
+    def outputs(self, classifier: TagClassifier) -> dict[int, float]:
+        """The weight of each output of the classifier that is asked."""
+        if self.place is not None:
+            return {self.place: 1.0}
+        return {classifier.indices[tag]: weight for tag, weight in self.weights.items()}
 
 
 def class_signals(
@@ -62,7 +70,7 @@ def class_signals(
         elif tag := tags.get(plain(name)):
             found = ClassSignal(name, {tag: 1.0}, "tag")
         elif ordered:
-            found = ClassSignal(name, {classifier.tags[place]: 1.0}, "order")
+            found = ClassSignal(name, {classifier.tags[place]: 1.0}, "order", place)
         elif kinds is not None and (of_kind := list(_of_kind(plain(name), kinds))):
             found = ClassSignal(name, _equal_shares(of_kind), "kinds")
         else:
@@ -93,8 +101,8 @@ def stack(signals: Sequence[ClassSignal], classifier: TagClassifier, probabiliti
     """
     rows = torch.zeros(len(signals), len(classifier.tags))
     for row, signal in zip(rows, signals, strict=True):
-        for tag, weight in signal.weights.items():
-            row[classifier.indices[tag]] = weight
+        for output, weight in signal.outputs(classifier).items():
+            row[output] = weight
         if not classifier.multi_label:
             row *= probabilities.clamp(min=torch.finfo(torch.float32).tiny)
             row /= row.sum()
@@ -138,7 +146,7 @@ def _checked(
 
 
 def _equal_shares(tags: Sequence[str]) -> dict[str, float]:
-    return {tag: 1 / len(tags) for tag in tags}
+    return dict.fromkeys(tags, 1 / (len(set(tags)) or 1))
 
 
 def _by_words(name: str, vocabulary: Vocabulary) -> ClassSignal:
