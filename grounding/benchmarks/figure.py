@@ -44,7 +44,7 @@ def drawn(measurer: Measurer, items: Sequence[Item], verdict: Verdict) -> Iterat
         except GroundingError:
             continue
         region = next(region for region in labelled.regions if region.name == wanted)
-        maps = measurer.maps(measurer.encode(pixels), labelled)[wanted]
+        maps = measurer.maps(measurer.encode(pixels), labelled, [wanted])[wanted]
         cells = [_square(_with_boxes(pixels, labelled, region))]
         for method, map_ in maps.items():
             hit = verdict(name, wanted, method)

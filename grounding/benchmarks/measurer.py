@@ -102,7 +102,7 @@ class Measurer:
         with _one_thread():
             encoding = self.encode(pixels)
             predicted = self._predicted(encoding)
-            maps = self.maps(encoding, labelled)
+            maps = self.maps(encoding, labelled, [region.name for region in labelled.regions])
         rows: dict[str, dict[str, Row]] = {}
         for region in labelled.regions:
             known = maps.get(region.name, {})
@@ -115,9 +115,9 @@ class Measurer:
         """Run the classifier on a picture."""
         return encode(self.classifier, self.classifier.preprocessing(pixels).to(usable_device(self.job.device)))
 
-    def maps(self, encoding: Encoding, labelled: LabelledImage) -> dict[str, dict[str, Map]]:
-        """Class -> method -> (H, W) map at the annotated size, at most 1; of the classes with a tag."""
-        asked = [region.name for region in labelled.regions if self.signals[region.name].weights]
+    def maps(self, encoding: Encoding, labelled: LabelledImage, classes: Sequence[str]) -> dict[str, dict[str, Map]]:
+        """Class -> method -> (H, W) map at the annotated size, at most 1; of those classes that have a tag."""
+        asked = [name for name in classes if self.signals[name].weights]
         if not asked:
             return {}
         signals = stack([self.signals[name] for name in asked], self.classifier, encoding.probabilities)

@@ -16,7 +16,7 @@ from grounding.text.phrases import find_phrases
 from grounding.text.vocabulary import Vocabulary
 from grounding.wording import counted
 
-_SYNSET = re.compile(r"n\d{8}")
+_IMAGENET = re.compile(r"n\d{8}|\d{1,3}")
 _SHOWN = 5  # classes in a message
 
 
@@ -49,7 +49,7 @@ def class_signals(
 
     - `given`: the tags that the user names for it, each with the same share.
     - `tag`: the tag of the same name; case, hyphens and underscores do not count.
-    - `order`: WordNet ids, as many as there are tags, are the classes of ImageNet: the tag at the same place.
+    - `order`: WordNet ids or numbers, as many as there are tags, are ImageNet's classes: the tag at the same place.
     - `kinds`: of a classifier whose tags exclude each other, every tag that is a kind of the class by WordNet's usual
       meaning of its name. Such a classifier knows no dogs, but 118 breeds.
     - else what the vocabulary makes of the words, as it does of a phrase; but a neighbour, which is only near in
@@ -60,7 +60,7 @@ def class_signals(
     """
     given = _checked(given or {}, classes, classifier)
     tags = {plain(tag): tag for tag in reversed(classifier.tags)}
-    ordered = len(classes) == len(classifier.tags) and all(map(_SYNSET.fullmatch, classes))
+    ordered = len(classes) == len(classifier.tags) and all(map(_IMAGENET.fullmatch, classes))
     vocabulary = Vocabulary(classifier.tags)
     kinds = None if classifier.multi_label else _tags_by_kind(classifier.tags)
     signals = {}

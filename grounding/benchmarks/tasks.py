@@ -123,7 +123,7 @@ class Localization:
             "largest": _digits(overlaps.largest),
             "best": _digits(overlaps.best),
             "above_mean": _digits(overlaps.above_mean),
-            "otsu": int(_levels(np.array([overlaps.otsu]))[0]),
+            "otsu": int(_levels(np.array([overlaps.otsu_largest]))[0]),
         }
         if region.mask is not None:
             row["inside"], row["outside"] = pixel_counts(map_, region.mask()).tolist()

@@ -5,15 +5,14 @@ T.-Y. Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
+from grounding.datasets.coco_masks import decoded_mask
 from grounding.datasets.files import Files
-from grounding.datasets.labelled import LabelledImages, Mask
+from grounding.datasets.labelled import LabelledImages
 from grounding.datasets.layout import check_pictures, find_base, listed, reader, text, without_ending
 from grounding.datasets.marks import Box, Mark, Shape, known, labelled_image, number, whole_size
 from grounding.errors import GroundingError
@@ -64,7 +63,7 @@ def read_coco(root: Path, split: str = "val2014") -> LabelledImages:
     for id_, annotation in _by_id(data, "annotations", where).items():
         here = f"{where}: annotation {id_}"
         for key, table in (("image_id", pictures), ("category_id", categories)):
-            if _value(annotation, key, here) not in table:
+            if not isinstance(_value(annotation, key, here), int) or annotation[key] not in table:
                 raise GroundingError(f"{here}: {key} {annotation[key]} is not known: is the file whole?")
         groups[annotation["image_id"]].append(annotation)
     images, left_out = [], Counter[str]()
@@ -81,7 +80,7 @@ def read_coco(root: Path, split: str = "val2014") -> LabelledImages:
         if found := labelled_image(str(id_), width, height, marks, places, left_out):
             images.append(found)
             paths[str(id_)] = f"{split}/{_value(picture, 'file_name', here)}"
-    check_pictures(files, split, paths, images)
+    check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(name), files.at(split))))
     return LabelledImages(f"COCO {split}", tuple(places), images, reader(files, paths), known(left_out), sources)
 
@@ -118,32 +117,6 @@ def _box(annotation: Record, where: str) -> Box:
 
 
 def _shape(annotation: Record, width: int, height: int, where: str) -> Shape | None:
-    segmentation = annotation.get("segmentation")
-    return (
-        partial(_mask, segmentation, width, height, f"{where}: annotation {annotation['id']}") if segmentation else None
-    )
-
-
-def _mask(segmentation: Sequence[Sequence[float]] | Record, width: int, height: int, where: str) -> Mask:
-    """The (height, width) mask of polygons, or of run lengths, which may be compressed."""
-    from pycocotools import mask
-
-    try:
-        if isinstance(segmentation, Mapping):
-            size, counts = list(segmentation["size"]), segmentation["counts"]
-            if size != [height, width]:
-                raise ValueError(f"its size is {size}, of the picture {[height, width]}")
-            if isinstance(counts, str):
-                runs = [{"size": size, "counts": counts.encode("ascii")}]
-            elif sum(counts) != height * width or min(counts) < 0:
-                raise ValueError(f"its runs add up to {sum(counts)} px, of {height * width}")
-            else:
-                runs = [mask.frPyObjects(segmentation, height, width)]
-        else:
-            if any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-                raise ValueError("a polygon is no list of at least 3 points x, y")
-            runs = mask.frPyObjects(segmentation, height, width)
-        decoded = mask.decode(mask.merge(runs))  # (height, width) uint8
-    except Exception as error:  # over broken run lengths pycocotools raises plain Exception
-        raise GroundingError(f"{where}: its segmentation cannot be decoded ({error!r}): is the file whole?") from error
-    return np.asarray(decoded, np.bool_)
+    if not (segmentation := annotation.get("segmentation")):
+        return None
+    return partial(decoded_mask, segmentation, width, height, f"{where}: annotation {annotation['id']}")

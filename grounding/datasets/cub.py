@@ -52,7 +52,6 @@ def read_cub(root: Path, split: str = "test") -> LabelledImages:
     )
     paths = {key: f"{base}images/{row.values[1]}" for key, row in pictures.items()}
     images, left_out = list[LabelledImage](), Counter[str]()
-    there = set(files.below(f"{base}segmentations"))
     for image in pictures:
         flag = value_of(flags[0], image, files, flags[1])
         if flag.values[1] not in SPLITS["all"]:
@@ -64,12 +63,13 @@ def read_cub(root: Path, split: str = "test") -> LabelledImages:
             raise GroundingError(f"{label.where}: class {label.values[1]} is not in {base}classes.txt")
         width, height = upright_size(files, paths[image])
         path = f"{base}segmentations/{PurePosixPath(pictures[image].values[1]).with_suffix('.png')}"
-        shape = partial(read_mask, files, path, width, height, _AT_LEAST) if path in there else None
+        shape = partial(read_mask, files, path, width, height, _AT_LEAST) if path in files else None
         box = value_of(boxes[0], image, files, boxes[1])
         mark = Mark(names[label.values[1]], _half_open(box.where, box.values[1:]), shape)
         if found := labelled_image(image, width, height, [mark], places, left_out):
             images.append(found)
-    check_pictures(files, f"{base}images", paths, images)
+    paths = {image.id: paths[image.id] for image in images}
+    check_pictures(files, paths, images)
     sources = (files.at(base.rstrip("/")),)
     return LabelledImages(f"CUB {split}", tuple(places), images, reader(files, paths), known(left_out), sources)
 

@@ -26,13 +26,16 @@ class Files:
 
     Args:
         also: zips inside the folder whose content counts as lying in it.
+        parts: folders of the data set itself, which are never taken for the one that wraps it.
 
     Raises:
         GroundingError: no such folder, or no zip or tar.
     """
 
-    def __init__(self, path: Path, also: tuple[str, ...] = ()) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, also: tuple[str, ...] = (), parts: tuple[str, ...] = ("Sentences", "Annotations")
+    ) -> None:
+        self.path, self._parts = path, set(parts)
         self._folder = path if path.is_dir() else None
         self._packed: dict[str, Read] = {}
         if self._folder:
@@ -47,7 +50,7 @@ class Files:
 
     def _add(self, files: list[tuple[str, Read]]) -> None:
         tops = {PurePosixPath(name).parts[0] for name, _ in files}
-        wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & {"Sentences", "Annotations"}
+        wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & self._parts
         self._packed |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
 
     def __contains__(self, name: str) -> bool:
@@ -56,7 +59,7 @@ class Files:
     def _find(self, name: str) -> Read | None:
         """What gives the content of a file: one that lies in the folder goes before one that is packed."""
         file = self._on_disk(name)
-        return file.read_bytes if file and file.is_file() else self._packed.get(name)
+        return file.read_bytes if file and _is_file(file) else self._packed.get(name)
 
     def _on_disk(self, name: str) -> Path | None:
         """The path of a name, which need not exist; None where nothing is a folder, or the name leads out of it."""
@@ -66,7 +69,7 @@ class Files:
     def below(self, folder: str) -> Iterator[str]:
         """The paths of all files below a folder (empty: the root), at any depth, in no order."""
         if (place := self._on_disk(folder)) and self._folder:
-            for at, _, names in os.walk(place, followlinks=True):
+            for at, _, names in os.walk(place):
                 start = Path(at).relative_to(self._folder)
                 yield from ((start / name).as_posix() for name in names)
         yield from (name for name in self._packed if not folder or name.startswith(f"{folder}/"))
@@ -100,12 +103,20 @@ class Files:
             GroundingError: as `read`.
         """
         file = self._on_disk(name)
-        if file is None or not file.is_file():
+        if file is None or not _is_file(file):
             return io.BytesIO(self.read(name))
         try:
             return file.open("rb")
         except OSError as error:
             raise GroundingError(f"{self.path}: {name} cannot be read ({error})") from error
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file, also one that may not be read."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def _zip_files(path: Path) -> list[tuple[str, Read]]:

@@ -6,11 +6,11 @@ Y. Rong et al., "Human Attention in Fine-grained Classification" (CUB-GHA), BMVC
 import gzip
 import math
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,16 @@ from grounding.errors import GroundingError
 _GZIP: Final = b"\x1f\x8b"
 _DAMAGED: Final = "damaged rows"
 _UNKNOWN: Final = "rows of other pictures"
-_TWICE: Final = "rows of a viewer who looked already"
+_TWICE: Final = "rows given twice"
 _OUTSIDE: Final = "fixations outside the picture"
 _NOWHERE: Final = "rows without a fixation in the picture"
+
+
+class _Row(NamedTuple):
+    viewer: int
+    image: str
+    size: tuple[float, float]
+    fixations: Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,38 +55,42 @@ def read_gaze(path: Path, images: Iterable[LabelledImage]) -> Gaze:
     Args:
         path: CSV, also as gzip, with a row `run,image_id,width,height` and then three values `x,y,duration_ms` a
             fixation, in px of the width and height of the row; lines that start with `#` are not read. A run is a
-            viewer.
+            viewer; one who looked again, in a second row that is not the same, has the fixations of both.
         images: gives the ids and annotated sizes.
 
     Raises:
         GroundingError: the file cannot be read, or no row is of any of the pictures.
     """
     sizes = {image.id: (image.width, image.height) for image in images}
-    found: dict[str, dict[int, Values]] = {}
+    found: dict[str, defaultdict[int, list[Values]]] = {image: defaultdict(list) for image in sizes}
     left_out = Counter[str]()
+    seen: set[str] = set()
     for line in _lines(path):
         if not line.strip() or line.startswith("#"):
             continue
         row = _row(line)
         if row is None:
             left_out[_DAMAGED] += 1
-            continue
-        run, image, (width, height), fixations = row
-        if image not in sizes:
+        elif row.image not in sizes:
             left_out[_UNKNOWN] += 1
-        elif run in found.setdefault(image, {}):
+        elif line in seen:
             left_out[_TWICE] += 1
         else:
-            x, y, _ = fixations.T
-            inside = fixations[(x >= 0) & (x < width) & (y >= 0) & (y < height)]
-            left_out[_OUTSIDE] += len(fixations) - len(inside)
-            left_out[_NOWHERE] += not len(inside)
-            found[image][run] = _scaled(inside, (width, height), sizes[image])
-    viewers = {image: tuple(runs[run] for run in sorted(runs) if len(runs[run])) for image, runs in found.items()}
-    if not any(viewers.values()):
+            seen.add(line)
+            inside = ((row.fixations[:, :2] >= 0) & (row.fixations[:, :2] < row.size)).all(1)
+            left_out[_OUTSIDE] += int((~inside).sum())
+            left_out[_NOWHERE] += not inside.any()
+            if inside.any():
+                found[row.image][row.viewer].append(_scaled(row.fixations[inside], row.size, sizes[row.image]))
+    fixations = {
+        image: tuple(np.concatenate(viewers[viewer]) for viewer in sorted(viewers))
+        for image, viewers in found.items()
+        if viewers
+    }
+    if not fixations:
         counts = ", ".join(f"{reason}: {count}" for reason, count in known(left_out).items()) or "it is empty"
         raise GroundingError(f"{path} has no fixation in any of the {len(sizes)} pictures ({counts}): is it theirs?")
-    return Gaze({image: viewers[image] for image in sizes if viewers.get(image)}, known(left_out))
+    return Gaze(fixations, known(left_out))
 
 
 def _lines(path: Path) -> list[str]:
@@ -90,25 +101,21 @@ def _lines(path: Path) -> list[str]:
         raise GroundingError(f"{path} cannot be read ({error}): expected CSV of fixations, or it as gzip") from error
 
 
-def _row(line: str) -> tuple[int, str, tuple[float, float], Values] | None:
-    """Viewer, picture, its size, and (N, 3) fixations; None where the row is damaged."""
+def _row(line: str) -> _Row | None:
+    """None where it is damaged."""
     try:
         run, image, *rest = map(str.strip, line.split(","))
         viewer, values = int(run), [float(value) for value in rest]
     except ValueError:  # also for less than two values
         return None
-    if not image or len(values) < 2 or len(values) % 3 != 2 or not all(map(math.isfinite, values)):
+    if not image or len(values) % 3 != 2 or not all(map(math.isfinite, values)):
         return None
-    fixations = np.array(values[2:], np.float64).reshape(-1, 3)
-    if min(values[:2]) <= 0 or (fixations[:, 2] < 0).any():
-        return None
-    return viewer, image, (values[0], values[1]), fixations
+    size, fixations = (values[0], values[1]), np.array(values[2:], np.float64).reshape(-1, 3)
+    return None if min(size) <= 0 or (fixations[:, 2] < 0).any() else _Row(viewer, image, size, fixations)
 
 
 def _scaled(fixations: Values, size: tuple[float, float], annotated: tuple[int, int]) -> Values:
     """Fixations of a picture of one size in px of another; rounding leads none out of it."""
     scaled = fixations.copy()
-    for column in (0, 1):
-        at = fixations[:, column] * annotated[column] / size[column]
-        scaled[:, column] = np.minimum(at, np.nextafter(annotated[column], 0.0))
+    scaled[:, :2] = np.minimum(fixations[:, :2] * annotated / size, np.nextafter(annotated, 0.0))
     return scaled

@@ -10,7 +10,7 @@ from typing import Final
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImage, LabelledImages
-from grounding.datasets.layout import check_pictures, keyed, reader, rows, value_of, without_ending
+from grounding.datasets.layout import advice, check_pictures, keyed, listed, reader, rows, value_of, without_ending
 from grounding.datasets.marks import Box, Mark, known, labelled_image, number, whole_size
 from grounding.datasets.voc_xml import read_xml
 from grounding.errors import GroundingError
@@ -49,7 +49,7 @@ def read_imagenet(root: Path, split: str = "val") -> LabelledImages:
         GroundingError: neither is there; a picture, an annotation or a line is missing, broken or there twice; or no
             picture has an object.
     """
-    files = Files(root)
+    files = Files(root, parts=("Annotations", "Data", split))
     for base in ("", "ILSVRC/"):
         for folder in (f"{base}Annotations/CLS-LOC/{split}", f"{base}Annotations/{split}", f"{base}{split}"):
             if names := sorted(name for name in files.below(folder) if name.endswith(".xml")):
@@ -57,7 +57,24 @@ def read_imagenet(root: Path, split: str = "val") -> LabelledImages:
     for folder in (f"metadata/ILSVRC/{split}/", f"{split}/", ""):
         if folder + _IDS in files:
             return _from_lists(files, split, folder)
-    raise GroundingError(f"{root} has no annotations of the split '{split}': expected {_EXPECTED.format(split=split)}")
+    expected = _EXPECTED.format(split=split)
+    raise GroundingError(
+        f"{root} has no annotations of the split '{split}': expected {expected}{_what_is_there(files)}"
+    )
+
+
+def _what_is_there(files: Files) -> str:
+    """For the end of a message: the splits that there are, or else the place that was meant."""
+    homes = ("Annotations/CLS-LOC", "metadata/ILSVRC")
+    found = {
+        path.removeprefix(f"{folder}/").partition("/")[0]
+        for folder in (f"ILSVRC/{homes[0]}", *homes)
+        for path in files.below(folder)
+    }
+    if found:
+        return f"; it has the splits {listed(sorted(found))}"
+    near = (advice(files.path, ("", "ILSVRC/"), home) for home in homes)
+    return next((each for each in near if "did you mean" in each), "")
 
 
 def _half_open(corners: Box) -> Box:
@@ -91,18 +108,18 @@ def _pictures(files: Files, folder: str) -> dict[str, str]:
 def _from_lists(files: Files, split: str, folder: str) -> LabelledImages:
     labels = keyed(rows(files, folder + _LABELS, "path,label", ","))
     sizes = keyed(rows(files, folder + _SIZES, "path,width,height", ","))
-    listed = keyed(rows(files, folder + _IDS, "path", ","))
+    ids = keyed(rows(files, folder + _IDS, "path", ","))
     boxes: defaultdict[str, list[Box]] = defaultdict(list)
     for row in rows(files, folder + _BOXES, "path,x0,y0,x1,y1", ","):
         image, *corners = row.values
-        if image not in listed:
+        if image not in ids:
             raise GroundingError(f"{row.where}: {image} is not in {folder}{_IDS}: expected only pictures of the split")
         x0, y0, x1, y1 = (number(row.where, corner) for corner in corners)
         boxes[image].append(_half_open((x0, y0, x1, y1)))
     classes = tuple(map(str, range(_COUNT)))
     places, left_out = {name: place for place, name in enumerate(classes)}, Counter[str]()
     images: list[LabelledImage] = []
-    for image in listed:
+    for image in ids:
         where, _, (_, label) = value_of(labels, image, files, folder + _LABELS)
         if label not in places:
             raise GroundingError(f"{where}: label '{label}' is not known: expected 0 to {_COUNT - 1}")
@@ -128,6 +145,6 @@ def _collected(
     left_out: Counter[str],
     annotations: str,
 ) -> LabelledImages:
-    check_pictures(files, pictures, paths, images)
+    check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(annotations), files.at(pictures))))
     return LabelledImages(f"ImageNet {split}", classes, images, reader(files, paths), known(left_out), sources)

@@ -1,7 +1,9 @@
 """Any folder of pictures with a list of classes, boxes and masks: the simplest form of a labelled data set."""
 
 import csv
+import io
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -59,58 +61,66 @@ def read_folder(root: Path) -> LabelledImages:
         labels.setdefault(image, []).append(label)
     classes = sorted({label.name for group in labels.values() for label in group})
     places, left_out = {name: place for place, name in enumerate(classes)}, Counter[str]()
-    there = set(files.below(""))
     images = []
     for image, group in labels.items():
-        if image not in there:
+        if image not in files:
             raise GroundingError(f"{group[0].where}: there is no picture {image} in {root}")
         width, height = upright_size(files, image)
-        marks = _marks(files, image, group, width, height, there)
+        marks = _marks(files, image, group, width, height)
         if found := labelled_image(image, width, height, marks, places, left_out):
             images.append(found)
-    unlisted = (name for name in there - labels.keys() if name.lower().endswith(_PICTURES))
+    unlisted = (name for name in set(files.below("")) - labels.keys() if name.lower().endswith(_PICTURES))
     left_out[NO_OBJECT] += sum(not name.startswith("masks/") for name in unlisted)
     paths = {image.id: image.id for image in images}
-    check_pictures(files, "", paths, images)
+    check_pictures(files, paths, images)
     return LabelledImages(root.resolve().name, tuple(classes), images, reader(files, paths), known(left_out), (root,))
 
 
 def _labels(files: Files) -> list[tuple[str, _Label]]:
     """The lines of the list, each with its picture."""
+    records = _records(files)
+    names = next(records, ("", [""]))[1]
+    edges = _EDGES if set(names) & set(_EDGES) else ()
+    if wrong := [name for name in (*_NAMES, *edges) if names.count(name) != 1]:
+        raise GroundingError(
+            f"{files.path}: {_LIST}, line 1 has {names.count(wrong[0])} columns '{wrong[0]}': "
+            "expected image,class or image,class,x0,y0,x1,y1"
+        )
     found = []
-    lines = csv.DictReader(text(files, _LIST).splitlines(), strict=True, skipinitialspace=True)
-    try:
-        names = [name.strip() for name in lines.fieldnames or ()]
-        lines.fieldnames = names
-        boxed = any(edge in names for edge in _EDGES)
-        if missing := [name for name in (*_NAMES, *(_EDGES if boxed else ())) if names.count(name) != 1]:
+    for where, record in records:
+        if len(record) != len(names):
             raise GroundingError(
-                f"{files.path}: {_LIST}, line 1 has {names.count(missing[0])} columns '{missing[0]}': "
-                "expected image,class or image,class,x0,y0,x1,y1"
+                f"{where}: there are {len(record)} values: expected {len(names)}, as in the first line"
             )
-        for line in lines:
-            where = f"{files.path}: {_LIST}, line {lines.line_num}"
-            if None in line or None in line.values():
-                raise GroundingError(f"{where}: expected {len(names)} values, as the first line has")
-            values = {name: value.strip() for name, value in line.items()}
-            if empty := [name for name in _NAMES if not values[name]]:
-                raise GroundingError(f"{where}: '{empty[0]}' is empty: expected a picture and its class")
-            edges = [values.get(edge, "") for edge in _EDGES]
-            box = None
-            if any(edges):
-                x0, y0, x1, y1 = (number(where, edge) for edge in edges)
-                box = x0, y0, x1, y1
-            found.append((PurePosixPath(values["image"]).as_posix(), _Label(where, values["class"], box)))
-    except csv.Error as error:
-        raise GroundingError(f"{files.path}: {_LIST}, line {lines.line_num}: broken CSV ({error})") from error
+        values = dict(zip(names, record, strict=True))
+        if empty := [name for name in _NAMES if not values[name]]:
+            raise GroundingError(f"{where}: '{empty[0]}' is empty: expected a picture and its class")
+        box = None
+        if any(values[edge] for edge in edges):
+            x0, y0, x1, y1 = (number(where, values[edge]) for edge in edges)
+            box = x0, y0, x1, y1
+        found.append((PurePosixPath(values["image"]).as_posix(), _Label(where, values["class"], box)))
     return found
 
 
-def _marks(files: Files, image: str, labels: list[_Label], width: int, height: int, there: set[str]) -> list[Mark]:
+def _records(files: Files) -> Iterator[tuple[str, list[str]]]:
+    """Where each line of the list stands, and its values; without blank lines."""
+    lines = csv.reader(io.StringIO(text(files, _LIST), newline=""), strict=True, skipinitialspace=True)
+    line = 1  # on which a record starts
+    try:
+        for record in lines:
+            if any(map(str.strip, record)):
+                yield f"{files.path}: {_LIST}, line {line}", [value.strip() for value in record]
+            line = lines.line_num + 1
+    except csv.Error as error:
+        raise GroundingError(f"{files.path}: {_LIST}, line {line}: broken CSV ({error})") from error
+
+
+def _marks(files: Files, image: str, labels: list[_Label], width: int, height: int) -> list[Mark]:
     """The objects of a picture: its boxes, or the one round its mask."""
     path = f"masks/{PurePosixPath(image).with_suffix('.png')}"
     boxed = [(label.name, label.box) for label in labels if label.box]
-    if path not in there:
+    if path not in files:
         return [Mark(name, box) for name, box in boxed]
     names = sorted({label.name for label in labels})
     if len(names) > 1:

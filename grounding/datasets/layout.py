@@ -31,16 +31,19 @@ def find_base(files: Files, bases: Sequence[str], needed: str, expected: str) ->
     for base in bases:
         if base + needed in files or files.any_below(base + needed):
             return base
-    raise GroundingError(f"{files.path} has no {needed}: expected {expected}{_advice(files.path, bases, needed)}")
+    raise GroundingError(f"{files.path} has no {needed}: expected {expected}{advice(files.path, bases, needed)}")
 
 
-def _advice(path: Path, bases: Sequence[str], needed: str) -> str:
-    """The place that was meant, one folder off; else what is there."""
+def advice(path: Path, bases: Sequence[str], needed: str) -> str:
+    """For the end of a message: the place that was meant, one folder off; else what is there."""
     place = path.resolve()
-    below = sorted(islice(place.iterdir(), _MOST_LOOKED_AT)) if place.is_dir() else []
-    for near in (place.parent, place.parent.parent, *below):
-        if near.is_dir() and any((near / base / needed).exists() for base in bases):
-            return f"; did you mean {near}?"
+    try:
+        below = sorted(islice(place.iterdir(), _MOST_LOOKED_AT)) if place.is_dir() else []
+        for near in (place.parent, *below, place.parent.parent):
+            if near.is_dir() and any((near / base / needed).exists() for base in bases):
+                return f"; did you mean {near}?"
+    except OSError:  # a folder that may not be looked into
+        return ""
     return f"; it holds {listed(file.name for file in below)}" if place.is_dir() else ""
 
 
@@ -73,7 +76,7 @@ def rows(files: Files, name: str, columns: str, separator: str | None = None) ->
         GroundingError: as `text`; or a line with another number of values.
     """
     count = len(columns.split(separator))
-    for line, content in enumerate(text(files, name).splitlines(), start=1):
+    for line, content in enumerate(text(files, name).split("\n"), start=1):
         if content.strip():
             values = [value.strip() for value in content.split(separator)]
             where = f"{files.path}: {name}, line {line}"
@@ -108,11 +111,10 @@ def value_of(table: Mapping[str, Row], key: str, files: Files, name: str) -> Row
     return table[key]
 
 
-def check_pictures(files: Files, folder: str, paths: Mapping[str, str], images: Sequence[LabelledImage]) -> None:
+def check_pictures(files: Files, paths: Mapping[str, str], images: Sequence[LabelledImage]) -> None:
     """Check that there is a file for each picture, and at least one picture.
 
     Args:
-        folder: all files lie below it.
         paths: of the files, by the picture's id.
 
     Raises:
@@ -120,8 +122,7 @@ def check_pictures(files: Files, folder: str, paths: Mapping[str, str], images: 
     """
     if not images:
         raise GroundingError(f"{files.path} has no picture with an object that counts: is it the right split?")
-    there = set(files.below(folder))
-    missing = [paths[image.id] for image in images if paths[image.id] not in there]
+    missing = [paths[image.id] for image in images if paths[image.id] not in files]
     if missing:
         raise GroundingError(
             f"{files.path} has no {missing[0]} ({len(missing)} of {len(images)} pictures are missing): "

@@ -57,7 +57,7 @@ def read_voc(root: Path, split: str = "test", year: str = "2007") -> LabelledIma
         if found := labelled_image(image, width, height, marks, places, left_out):
             images.append(found)
             paths[image] = f"{base}JPEGImages/{image}.jpg"
-    check_pictures(files, f"{base}JPEGImages", paths, images)
+    check_pictures(files, paths, images)
     sources = (files.at(base + "Annotations"), files.at(_list(files, base, split)), files.at(base + "JPEGImages"))
     return LabelledImages(
         f"VOC{year[-2:]} {split}",

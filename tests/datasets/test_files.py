@@ -57,8 +57,14 @@ def refused(call, *arguments):
         lambda folder: zipped(folder / "wrapped.zip", "top/a.txt", "top/deep/er/b.txt"),
         lambda folder: zipped(folder / "listed.zip", "top/", "top/a.txt", "top/deep/", "top/deep/er/b.txt"),
         lambda folder: zipped(folder / "mac.zip", "top/a.txt", "top/deep/er/b.txt", "__MACOSX/top/._a.txt"),
+        lambda folder: tarred(folder / "flat.tar", "a.txt", "deep/er/b.txt"),
+        lambda folder: tarred(folder / "dotted.tar", "./a.txt", "./deep/er/b.txt"),
+        lambda folder: tarred(folder / "wrapped.tar", "./top/a.txt", "./top/deep/er/b.txt"),
     ],
-    ids=["folder", "zip", "compressed zip", "zip that wraps", "zip that lists folders", "zip made on a Mac"],
+    ids=[
+        *("folder", "zip", "compressed zip", "zip that wraps", "zip that lists folders", "zip made on a Mac"),
+        *("tar", "tar of a folder's content", "tar that wraps"),
+    ],
 )
 def test_files_are_found_below_the_root(place, tmp_path):
     files = Files(place(tmp_path))
@@ -71,12 +77,86 @@ def test_files_are_found_below_the_root(place, tmp_path):
     assert files.any_below("deep/er")
     assert not files.any_below("dee")
     assert not files.any_below("top")
+    assert sorted(files.below("")) == ["a.txt", "deep/er/b.txt"]
+    assert list(files.below("deep")) == list(files.below("deep/er")) == ["deep/er/b.txt"]
+    assert list(files.below("dee")) == []
+    for name in ("a.txt", "deep/er/b.txt"):
+        with files.open(name) as file:
+            assert file.read() == content(name)
+    assert "has no c.txt: is the copy whole?" in refused(files.open, "c.txt")
+    assert files.at("deep/er") == (files.path / "deep/er" if files.path.is_dir() else files.path)
     assert "has no c.txt: is the copy whole?" in refused(files.read, "c.txt")
 
 
 def test_a_zip_of_one_data_folder_is_not_taken_for_a_wrapper(tmp_path):
     assert "Sentences/1.txt" in Files(zipped(tmp_path / "s.zip", "Sentences/1.txt", "Sentences/2.txt"))
     assert "Annotations/1.xml" in Files(zipped(tmp_path / "a.zip", "Annotations/1.xml"))
+
+
+def test_a_part_of_the_data_is_not_taken_for_a_wrapper(tmp_path):
+    path = tarred(tmp_path / "a.tar", "val/1.xml", "val/2.xml")
+    assert "1.xml" in Files(path)
+    assert "val/1.xml" in Files(path, parts=("train", "val"))
+
+
+def test_names_that_lead_out_of_the_folder_are_not_there(tmp_path):
+    folder = written(tmp_path / "d", "a.txt")
+    written(tmp_path, "secret.txt")
+    files = Files(folder)
+    for name in ("../secret.txt", str(tmp_path / "secret.txt"), "../d/a.txt", "a.txt/../../secret.txt"):
+        assert name not in files
+        assert "is the copy whole?" in refused(files.read, name)
+    assert list(files.below("..")) == []
+
+
+def test_a_folder_is_looked_into_when_it_is_asked(tmp_path, monkeypatch):
+    folder = written(tmp_path / "d", "a.txt", "deep/b.txt")
+    monkeypatch.setattr("os.walk", None)  # a walk would fail
+    monkeypatch.setattr("pathlib.Path.rglob", None)
+    files = Files(folder)
+    assert "a.txt" in files
+    assert files.read("deep/b.txt") == content("b.txt")
+    written(folder, "later.txt")
+    assert "later.txt" in files
+
+
+def test_a_tar_whose_last_file_is_a_zip_is_a_tar(tmp_path):
+    inner = zipped(tmp_path / "inner.zip", "x.txt").read_bytes()
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, value in (("a.txt", b"one"), ("b/inner.zip", inner)):
+            member = tarfile.TarInfo(name)
+            member.size = len(value)
+            archive.addfile(member, io.BytesIO(value))
+    assert sorted(Files(tmp_path / "a.tar").below("")) == ["a.txt", "b/inner.zip"]
+
+
+def test_tars_that_cannot_be_read(tmp_path):
+    path = tarred(tmp_path / "a.tar", "1.txt", "2.txt")
+    whole = path.read_bytes()
+    for size, said in ((512 + 700, "cannot be read"), (2048, "are cut short")):  # 1.txt takes 512 and 1,500 of 1,536
+        path.write_bytes(whole[:size])
+        assert f"the files in {path} {said}" in refused(Files, path)
+    packed = tarred(tmp_path / "a.tar.gz", "1.txt", mode="w:gz")
+    message = refused(Files, packed)
+    assert f"the files in {packed} cannot be read" in message
+    assert "expected a folder, a zip or an uncompressed tar" in message
+
+
+def test_a_file_that_vanished_or_may_not_be_read(tmp_path, monkeypatch):
+    folder = written(tmp_path / "d", "a.txt")
+    files = Files(folder)
+
+    def refuse(*_):
+        raise PermissionError("not allowed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.open", refuse)
+        patched.setattr("pathlib.Path.read_bytes", refuse)
+        patched.setattr("pathlib.Path.is_file", refuse)  # as of a folder that may not be entered
+        for read in (files.read, files.open):
+            assert f"{folder}: a.txt cannot be read (not allowed)" in refused(read, "a.txt")
+    (folder / "a.txt").unlink()
+    assert "has no a.txt: is the copy whole?" in refused(files.read, "a.txt")
 
 
 def test_zips_named_in_also_lie_in_the_folder_and_files_go_before_them(tmp_path):

@@ -10,15 +10,14 @@ A constant map says nothing: its Spearman is 0, its AUC 0.5 and its NSS 0. Witho
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from grounding.boxes import Values
 from grounding.errors import GroundingError
-
-Map = npt.NDArray[np.floating[Any]]  # (H, W)
+from grounding.evaluation.protocols.map_boxes import Map
 
 
 class Agreement(NamedTuple):

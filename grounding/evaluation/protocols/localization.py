@@ -5,6 +5,7 @@ version 2007.04178): MaxBoxAcc, MaxBoxAccV2, PxAP. Thresholds at multiples of th
 Backprop (arXiv 1608.00507, section 4.2). Every measure is a share between 0 and 1.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +15,14 @@ import numpy.typing as npt
 from grounding.boxes import Boxes, Values, iou
 from grounding.datasets.labelled import Mask
 from grounding.errors import GroundingError
-from grounding.evaluation.protocols.map_boxes import Map, box_above_mean, connected, normalised, otsu_threshold
+from grounding.evaluation.protocols.map_boxes import (
+    Map,
+    box_above_mean,
+    connected,
+    largest_of,
+    normalised,
+    otsu_threshold,
+)
 
 THRESHOLDS: Final = np.arange(100) / 100  # (T,) of the normalised map
 MEAN_MULTIPLES: Final = np.arange(21) / 2  # (M,)
@@ -47,14 +55,20 @@ def measure_overlaps(map_: Map, boxes: Boxes) -> Overlaps:
     """Compare the boxes of an (H, W) map with the (N, 4) boxes of its class, N at least 1, in px of the map."""
     scaled = normalised(map_)
     levels = _levels(scaled)
-    present = np.bincount(levels.ravel(), minlength=len(THRESHOLDS) + 1)
-    overlaps = np.zeros((len(THRESHOLDS), 2))
-    for place in range(len(THRESHOLDS)):
-        same = place and not present[place]  # pixels as at the threshold before
-        overlaps[place] = overlaps[place - 1] if same else _component_overlaps(levels > place, boxes)
-    above = [iou(box_above_mean(map_, multiple), boxes).max(initial=0) for multiple in MEAN_MULTIPLES.tolist()]
-    otsu_largest, otsu = _component_overlaps(scaled >= otsu_threshold(map_), boxes)
-    return Overlaps(overlaps[:, 0], overlaps[:, 1], np.array(above), otsu, otsu_largest)
+    present = np.bincount(levels.ravel(), minlength=len(THRESHOLDS))
+    # where no pixel is exactly at a threshold, those above it are the same as at the threshold before
+    new = [place for place in range(len(THRESHOLDS)) if not place or present[place]]
+    components = [connected(levels > place) for place in new]
+    components.append(connected(scaled >= otsu_threshold(map_)))
+    overlaps = _best_overlaps([found for found, _ in components], boxes)
+    best = np.array([each.max(initial=0) for each in overlaps])
+    largest = np.array(
+        [each[largest_of(*some)] if len(each) else 0 for each, some in zip(overlaps, components, strict=True)]
+    )
+    where = np.searchsorted(new, np.arange(len(THRESHOLDS)), side="right") - 1
+    above = _best_overlaps([box_above_mean(map_, multiple) for multiple in MEAN_MULTIPLES.tolist()], boxes)
+    above_mean = np.array([each.max(initial=0) for each in above])
+    return Overlaps(largest[where], best[where], above_mean, float(best[-1]), float(largest[-1]))
 
 
 def max_box_acc(largest: Values) -> tuple[float, float]:
@@ -151,15 +165,10 @@ def _levels(scaled: Values) -> npt.NDArray[np.uint8]:
     return np.searchsorted(THRESHOLDS, scaled, side="right").astype(np.uint8)
 
 
-def _component_overlaps(kept: Hits, boxes: Boxes) -> tuple[float, float]:
-    """The IoU of the largest component of (H, W), and of the best, with the best of (N, 4) boxes."""
-    found, areas = connected(kept)
-    if not len(areas):
-        return 0.0, 0.0
-    overlaps = iou(found, boxes).max(1)
-    ties = np.flatnonzero(areas == areas.max())
-    first = ties[np.lexsort(found[ties].T[[2, 3, 0, 1]])[0]]  # the order of `component_boxes`
-    return float(overlaps[first]), float(overlaps.max())
+def _best_overlaps(some: Sequence[Boxes], boxes: Boxes) -> list[Values]:
+    """Of each (K, 4) of some, the (K,) IoU with the best of (N, 4) boxes."""
+    overlaps = iou(np.concatenate(some), boxes).max(1)
+    return np.split(overlaps, np.cumsum([len(each) for each in some])[:-1])
 
 
 def _highest_share(overlaps: Values, least: float) -> tuple[float, float]:

@@ -31,8 +31,8 @@ def component_boxes(map_: Map, threshold: float) -> tuple[Values, npt.NDArray[np
             further left, then ends further up, then further left.
         areas: (N,) how many pixels each component has.
     """
-    boxes, areas = connected(map_ >= threshold)
-    order = np.lexsort((*boxes.T[[2, 3, 0, 1]], -areas))
+    boxes, areas = connected(map_.astype(np.float64) >= threshold)
+    order = _order(boxes, areas)
     return boxes[order], areas[order]
 
 
@@ -50,15 +50,22 @@ def connected(kept: npt.NDArray[np.bool_]) -> tuple[Values, npt.NDArray[np.int64
     return np.stack([x0 + x, y0 + y, x0 + x + widths, y0 + y + heights], axis=1).astype(np.float64), areas
 
 
+def largest_of(boxes: Values, areas: npt.NDArray[np.int64]) -> int:
+    """Which of N >= 1 components `component_boxes` has first."""
+    equals = np.flatnonzero(areas == areas.max())
+    return int(equals[_order(boxes[equals], areas[equals])[0]] if len(equals) > 1 else equals[0])
+
+
 def box_above_mean(map_: Map, multiple: float) -> Values:
     """(1, 4) the tight box round all pixels of at least `multiple` times the map's mean; (0, 4) where there is none.
 
     A map without a value above 0 has no box.
     """
-    rows, columns = map_.max(1), map_.max(0)
-    if not (rows > 0).any():
+    rows, columns = map_.max(1).astype(np.float64), map_.max(0).astype(np.float64)
+    highest = rows.max()
+    if highest <= 0:
         return np.zeros((0, 4))
-    threshold = multiple * map_.mean(dtype=np.float64)
+    threshold = multiple * min(map_.mean(dtype=np.float64), highest)  # the rounded mean of equal values may be above
     down, across = np.flatnonzero(rows >= threshold), np.flatnonzero(columns >= threshold)
     if not len(down):
         return np.zeros((0, 4))
@@ -78,3 +85,8 @@ def otsu_threshold(map_: Map) -> float:
     bins = (normalised(map_) * _BINS).clip(max=_BINS - 1).astype(np.uint8)
     last_below = cv2.threshold(bins, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[0]
     return (float(last_below) + 1) / _BINS
+
+
+def _order(boxes: Values, areas: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    x0, y0, x1, y1 = boxes.T
+    return np.lexsort((x1, y1, x0, y0, -areas))

@@ -5,7 +5,7 @@ in whole pixels: a box covers the pixels whose centre lies in it, and at least t
 its True pixels.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from grounding.boxes import Boxes
 from grounding.datasets.labelled import ClassRegion, LabelledImage, Mask
 from grounding.errors import GroundingError
+from grounding.evaluation.protocols.map_boxes import Map
 
 TOLERANCE_PX: Final = 15
 DIFFICULT_SHARE: Final = 0.25  # of the picture: a difficult class covers less
@@ -20,7 +21,7 @@ DIFFICULT_SHARE: Final = 0.25  # of the picture: a difficult class covers less
 Pixel = tuple[int, int]  # column, row
 
 
-def highest_pixel(map_: npt.NDArray[np.floating[Any]]) -> Pixel | None:
+def highest_pixel(map_: Map) -> Pixel | None:
     """The column and row of the maximum of an (H, W) map; the first by row of equals; None without a value above 0."""
     row, column = divmod(int(map_.argmax()), map_.shape[1])
     return (column, row) if map_[row, column] > 0 else None
