@@ -11,7 +11,7 @@ from grounding.benchmarks.compare import compare, comparison_table, is_benchmark
 from grounding.benchmarks.run import read_rows
 from grounding.errors import GroundingError
 from grounding.evaluate import main
-from helpers.benchmarks import job, run, write_classifier, write_folder
+from helpers.benchmarks import job, run, write_classifier
 from helpers.errors import facts
 from helpers.html import Page
 
@@ -226,4 +226,3 @@ def test_agreement_has_three_decimals(colours, classifier, tmp_path):
     assert list(summary["methods"]) == ["center", "true box", "people, split half"]
     assert "+0.000 [+0.000, +0.000]" in comparison_table(summary)
     assert summary["methods"]["people, split half"]["scores"]["NSS"]["difference"] == {"count": 0}
-    assert write_folder is not None

@@ -62,8 +62,9 @@ def test_only_the_boxes_of_the_class_are_outlined(measurer):
     seen, verdicts = [], lambda *item: seen.append(item)
     [row] = drawn(measurer, [("four.png", "red")], verdicts)
     scale = _CELL_PX / 64
-    assert near(row.cells[0], (round(12 * scale), round(2 * scale)), "#ffffff")
-    assert not near(row.cells[0], (round(48 * scale), round(36 * scale)), "#ffffff")  # that is blue's
+    edge, other = ((round(x * scale), round(y * scale)) for x, y in ((12, 2), (48, 36)))
+    assert sum(row.cells[0].getpixel(edge)) > sum(row.cells[0].getpixel((edge[0], edge[1] + 12))) + 150  # white on red
+    assert near(row.cells[0], (other[0], other[1] + 2), "#0000ff")  # that is blue's
     assert seen == [("four.png", "red", method) for method in METHODS]
 
 

@@ -81,6 +81,27 @@ def test_wordnet_ids_are_the_tags_in_order():
         class_signals(ids[:-1], classifier(*tags, multi_label=False))  # other classes than the tags
 
 
+@pytest.mark.parametrize(
+    ("classes", "places"),
+    [
+        (["0", "1", "10", *"23456789"], [0, 1, 10, *range(2, 10)]),  # however they are sorted
+        ([str(number) for number in range(1, 12)], None),  # not from 0
+        ([*"0123456789", "x"], None),
+        ([*"0123456789", "9"], None),
+    ],
+    ids=["by name", "from 1", "a word", "twice"],
+)
+def test_numbers_are_the_tags_in_order(classes, places):
+    theirs = classifier(*(f"tag {letter}" for letter in "abcdefghijk"))
+    if places is None:
+        with pytest.raises(GroundingError, match="no tag of theirs"):
+            class_signals(classes, theirs)
+    else:
+        signals = [class_signals(classes, theirs)[name] for name in classes]
+        assert [signal.place for signal in signals] == places
+        assert signals[2].weights == {"tag k": 1}
+
+
 def test_two_tags_of_one_name_in_order_are_two_outputs():
     """ImageNet calls a dog and a jacket cardigan."""
     tags = ["cardigan", "car", "cardigan"]

@@ -150,7 +150,7 @@ class TestLocalization:
         row = Localization().measure(map_, LabelledImage("i", 60, 40, (true,)), true)
         assert row["largest"][1:] == "0" * 99
         assert row["best"][1:] == "3" * 99
-        assert row["otsu"] == 3  # of the best component, as the threshold is what is chosen without a box
+        assert row["otsu"] == 0  # of the largest component: no box has chosen anything
 
     def test_masks(self):
         true = region("a", (10, 10, 30, 20), mask=(60, 40, 10, 10, 30, 20))
