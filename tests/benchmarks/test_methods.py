@@ -10,6 +10,7 @@ from grounding.config import MapConfig
 from grounding.errors import GroundingError
 from grounding.methods import encode
 from grounding.regions.maps import smooth, upsample
+from grounding.tagging.classifier import Preprocessing, TagClassifier
 from helpers.benchmarks import COLOURS, SIDE_PX, colour_classifier, picture
 from helpers.errors import facts
 
@@ -124,6 +125,16 @@ def test_more_masks_cost_one_forward_pass_each(classifier):
 
 def test_costs_of_a_classifier_with_one_tag():
     assert costs([MapMaker("gradient")], colour_classifier(("red",)), CONFIG)["gradient"][1] == 0
+
+
+def test_a_method_that_cannot_work_on_a_classifier_is_named():
+    """CAM needs features whose mean is classified; here each place has weights of its own."""
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 2))
+    classifier = TagClassifier(network.eval(), ("a", "b"), Preprocessing(8), "flat")
+    encoding = encode(classifier, torch.rand(1, 3, 8, 8))
+    with pytest.raises(GroundingError, match=r"^method cam: the scores are not one linear layer"):
+        MapMaker("cam")(encoding, classifier.signals(["a"]), CONFIG, 8, 8)
+    assert MapMaker("gradient")(encoding, classifier.signals(["a"]), CONFIG, 8, 8).max() > 0
 
 
 def test_read_map_config(tmp_path):

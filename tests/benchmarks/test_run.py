@@ -149,6 +149,13 @@ def test_a_finished_run_is_said_again_not_done_again(colours, classifier, evalua
     assert contents(Path("out")) == before
 
 
+def test_names_with_brackets_are_no_markup(classifier, evaluate, tmp_path):
+    folder = write_folder(tmp_path / "[b]red[/b]")
+    status, out, _ = evaluate(*command(folder, classifier, "--limit", "1", "--name", "[i]x"))
+    assert (status, "[b]red[/b], 1 picture, 1 class in a picture" in out) == (0, True)
+    assert read("out")["name"] == "[i]x"
+
+
 def test_overwrite_does_it_again(colours, classifier, evaluate):
     assert evaluate(*command(colours, classifier))[0] == 0
     assert evaluate(*command(colours, classifier, "--limit", "3", "--overwrite"))[0] == 0
@@ -295,7 +302,7 @@ def test_odd_pictures(classifier, tmp_path):
     Image.new("RGBA", (30, 20), (255, 0, 0, 128)).save(folder / "glass.png")
     with (folder / "labels.csv").open("a") as file:
         file.write("grey.png,red,0,0,10,10\neight.png,green,0,0,10,10\nglass.png,red,0,0,30,20\n")
-    metrics = run(job(folder, classifier), tmp_path / "l")
+    metrics = run(job(folder, classifier, methods=("cam", *METHODS)), tmp_path / "l")
     assert metrics["dataset"]["failed"] == {}
     assert {row["image"]: row["rows"] for row in read_rows(tmp_path / "l")}["grey.png"]["red"]["cam"]["otsu"] == 0
     run(job(folder, classifier, "pointing"), tmp_path / "p")

@@ -38,6 +38,7 @@ def test_case_hyphens_and_underscores_do_not_count(name, same):
         ("dog", ["beagle", "dog"], False, {"dog": 1}, "tag"),  # before kinds
         # A beagle and a collie are dogs; a siamese cat and a car are none.
         ("dog", ["car", "beagle", "collie", "siamese cat"], False, {"beagle": 0.5, "collie": 0.5}, "kinds"),
+        ("plant", ["factory", "rose", "tree"], False, {"rose": 0.5, "tree": 0.5}, "kinds"),  # its usual meaning
         # Tags that do not exclude each other: what the word itself is called, and it has no tag below it.
         ("sofa", ["car", "couch"], True, {"couch": 1}, "sofa -> couch (synonym)"),
         ("bear", ["car", "animal"], True, {"animal": 1}, "bear -> animal (kind)"),
