@@ -150,9 +150,9 @@ def test_a_finished_run_is_said_again_not_done_again(colours, classifier, evalua
 
 
 def test_names_with_brackets_are_no_markup(classifier, evaluate, tmp_path):
-    folder = write_folder(tmp_path / "[b]red[/b]")
+    folder = write_folder(tmp_path / "[b]red")
     status, out, _ = evaluate(*command(folder, classifier, "--limit", "1", "--name", "[i]x"))
-    assert (status, "[b]red[/b], 1 picture, 1 class in a picture" in out) == (0, True)
+    assert (status, "[b]red, 1 picture, 1 class in a picture" in out) == (0, True)
     assert read("out")["name"] == "[i]x"
 
 
