@@ -1,4 +1,4 @@
-"""`python -m grounding.train CONFIG [key=value ...]`: train a tag classifier from pictures with captions."""
+"""`python -m grounding.train CONFIG [key=value ...]`: train a tag classifier from pictures with captions or labels."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from grounding.commands import exit_status
 from grounding.errors import GroundingError, check_at_least_one
-from grounding.training.options import build_captions_parser, build_parser, build_presence_parser
+from grounding.training.options import build_captions_parser, build_labels_parser, build_parser, build_presence_parser
 from grounding.wording import counted
 
 
@@ -16,6 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] == "captions":
         table = build_captions_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_table(table))
+    if arguments and arguments[0] == "labels":
+        labels = build_labels_parser().parse_args(arguments[1:])
+        return exit_status(lambda: _write_labels(labels))
     if arguments and arguments[0] == "presence":
         asked = build_presence_parser().parse_args(arguments[1:])
         return exit_status(lambda: _fit_presence(asked))
@@ -28,6 +31,19 @@ def _write_table(options: argparse.Namespace) -> int:
 
     count = write_table(options.captions, options.format, options.photographs, options.output, options.without)
     print(f"{counted(count, 'photograph')}: {options.output}")
+    return 0
+
+
+def _write_labels(options: argparse.Namespace) -> int:
+    from grounding.datasets.label_tables import read_labels, write_labels
+    from grounding.datasets.marks import NO_OBJECT
+
+    pictures = read_labels(options.format, options.root, options.split)
+    count = write_labels(pictures, options.output)
+    without = pictures.left_out.get(NO_OBJECT, 0)
+    print(
+        f"{counted(count, 'picture')}: {options.output}" + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+    )
     return 0
 
 

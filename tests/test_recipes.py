@@ -14,8 +14,10 @@ from grounding.training.logs import CsvLog
 from grounding.training.networks import create_network
 from helpers.entities import write_entities
 from helpers.paths import ROOT
-from helpers.training import draw_shapes, write_config
+from helpers.training import COLOURS, SHAPES, draw_shapes, write_config, write_voc
 
+WORDS = (*COLOURS, *SHAPES)
+SOME_OF_VOC = dict(zip(WORDS, ("aeroplane", "bus", "cat", "dog", "person", "tvmonitor", "train"), strict=True))
 SMALL = [
     "tags=7",
     "inference_size_px=64",
@@ -62,8 +64,17 @@ def alt_texts(folder):
     return folder / "shapes"
 
 
+def voc(folder):
+    """The shapes in VOC's layout, as a table of `labels`: seven classes, one difficult object."""
+    table = draw_shapes(folder / "shapes", 12)
+    rows = [json.loads(line)["caption"][0] for line in table.read_text().splitlines()]
+    objects = [[(SOME_OF_VOC[word], 0) for word in WORDS if word in row.split()] + [("sofa", 1)] for row in rows]
+    write_voc(folder / "VOC2007", table, objects)
+    return ["labels", "voc", "--root", folder / "VOC2007", "--split", "trainval", "--output", folder / "t.jsonl"]
+
+
 def source_of(style, folder):
-    """The table or folder that a style of captions gives for `data.sources`."""
+    """The table or folder that a style of captions or labels gives for `data.sources`."""
     written = style(folder)
     if isinstance(written, Path):
         return written
@@ -82,6 +93,10 @@ def source_of(style, folder):
         ("first-student", coco, "plain"),
         ("embedded", coco, "plain"),
         ("own-words", alt_texts, None),
+        ("voc07", voc, "timm:test_resnet"),
+        ("coco", voc, "timm:test_resnet"),
+        ("cub50", voc, None),
+        ("cub50-mobilenet", voc, "timm:mobilenetv1_100"),
     ],
 )
 def test_recipes(train, tmp_path, monkeypatch, recipe, style, architecture):

@@ -11,7 +11,7 @@ from grounding.tagging.sources import load_classifier
 from grounding.text.phrases import find_phrases
 from grounding.text.tags import build_tags
 from grounding.text.vocabulary import Vocabulary
-from helpers.training import log_rows, write_config
+from helpers.training import draw_shapes, log_rows, write_config, write_voc
 
 
 def test_the_whole_command(train, tmp_path):
@@ -45,6 +45,24 @@ def test_the_whole_command(train, tmp_path):
     assert (status, lines) == (0, [f"{tmp_path / 'run' / 'classifier'} is there already"])
 
 
+def test_the_labels_of_a_data_set_from_its_folder_to_a_classifier(train, tmp_path):
+    """Two steps on a VOC folder: its classes are the tags, and difficult objects teach nothing."""
+    table = draw_shapes(tmp_path / "shapes", 8)
+    names = [["dog"], ["tvmonitor", "dog"], ["dog"], ["cat", "tvmonitor"]] * 2
+    objects = [[(name, 0) for name in each] + [("bird", 1)] for each in names]
+    write_voc(tmp_path / "VOCdevkit" / "VOC2007", table, objects)
+    given = ("--root", "VOCdevkit", "--split", "trainval", "--output", "voc.jsonl")
+    assert train("labels", "voc", *given) == (0, "8 pictures: voc.jsonl\n", [])
+    overrides = ("data.sources=[voc.jsonl]", "data.label_column=labels", "tags=none", "epochs=2", "output=run")
+    status, out, lines = train(write_config(tmp_path / "c"), *overrides)
+    assert (status, out) == (0, "classifier: run/classifier\n"), lines
+    # dog in 6 of 8 pictures, tvmonitor in 4, cat in 2, bird in none
+    assert lines[0] == "8 pictures with 12 labels; 3 tags: dog, tvmonitor, cat"
+    assert [row["step"] for row in log_rows(tmp_path / "run")] == ["1", "2"]
+    assert load_classifier(tmp_path / "run" / "classifier").tags == ("dog", "tvmonitor", "cat")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["tags"] is None  # whatever there are
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -72,6 +90,8 @@ def test_the_whole_command(train, tmp_path):
         ("data.sources=[]", "data.sources is empty"),
         ("data.sources=[none.tar]", "none.tar"),
         ("data.caption_column=text", "text"),
+        ("data.label_column=labels", "captions.jsonl has no column 'labels'"),
+        ("data.label_column=caption", "tags is 7 where the pictures have "),
         ("tags=8", "the captions hold 7 different words; 8 tags were asked for: lower `tags`"),
         ("output=/dev/null/run", "output /dev/null/run cannot be written"),
     ],

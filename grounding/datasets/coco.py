@@ -13,7 +13,7 @@ from typing import Any, Final
 from grounding.datasets.coco_masks import decoded_mask
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImages
-from grounding.datasets.layout import check_pictures, find_base, listed, reader, text, without_ending
+from grounding.datasets.layout import check_pictures, find_base, finder, listed, reader, text, without_ending
 from grounding.datasets.marks import Box, Mark, Shape, known, labelled_image, number, whole_size
 from grounding.errors import GroundingError
 
@@ -82,7 +82,9 @@ def read_coco(root: Path, split: str = "val2014") -> LabelledImages:
             paths[str(id_)] = f"{split}/{_value(picture, 'file_name', here)}"
     check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(name), files.at(split))))
-    return LabelledImages(f"COCO {split}", tuple(places), images, reader(files, paths), known(left_out), sources)
+    return LabelledImages(
+        f"COCO {split}", tuple(places), images, reader(files, paths), known(left_out), sources, finder(files, paths)
+    )
 
 
 def _by_id(data: object, key: str, where: str) -> dict[int, Record]:

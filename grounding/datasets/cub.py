@@ -10,7 +10,7 @@ from typing import Final
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImage, LabelledImages
-from grounding.datasets.layout import check_pictures, find_base, keyed, reader, rows, value_of
+from grounding.datasets.layout import check_pictures, find_base, finder, keyed, reader, rows, value_of
 from grounding.datasets.marks import Box, Mark, known, labelled_image, number
 from grounding.datasets.pictures import read_mask, upright_size
 from grounding.errors import GroundingError
@@ -71,7 +71,9 @@ def read_cub(root: Path, split: str = "test") -> LabelledImages:
     paths = {image.id: paths[image.id] for image in images}
     check_pictures(files, paths, images)
     sources = (files.at(base.rstrip("/")),)
-    return LabelledImages(f"CUB {split}", tuple(places), images, reader(files, paths), known(left_out), sources)
+    return LabelledImages(
+        f"CUB {split}", tuple(places), images, reader(files, paths), known(left_out), sources, finder(files, paths)
+    )
 
 
 def _name(written: str) -> str:

@@ -10,7 +10,17 @@ from typing import Final
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImage, LabelledImages
-from grounding.datasets.layout import advice, check_pictures, keyed, listed, reader, rows, value_of, without_ending
+from grounding.datasets.layout import (
+    advice,
+    check_pictures,
+    finder,
+    keyed,
+    listed,
+    reader,
+    rows,
+    value_of,
+    without_ending,
+)
 from grounding.datasets.marks import Box, Mark, known, labelled_image, number, whole_size
 from grounding.datasets.voc_xml import read_xml
 from grounding.errors import GroundingError
@@ -147,4 +157,6 @@ def _collected(
 ) -> LabelledImages:
     check_pictures(files, paths, images)
     sources = tuple(dict.fromkeys((files.at(annotations), files.at(pictures))))
-    return LabelledImages(f"ImageNet {split}", classes, images, reader(files, paths), known(left_out), sources)
+    return LabelledImages(
+        f"ImageNet {split}", classes, images, reader(files, paths), known(left_out), sources, finder(files, paths)
+    )

@@ -12,6 +12,10 @@ from grounding.boxes import Boxes
 Mask = npt.NDArray[np.bool_]  # (H, W)
 
 
+def _nowhere(_: str) -> None:
+    """Where the file of a picture lies that is in no folder."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassRegion:
     """Where the objects of one class are in a picture, in px of the annotated size.
@@ -54,6 +58,7 @@ class LabelledImages:
         read: the bytes of a picture's file by the picture's id; raises a `GroundingError` where it cannot be read.
         left_out: what is not in `images`, and why -> how many, such as `pictures without objects`.
         sources: the files and folders that were read.
+        file: where a picture's file lies on the disk by the picture's id: None where it is in an archive.
     """
 
     name: str
@@ -62,3 +67,4 @@ class LabelledImages:
     read: Callable[[str], bytes]
     left_out: Mapping[str, int] = field(default_factory=dict)
     sources: tuple[Path, ...] = ()
+    file: Callable[[str], Path | None] = _nowhere

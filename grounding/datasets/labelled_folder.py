@@ -12,7 +12,7 @@ import numpy as np
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImages
-from grounding.datasets.layout import check_pictures, find_base, reader, text
+from grounding.datasets.layout import check_pictures, find_base, finder, reader, text
 from grounding.datasets.marks import NO_OBJECT, Box, Mark, known, labelled_image, number
 from grounding.datasets.pictures import read_mask, upright_size
 from grounding.errors import GroundingError
@@ -73,7 +73,15 @@ def read_folder(root: Path) -> LabelledImages:
     left_out[NO_OBJECT] += sum(not name.startswith("masks/") for name in unlisted)
     paths = {image.id: image.id for image in images}
     check_pictures(files, paths, images)
-    return LabelledImages(root.resolve().name, tuple(classes), images, reader(files, paths), known(left_out), (root,))
+    return LabelledImages(
+        root.resolve().name,
+        tuple(classes),
+        images,
+        reader(files, paths),
+        known(left_out),
+        (root,),
+        finder(files, paths),
+    )
 
 
 def _labels(files: Files) -> list[tuple[str, _Label]]:

@@ -141,6 +141,16 @@ def _read(files: Files, paths: Mapping[str, str], image: str) -> bytes:
     return files.read(paths[image])
 
 
+def finder(files: Files, paths: Mapping[str, str]) -> Callable[[str], Path | None]:
+    """What gives the place of a picture's file on the disk by its id; None where it is in an archive."""
+    return partial(_find, files, paths)
+
+
+def _find(files: Files, paths: Mapping[str, str], image: str) -> Path | None:
+    place = files.at(paths[image])
+    return None if place == files.path else place
+
+
 def without_ending(path: str) -> str:
     """`a/b.jpg` -> `b`."""
     return PurePosixPath(path).stem

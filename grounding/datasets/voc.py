@@ -9,7 +9,7 @@ from typing import Final
 
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImages
-from grounding.datasets.layout import check_pictures, find_base, keyed, listed, reader, rows, without_ending
+from grounding.datasets.layout import check_pictures, find_base, finder, keyed, listed, reader, rows, without_ending
 from grounding.datasets.marks import Mark, known, labelled_image
 from grounding.datasets.voc_xml import read_xml
 from grounding.errors import GroundingError, did_you_mean
@@ -66,6 +66,7 @@ def read_voc(root: Path, split: str = "test", year: str = "2007") -> LabelledIma
         reader(files, paths),
         known(left_out),
         tuple(dict.fromkeys(sources)),
+        finder(files, paths),
     )
 
 

@@ -1,4 +1,4 @@
-"""The tags of a classifier, learnt from captions: the most frequent stems, each named by its most frequent word."""
+"""The tags of a classifier: the most frequent stems of captions, each as its most frequent word; or all labels."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -47,3 +47,23 @@ def tag_targets(captions: Sequence[str], tag_of_stem: dict[str, int]) -> list[tu
     """Label one picture, noisily: (tag index, min(1, captions that use the word / 2)) for each tag that occurs."""
     counts = Counter(tag_of_stem[s] for caption in captions for s in caption_stems(caption) if s in tag_of_stem)
     return [(tag, min(1.0, count / 2)) for tag, count in sorted(counts.items())]
+
+
+def tag_of_label(label: str) -> str:
+    """Return the tag of a label: in lower case, with `_` and runs of spaces as one space. Nothing else is changed."""
+    return " ".join(label.replace("_", " ").split()).lower()
+
+
+def label_tags(labels: Iterable[str]) -> list[str]:
+    """Return the different tags of labels, the most frequent first; ties are broken alphabetically.
+
+    Raises:
+        GroundingError: a label without a letter or digit.
+    """
+    counts = Counter[str]()
+    for label in labels:
+        tag = tag_of_label(label)
+        if not any(map(str.isalnum, tag)):
+            raise GroundingError(f"a label is '{label}': expected a name with a letter or a digit")
+        counts[tag] += 1
+    return sorted(counts, key=lambda tag: (-counts[tag], tag))

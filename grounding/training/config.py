@@ -9,6 +9,7 @@ from grounding.errors import GroundingError
 Pooling = Literal["log-sum-exp", "average", "top-k", "attention"]
 
 
+DEFAULT_TAGS: Final = 1000  # that captions give
 DEFAULTS: Final[dict[str, Any]] = {
     "architecture": "plain",
     "channels": (32, 64, 128, 128, 256, 256, 256, 256, 512),
@@ -21,7 +22,8 @@ DEFAULTS: Final[dict[str, Any]] = {
 class DataConfig:
     """Pictures with words: webdataset shards, tables, or folders of pictures and texts.
 
-    Names of `sources` may have braces and globs.
+    Names of `sources` may have braces and globs. With a `label_column` each text of a picture is a label, which is
+    learnt whole; without one (empty) it is a caption, whose words are learnt.
     `delimiter` is that of CSV tables (empty: told from their first line); `image_folder` is where relative picture
     paths of tables start (empty: the folder of each table).
     `cache_size_px` keeps every picture in memory, resized to a square of this side; 0 reads it again for every step.
@@ -31,6 +33,7 @@ class DataConfig:
     sources: tuple[str, ...] = ()
     image_column: str = "image"
     caption_column: str = "caption"
+    label_column: str = ""
     delimiter: str = ""
     image_folder: str = ""
     cache_size_px: int = limited(224, 0, 8192, formerly="kept_size_px")
@@ -38,6 +41,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         check_limits(self, "data.")
+        if self.label_column and self.caption_column != "caption":
+            raise GroundingError(
+                f"data.label_column is '{self.label_column}' and data.caption_column '{self.caption_column}': expected "
+                "one of them, since either labels or captions are learnt"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,8 @@ class ValidationConfig:
 class TrainConfig:
     """Everything `python -m grounding.train` needs to know.
 
+    `tags` is how many words of the captions are learnt (None: 1,000); of labels all are, and it must be their number or
+    None.
     `image_size_px` is the square that the network is trained on, `inference_size_px` the one that the finished
     classifier resizes a picture to. `head_only` learns the head alone, from whole pictures of the latter size and their
     mirror images. A step sees `gradient_accumulation_steps` batches of `batch_size` pictures in each
@@ -174,7 +184,7 @@ class TrainConfig:
     output: str = "runs/classifier"
     seed: int = limited(0, 0, 2**63 - 1)
     device: str = "cpu"
-    tags: int = limited(1000, 1, HUGE)
+    tags: int | None = limited(None, 1, HUGE)
     inference_size_px: int = limited(384, 16, 8192, formerly="shown_size_px")
     map_layer: int | None = limited(None, -1000, -2)  # -1, the input of the head, has no places
     image_size_px: int = limited(224, 16, 8192)

@@ -4,6 +4,7 @@ import argparse
 
 from grounding.commands import Parser, path_option
 from grounding.datasets.captions import CAPTION_FORMATS
+from grounding.datasets.label_tables import LABEL_FORMATS
 
 EPILOG = """\
 examples:
@@ -15,6 +16,7 @@ The classifier is written to OUTPUT/classifier; --classifier of localize and eva
 command again to go on after an interruption. docs/training.md explains every key.
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
+`python -m grounding.train labels --help`: the same of the classes in the pictures of VOC, COCO or CUB.
 `python -m grounding.train presence --help`: how to calibrate the presence of phrases for a trained classifier.
 
 exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
@@ -28,6 +30,15 @@ examples:
 Each line of the table is {"image": path relative to the table, "caption": [its captions]}. The photographs themselves
 are not read."""
 
+LABELS_EPILOG = """\
+examples:
+  python -m grounding.train labels voc --root VOCdevkit/VOC2007 --split trainval --output voc07-trainval.jsonl
+  python -m grounding.train labels coco --root coco --split train2014 --output coco-train2014.jsonl
+  python -m grounding.train labels cub --root CUB_200_2011 --split train --output cub-train.jsonl
+
+Each line of the table is {"image": path relative to the table, "labels": [classes in it]}: no box is written. Objects
+that are difficult or a crowd do not count, and pictures without any other are left out. data.label_column=labels makes
+a training learn them."""
 
 PRESENCE_EPILOG = """\
 examples:
@@ -65,6 +76,21 @@ def build_captions_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--without", type=path_option, nargs="+", default=[], metavar="FILE", help="lists of photographs to leave out"
     )
+    return parser
+
+
+def build_labels_parser() -> argparse.ArgumentParser:
+    """The options of `labels`."""
+    parser = Parser(
+        prog="python -m grounding.train labels",
+        description="Write the classes in the pictures of a data set as a table for data.sources of a training.",
+        epilog=LABELS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("format", choices=LABEL_FORMATS)
+    parser.add_argument("--root", type=path_option, required=True, metavar="DIR", help="the data set's folder")
+    parser.add_argument("--split", required=True, help="such as trainval (voc), train2014 (coco), train (cub)")
+    parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
     return parser
 
 

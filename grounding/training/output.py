@@ -10,7 +10,7 @@ from grounding.config import with_new_names
 from grounding.errors import GroundingError
 from grounding.folders import whole_file, writing
 from grounding.resumable import difference
-from grounding.training.config import TrainConfig
+from grounding.training.config import DEFAULT_TAGS, TrainConfig
 
 _FREE = ("output", "device", "log", "validation")  # may change when a training goes on, as may data.workers
 _OF_SCORES = ("data", "teachers", "sizes_px")  # what teacher scores depend on
@@ -34,6 +34,8 @@ class Output:
         values = {key: value for key, value in dataclasses.asdict(config).items() if key not in _FREE}
         for key in ("workers", "delimiter", "image_folder"):  # what is read is compared by its fingerprint
             del values["data"][key]
+        if not config.data.label_column:
+            values["tags"] = config.tags or DEFAULT_TAGS  # as was written when None did not stand for it
         values["network"] |= config.network.given_or_default()  # as was written when there was nothing to follow
         self._config: dict[str, Any] = {"config": values}
         self._settings: dict[str, Any] = self._config | {

@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,23 @@ def draw_shapes(folder: Path, count: int) -> Path:
     table = folder / "captions.jsonl"
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return table
+
+
+def write_voc(folder: Path, table: Path, objects: Sequence[Sequence[tuple[str, int]]], split: str = "trainval") -> None:
+    """Write VOC's layout: the pictures of a table of `draw_shapes`, with objects as (class, 1 if difficult else 0)."""
+    for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
+        (folder / name).mkdir(parents=True)
+    names = [Path(json.loads(line)["image"]).stem for line in table.read_text().splitlines()]
+    for name, inside in zip(names, objects, strict=True):
+        Image.open(table.parent / f"{name}.png").save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
+        things = "".join(
+            f"<object><name>{each}</name><difficult>{difficult}</difficult>"
+            "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>64</xmax><ymax>64</ymax></bndbox></object>"
+            for each, difficult in inside
+        )
+        size = f"<size><width>{SIDE}</width><height>{SIDE}</height><depth>3</depth></size>"
+        (folder / "Annotations" / f"{name}.xml").write_text(f"<annotation>{size}{things}</annotation>")
+    (folder / "ImageSets" / "Main" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names))
 
 
 def _draw(canvas: ImageDraw.ImageDraw, shape: str, colour: tuple[int, ...], box: tuple[int, int, int, int]) -> None:

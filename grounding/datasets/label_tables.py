@@ -1,0 +1,55 @@
+"""The classes in the pictures of a data set as the JSON Lines table that a training on labels reads."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from grounding.errors import GroundingError
+from grounding.folders import whole_file
+
+if TYPE_CHECKING:
+    from grounding.datasets.labelled import LabelledImages
+
+LABEL_FORMATS: Final = ("voc", "coco", "cub")
+
+
+def read_labels(kind: str, root: Path, split: str) -> "LabelledImages":
+    """Read a split of a data set that is in `LABEL_FORMATS`.
+
+    Raises:
+        GroundingError: as the reader of that kind.
+    """
+    from grounding.datasets.coco import read_coco
+    from grounding.datasets.cub import read_cub
+    from grounding.datasets.voc import read_voc
+
+    return {"voc": read_voc, "coco": read_coco, "cub": read_cub}[kind](root, split)
+
+
+def write_labels(pictures: "LabelledImages", output: Path) -> int:
+    """Write a line `{"image": path relative to the table, "labels": [classes in it]}` a picture; returns how many.
+
+    Boxes and masks are not written, and the files are not read. Pictures without an object that counts are not in
+    `pictures`, so they are no examples of what is in none of the classes.
+
+    Raises:
+        GroundingError: the pictures lie in an archive, there is none, or the table cannot be written.
+    """
+    if not pictures.images:
+        raise GroundingError(
+            f"{pictures.name} has no picture with an object that counts: nothing can be learnt from it"
+        )
+    folder = output.resolve().parent
+    with whole_file(output) as file:
+        for picture in pictures.images:
+            path = pictures.file(picture.id)
+            if path is None:
+                raise GroundingError(
+                    f"the pictures of {pictures.name} lie in an archive, where a table cannot name them: unpack it and "
+                    "give its folder"
+                )
+            image = Path(os.path.relpath(path.resolve(), folder)).as_posix()
+            row = {"image": image, "labels": [region.name for region in picture.regions]}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return len(pictures.images)
