@@ -33,7 +33,7 @@ def lines(metrics: dict[str, Any]) -> Iterator[str]:
     """A heading, the numbers of every method, and the first method less the others."""
     data, names, first = metrics["dataset"], score_names(metrics), metrics["differences"]["of"]
     yield f"## {metrics['task'].capitalize()}: {data['name']}, {metrics['name']}"
-    facts = [counted(data["images"], "picture"), f"{data['rows']:,} classes in pictures"]
+    facts = [counted(data["images"], "picture"), counted(data["rows"], "class in a picture", "classes in pictures")]
     facts += [f"fingerprint `{metrics['settings']['classifier']['fingerprint'][:12]}`"]
     if metrics["task"] == "localization":
         facts.append(f"first class right {metrics['classifier_top_1']:.1f}%")

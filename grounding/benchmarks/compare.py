@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from grounding.benchmarks.metrics import METRICS, Record, read_metrics, to_table
+from grounding.benchmarks.metrics import METRICS, read_metrics, to_table
 from grounding.benchmarks.page import shown
-from grounding.benchmarks.run import ROWS
+from grounding.benchmarks.run import read_rows
 from grounding.benchmarks.statistics import intervals
 from grounding.benchmarks.tasks import TASKS
 from grounding.errors import GroundingError
@@ -25,9 +25,10 @@ _KEY: Final = ["image", "class"]
 def is_benchmark(folder: Path) -> bool:
     """Whether a folder holds a finished benchmark, and not a run on Flickr30k Entities."""
     try:
-        return "benchmark_version" in json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
+    return isinstance(metrics, dict) and "benchmark_version" in metrics
 
 
 def write_comparison(a: Path, b: Path, folder: Path | None, overwrite: bool) -> tuple[Path, dict[str, Any]]:
@@ -118,7 +119,7 @@ def _tables(
     a: Path, b: Path, metrics: tuple[Mapping[str, Any], Mapping[str, Any]]
 ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], int]:
     """The rows of the pictures that both measured, in a's order, and how many pictures these are."""
-    records = [{record["image"]: record for record in _read_rows(folder)} for folder in (a, b)]
+    records = [{record["image"]: record for record in read_rows(folder)} for folder in (a, b)]
     common = [name for name, record in records[0].items() if "rows" in record and "rows" in records[1].get(name, {})]
     same = [name for name in common if records[0][name]["sha256"] == records[1][name]["sha256"]]
     if not same:
@@ -128,16 +129,6 @@ def _tables(
         raise GroundingError(f"{a} and {b} have other classes: were they run on different data?")
     tables = [to_table([side[name] for name in same], classes) for side in records]
     return (tables[0], tables[1]), len(same)
-
-
-def _read_rows(folder: Path) -> list[Record]:
-    path = folder / ROWS
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise GroundingError(
-            f"{path} cannot be read ({error}): expected the --output of a finished benchmark"
-        ) from error
 
 
 def _paired(before: pd.DataFrame, after: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -50,10 +50,14 @@ class Source:
         """Read the annotations.
 
         Raises:
-            GroundingError: as the reader; or nothing is there to measure.
+            GroundingError: as the reader; a split or photographs that change nothing; or nothing is there to measure.
         """
-        split = self.split or _SPLITS.get(self.kind, "")
+        split = self.chosen_split or ""
+        if self.images and self.kind != "entities":
+            raise GroundingError(f"--images is for --dataset entities: the pictures of {self.kind} lie in --root")
         if self.kind == "folder":
+            if split:
+                raise GroundingError(f"a folder has no split '{split}': leave out --split")
             data = read_folder(self.root)
         elif self.kind == "entities":
             if not self.images:
@@ -67,6 +71,11 @@ class Source:
             return data
         places = (place * len(data.images) // self.limit for place in range(self.limit))
         return replace(data, images=[data.images[place] for place in places])
+
+    @property
+    def chosen_split(self) -> str | None:
+        """The split, or the one that papers report on; None of a folder."""
+        return self.split or _SPLITS.get(self.kind)
 
     def fixations(self, data: LabelledImages) -> tuple[Fixations, Mapping[str, int]]:
         """The fixations on the pictures, and what of the file was left out: why -> how often."""

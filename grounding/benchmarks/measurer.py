@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from grounding.benchmarks.data import Source
+from grounding.benchmarks.data import Fixations, Source
 from grounding.benchmarks.methods import MapMaker
 from grounding.benchmarks.signals import ClassSignal, class_signals, stack
 from grounding.benchmarks.tasks import Agreement, Localization, Map, Pointing, Row, Task
@@ -71,6 +71,7 @@ class Measurer:
 
     Attributes:
         signals: of each class.
+        fixations: of the pictures, for `agreement`; else empty.
         left_out: of the fixations, why -> how often.
     """
 
@@ -79,13 +80,14 @@ class Measurer:
         self.data = job.source.open()
         self.classifier = (classifier or load_classifier(job.classifier)).to(usable_device(job.device))
         self.signals = class_signals(self.data.classes, self.classifier, job.given)
+        self.fixations: Fixations = {}
         self.left_out: Mapping[str, int] = {}
         self.images: Mapping[str, LabelledImage] = {image.id: image for image in self.data.images}
         self.task: Task
         if job.task == "agreement":
-            fixations, self.left_out = job.source.fixations(self.data)
-            self.task = Agreement(fixations)
-            self.images = {name: image for name, image in self.images.items() if name in fixations}
+            self.fixations, self.left_out = job.source.fixations(self.data)
+            self.task = Agreement(self.fixations)
+            self.images = {name: image for name, image in self.images.items() if name in self.fixations}
         else:
             self.task = Pointing() if job.task == "pointing" else Localization()
 
@@ -128,10 +130,9 @@ class Measurer:
 
     def _predicted(self, encoding: Encoding) -> str | None:
         """The class whose most probable tag is the most probable of all."""
-        indices, probabilities = self.classifier.indices, encoding.probabilities
 
         def chance(signal: ClassSignal) -> float:
-            return max(float(probabilities[indices[tag]]) for tag in signal.weights)
+            return max(float(encoding.probabilities[output]) for output in signal.outputs(self.classifier))
 
         known = [signal for signal in self.signals.values() if signal.weights]
         return max(known, key=chance).name if known else None
@@ -153,7 +154,7 @@ def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:
     return {
         "task": job.task,
         "dataset": source.kind,
-        "split": source.split,
+        "split": source.chosen_split,
         "limit": source.limit,
         "classifier": {"source": job.classifier, "fingerprint": classifier.fingerprint()},
         "methods": [maker.name for maker in job.makers],

@@ -44,9 +44,12 @@ class MapMaker:
         """(K, T) signals -> (K, height, width) float32 maps over the whole picture, at least 0.
 
         Raises:
-            GroundingError: the method cannot work on this classifier.
+            GroundingError: the method cannot work on this classifier; its name comes first.
         """
-        maps = self.coarse(encoding, signals, config)
+        try:
+            maps = self.coarse(encoding, signals, config)
+        except GroundingError as error:
+            raise GroundingError(f"method {self.name}: {error}") from error
         fine = upsample(maps.float().cpu(), height, width)
         share = self.smoothing if self.smoothing is not None else PIXEL_SMOOTHING * (self.name in _PIXELS)
         return smooth(fine, share * max(height, width)).clamp(min=0)

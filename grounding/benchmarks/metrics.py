@@ -128,6 +128,7 @@ def _by_class(measurer: Measurer, table: pd.DataFrame) -> dict[str, dict[str, fl
     found: dict[str, dict[str, float]] = {}
     for method, rows in table.groupby("method", sort=False):
         means = pd.Series(measurer.task.hits(rows), rows.index).groupby(rows["class"]).mean()
+        means = means.dropna()  # nothing is measured where one viewer is to agree with himself
         for place, value in zip(means.index.tolist(), means.tolist(), strict=True):
             found.setdefault(measurer.data.classes[place], {})[str(method)] = round(scale * value, 6)
     return found

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from grounding.benchmarks.measurer import Job, Measurer, Outcome, settings_of
-from grounding.benchmarks.metrics import METRICS, read_metrics, summarize, to_table
+from grounding.benchmarks.metrics import METRICS, Record, read_metrics, summarize, to_table
+from grounding.datasets.labelled import ClassRegion
 from grounding.distributed import from_rank_0, in_order, world
 from grounding.errors import GroundingError
 from grounding.evaluation.runs.scoring import versions
@@ -66,7 +67,8 @@ def run_benchmark(
         What metrics.json says; None in a rank above 0 of torchrun.
 
     Raises:
-        GroundingError: the folder is another run's; no picture can be read; or as `Measurer`.
+        GroundingError: the folder is another run's; a picture is not the one that an earlier part of this run saw; no
+            picture can be read; or as `Measurer`.
     """
     if world()[0] > 0:
         todo: tuple[str, ...] = from_rank_0(())
@@ -75,13 +77,16 @@ def run_benchmark(
         return None
     measurer = Measurer(job, classifier)
     settings = settings_of(job, measurer.classifier) | {"versions": versions(), "annotations": _fingerprint(measurer)}
-    if not overwrite and (metrics := _finished(output, settings)) is not None:
+    if not overwrite and (metrics := _finished(output, settings, measurer)) is not None:
+        from_rank_0(())  # tells the other ranks that nothing is left to do
         note(f"{output} holds this run already, finished: nothing to do")
+        _tell_failed(metrics, note)
         return metrics
     _tell(measurer, note)
-    prepare = partial(Measurer, job, measurer.classifier if workers == 1 else None)
-    with resumable_lines(output, settings, overwrite, FILES, job.source.open().sources, keep=False) as file:
-        done = {record["image"] for record in map(json.loads, file.done) if "error" not in record}
+    prepare: Callable[[], Measurer] = (lambda: measurer) if workers == 1 else partial(Measurer, job)
+    with resumable_lines(output, settings, overwrite, FILES, measurer.data.sources, keep=False) as file:
+        done = _seen(map(json.loads, file.done))
+        _check_pictures(done, measurer, f"the interrupted run in {file.folder}: remove that")
         todo = tuple(image for image in measurer.images if image not in done)
         from_rank_0(todo)
         if todo and len(todo) < len(measurer.images):
@@ -99,7 +104,23 @@ def run_benchmark(
         (file.folder / ROWS).write_text("".join(lines), encoding="utf-8")
         (file.folder / METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         draw(Finished(metrics, table, measurer), file.folder)
+    _tell_failed(metrics, note)
     return metrics
+
+
+def read_rows(folder: Path) -> list[Record]:
+    """The line of each picture of a finished benchmark.
+
+    Raises:
+        GroundingError: there are none, or they are damaged.
+    """
+    path = folder / ROWS
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise GroundingError(
+            f"{path} cannot be read ({error}): expected the --output of a finished benchmark"
+        ) from error
 
 
 def _tell(measurer: Measurer, note: Callable[[str], None]) -> None:
@@ -116,15 +137,38 @@ def _tell(measurer: Measurer, note: Callable[[str], None]) -> None:
         )
 
 
+def _tell_failed(metrics: Mapping[str, Any], note: Callable[[str], None]) -> None:
+    for error in metrics["dataset"]["failed"].values():
+        note(f"not counted: {error}")
+
+
 def _fingerprint(measurer: Measurer) -> str:
-    marks = [
-        (image.id, image.width, image.height, [(region.name, region.boxes.tolist()) for region in image.regions])
+    """Of boxes and fixations; of masks only whether they are there, for reading them all takes long."""
+    marks: list[Any] = [
+        (image.id, image.width, image.height, [_mark(region) for region in image.regions])
         for image in measurer.images.values()
     ]
+    marks += [(image, [viewer.tolist() for viewer in viewers]) for image, viewers in measurer.fixations.items()]
     return hashlib.sha256(json.dumps(marks).encode()).hexdigest()
 
 
-def _finished(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+def _mark(region: ClassRegion) -> tuple[Any, ...]:
+    return region.name, region.boxes.tolist(), *(() if region.mask is None else ("mask",))
+
+
+def _seen(records: Iterable[Record]) -> dict[str, str]:
+    """The pictures that were read -> their SHA-256."""
+    return {record["image"]: record["sha256"] for record in records if "error" not in record}
+
+
+def _check_pictures(seen: Mapping[str, str], measurer: Measurer, run: str) -> None:
+    """Raise a `GroundingError` where a picture is not the one that an earlier part of the run saw."""
+    for image, wanted in seen.items():
+        if hashlib.sha256(measurer.data.read(image)).hexdigest() != wanted:
+            raise GroundingError(f"picture {image} has changed since {run} or add --overwrite")
+
+
+def _finished(folder: Path, settings: Mapping[str, Any], measurer: Measurer) -> dict[str, Any] | None:
     if not (folder / METRICS).is_file():
         return None
     metrics = read_metrics(folder)
@@ -132,6 +176,7 @@ def _finished(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         raise GroundingError(
             f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
         )
+    _check_pictures(_seen(read_rows(folder)), measurer, f"the finished run in {folder}: choose another output")
     for name in LINES_FILES:  # left by a run that was killed while it tidied up
         (folder / name).unlink(missing_ok=True)
     return metrics

@@ -16,7 +16,7 @@ from grounding.text.phrases import find_phrases
 from grounding.text.vocabulary import Vocabulary
 from grounding.wording import counted
 
-_IMAGENET = re.compile(r"n\d{8}|\d{1,3}")
+_SYNSET, _NUMBER = re.compile(r"n\d{8}"), re.compile(r"\d{1,3}")
 _SHOWN = 5  # classes in a message
 
 
@@ -27,11 +27,19 @@ class ClassSignal:
     Attributes:
         weights: tag -> its share of the signal; they sum to 1. Empty where no tag stands for the class.
         reason: `given`, `tag`, `order`, `kinds`, or what the vocabulary says of each word: `bear -> animal (kind)`.
+        place: of the one tag, by `order`: ImageNet calls two of its classes cardigan.
     """
 
     name: str
     weights: Mapping[str, float]
     reason: str
+    place: int | None = None
+
+    def outputs(self, classifier: TagClassifier) -> dict[int, float]:
+        """The weight of each output of the classifier that is asked."""
+        if self.place is not None:
+            return {self.place: 1.0}
+        return {classifier.indices[tag]: weight for tag, weight in self.weights.items()}
 
 
 def class_signals(
@@ -41,7 +49,8 @@ def class_signals(
 
     - `given`: the tags that the user names for it, each with the same share.
     - `tag`: the tag of the same name; case, hyphens and underscores do not count.
-    - `order`: WordNet ids or numbers, as many as there are tags, are ImageNet's classes: the tag at the same place.
+    - `order`: WordNet ids, or numbers from 0, as many as there are tags, are ImageNet's classes: the tag at the same
+      place.
     - `kinds`: of a classifier whose tags exclude each other, every tag that is a kind of the class by WordNet's usual
       meaning of its name. Such a classifier knows no dogs, but 118 breeds.
     - else what the vocabulary makes of the words, as it does of a phrase; but a neighbour, which is only near in
@@ -52,17 +61,17 @@ def class_signals(
     """
     given = _checked(given or {}, classes, classifier)
     tags = {plain(tag): tag for tag in reversed(classifier.tags)}
-    ordered = len(classes) == len(classifier.tags) and all(map(_IMAGENET.fullmatch, classes))
+    order = _imagenet_places(classes) if len(classes) == len(classifier.tags) else {}
     vocabulary = Vocabulary(classifier.tags)
     kinds = None if classifier.multi_label else _tags_by_kind(classifier.tags)
     signals = {}
-    for place, name in enumerate(classes):
+    for name in classes:
         if name in given:
             found = ClassSignal(name, _equal_shares(given[name]), "given")
         elif tag := tags.get(plain(name)):
             found = ClassSignal(name, {tag: 1.0}, "tag")
-        elif ordered:
-            found = ClassSignal(name, {classifier.tags[place]: 1.0}, "order")
+        elif name in order:
+            found = ClassSignal(name, {classifier.tags[order[name]]: 1.0}, "order", order[name])
         elif kinds is not None and (of_kind := list(_of_kind(plain(name), kinds))):
             found = ClassSignal(name, _equal_shares(of_kind), "kinds")
         else:
@@ -93,8 +102,8 @@ def stack(signals: Sequence[ClassSignal], classifier: TagClassifier, probabiliti
     """
     rows = torch.zeros(len(signals), len(classifier.tags))
     for row, signal in zip(rows, signals, strict=True):
-        for tag, weight in signal.weights.items():
-            row[classifier.indices[tag]] = weight
+        for output, weight in signal.outputs(classifier).items():
+            row[output] = weight
         if not classifier.multi_label:
             row *= probabilities.clamp(min=torch.finfo(torch.float32).tiny)
             row /= row.sum()
@@ -137,8 +146,16 @@ def _checked(
     return given
 
 
+def _imagenet_places(classes: Sequence[str]) -> dict[str, int]:
+    """The place of each class in the order of WordNet ids or of numbers; empty where classes are called otherwise."""
+    if all(map(_SYNSET.fullmatch, classes)):
+        return {name: place for place, name in enumerate(classes)}
+    places = {name: int(name) for name in classes if _NUMBER.fullmatch(name)}
+    return places if sorted(places.values()) == list(range(len(classes))) else {}
+
+
 def _equal_shares(tags: Sequence[str]) -> dict[str, float]:
-    return {tag: 1 / len(tags) for tag in tags}
+    return dict.fromkeys(tags, 1 / (len(set(tags)) or 1))
 
 
 def _by_words(name: str, vocabulary: Vocabulary) -> ClassSignal:

@@ -134,9 +134,13 @@ class Localization:
         return {}
 
     def miss(self, image: LabelledImage, region: ClassRegion) -> Row | None:
-        """No box."""
+        """No box, and the pixels of a map that is zero everywhere."""
         none = "0" * len(THRESHOLDS)
-        return {"largest": none, "best": none, "above_mean": "0" * len(MEAN_MULTIPLES), "otsu": 0, "predicted": None}
+        row: Row = {"largest": none, "best": none, "above_mean": "0" * len(MEAN_MULTIPLES), "otsu": 0}
+        if region.mask is not None:
+            nothing = np.zeros((image.height, image.width), np.float32)
+            row["inside"], row["outside"] = pixel_counts(nothing, region.mask()).tolist()
+        return row | {"predicted": None}
 
     def scores(self, rows: pd.DataFrame, images: int, classes: int) -> dict[str, Score]:
         """MaxBoxAcc and its second version, GT-known and top-1 localization, boxes above the mean, realistic, PxAP."""

@@ -54,7 +54,7 @@ def read_entity_words(root: Path, places: Sequence[Path], split: str = "val", co
         "photographs without a phrase of these classes": len(present) - len(kept),
     }
     left_out = {reason: number for reason, number in left_out.items() if number}
-    name = f"Flickr30k Entities {split}, {count} head nouns"
+    name = f"Flickr30k Entities {split}, {len(classes)} head nouns"
     return LabelledImages(name, classes, kept, photographs.read, left_out, (root, *places))
 
 
