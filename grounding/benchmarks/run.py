@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import pandas as pd
 from tqdm import tqdm
 
@@ -70,6 +71,8 @@ def run_benchmark(
         GroundingError: the folder is another run's; a picture is not the one that an earlier part of this run saw; no
             picture can be read; or as `Measurer`.
     """
+    if world()[1] > 1:
+        cv2.setNumThreads(1)  # threads of OpenCV abort a rank that ends before the others, now and then
     if world()[0] > 0:
         todo: tuple[str, ...] = from_rank_0(())
         for _ in in_order(partial(Measurer, job), todo):

@@ -75,6 +75,8 @@ def test_only_rows_of_both_are_compared(pointed, tmp_path):
         "a has 6 pictures: compared on the 5 of both",
         "b has 6 pictures: compared on the 5 of both",
     ]
+    back = compare(fewer, pointed)["methods"]["center"]["scores"]["all, pooled"]
+    assert [back[side]["count"] for side in "ab"] == [6, 6]
     difference = summary["methods"]["gradient"]["scores"]["difficult"]["difference"]
     assert difference == {"value": 0.0, "low": 0.0, "high": 0.0, "count": 3}
 

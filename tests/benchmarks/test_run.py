@@ -538,10 +538,11 @@ def test_ranks_above_0_of_torchrun_only_work(colours, classifier, tmp_path, monk
 
     monkeypatch.setattr(module, "world", lambda: (1, 2))
     monkeypatch.setattr(module, "from_rank_0", lambda value: ("one.png",))
+    monkeypatch.setattr(module.cv2, "setNumThreads", lambda count: asked.append(count))
     asked = []
     monkeypatch.setattr(module, "in_order", lambda prepare, items: asked.extend(items) or iter(items))
     assert run(job(colours, classifier), tmp_path / "out") is None
-    assert asked == ["one.png"]
+    assert asked == [1, "one.png"]
     assert not (tmp_path / "out").exists()
 
 
