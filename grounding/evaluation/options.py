@@ -11,7 +11,7 @@ examples:
   python -m grounding.evaluate flickr30k --images photos/ --annotations entities.zip --split val --output runs/a
   python -m grounding.evaluate flickr30k --predictions theirs.jsonl --annotations entities.zip --output runs/b
   python -m grounding.evaluate flickr30k --baselines-only --annotations entities.zip --split test
-  python -m grounding.evaluate pointing --dataset voc07 --root VOCdevkit --classifier runs/voc07 --output runs/p
+  python -m grounding.evaluate pointing --dataset voc07 --root VOCdevkit --classifier runs/voc --output runs/p
   python -m grounding.evaluate localization --dataset cub --root CUB_200_2011 --classifier runs/cub --output runs/l
   python -m grounding.evaluate compare runs/a runs/b
   python -m grounding.evaluate convert huggingface results.jsonl --annotations entities.zip --output theirs.jsonl
