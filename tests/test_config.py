@@ -36,7 +36,7 @@ def test_a_file_is_changed_by_overrides(tmp_path):
         ("tags: true", "expected a whole number"),
         ("tags: .inf", "expected a whole number"),
         ("tags: 1e400", "expected a whole number"),
-        ("tags:", "'tags' is empty: expected a whole number"),
+        ("epochs:", "'epochs' is empty: expected a whole number"),
         ("output:", "'output' is empty: expected a text"),
         ("output: [a]", r"'output' is \['a'\]: expected a text"),
         ("bf16: 2", "'bf16' is '2': expected true or false"),

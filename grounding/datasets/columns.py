@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from grounding.errors import GroundingError, did_you_mean
 
-_OPTIONS = "(--image-column, --caption-column; of a training data.image_column, .caption_column, .label_column)"
+_OPTIONS = "(--image-column, --caption-column; of a training data.image_column, data.caption_column, data.label_column)"
 _MOST_SHOWN = 12  # names in a message
 
 

@@ -90,17 +90,17 @@ def test_photographs_of_another_split(folder):
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_file(), reason="needs the optional ../shared/data")
 def test_the_real_classes(tmp_path):
-    """Every class is the last word of phrases, and the number of phrases with a box falls from class to class."""
+    """Every class is a word of many phrases with a box, the first ones of most."""
     (tmp_path / "photographs").mkdir()
     images = list(Flickr30kEntities(REAL).read("val"))
     (tmp_path / "photographs" / f"{images[0].id}.jpg").write_bytes(b"")
     data = read_entity_words(REAL, [tmp_path / "photographs"])
     assert len(data.classes) == CLASSES
     assert data.classes[:3] == ("man", "woman", "shirt")
-    last = Counter(phrase.text.lower().split()[-1] for image in images for phrase in image.boxed_phrases)
+    said = Counter(word for i in images for phrase in i.boxed_phrases for word in set(phrase.text.lower().split()))
     counts = [
-        sum(number for word, number in last.items() if name in noun_forms(word) or (name, word) == ("man", "men"))
+        sum(number for word, number in said.items() if name in noun_forms(word) or (name, word) == ("man", "men"))
         for name in data.classes
     ]
     assert counts[0] > 1000
-    assert min(counts) > 20
+    assert min(counts) > 60
