@@ -103,4 +103,4 @@ def test_the_real_classes(tmp_path):
         for name in data.classes
     ]
     assert counts[0] > 1000
-    assert min(counts) > 60
+    assert min(counts) > 40
