@@ -61,6 +61,8 @@ class MapMaker:
         return self._method()(encoding, signals, config)
 
     def _method(self) -> Method:
+        if self.name == "grad-cam":  # at the last layer, as its paper has it, and not at that of the walk
+            return Explanation(baselines.grad_cam)
         if self.name == "rise":
             return Explanation(functools.partial(baselines.rise, masks=self.rise_masks), "probabilities")
         return METHODS[_LONGER.get(self.name, self.name.replace("-", "_"))]

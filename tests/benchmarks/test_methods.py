@@ -31,6 +31,14 @@ def encoding(classifier):
     return encode(classifier, classifier.preprocessing(np.asarray(image)))
 
 
+def test_grad_cam_is_cam_where_one_linear_layer_follows_the_pooling(encoding, classifier):
+    """The derivative of the pooled score is, on the mean over places, the weights of the class: at the last layer."""
+    signals = classifier.signals(["red", "blue"])
+    cam, grad_cam = (MapMaker(name)(encoding, signals, CONFIG, 40, 90) for name in ("cam", "grad-cam"))
+    scale = (cam.amax((1, 2)) / grad_cam.amax((1, 2)))[:, None, None]
+    torch.testing.assert_close(grad_cam * scale, cam, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_maps_are_over_the_whole_picture_and_at_least_0(encoding, classifier, name):
     maps = MapMaker(name, rise_masks=20)(encoding, classifier.signals(["red", "blue"]), CONFIG, 40, 90)
