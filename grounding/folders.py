@@ -105,3 +105,9 @@ def unused_folder(folder: Path) -> Path:
     """`folder`, or `folder-2`, `folder-3`, ... : the first that does not exist."""
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([folder], numbered) if not path.exists())
+
+
+def comparison_folder(a: Path, b: Path, overwrite: bool) -> Path:
+    """A-vs-B beside b, with a number where that exists and is not to be overwritten."""
+    folder = b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b))
+    return folder if overwrite else unused_folder(folder)

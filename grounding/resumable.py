@@ -121,6 +121,20 @@ def difference(settings: Mapping[str, Any], others: Mapping[str, Any], where: st
     return None
 
 
+def check_finished(folder: Path, settings: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
+    """Make sure that a finished folder is of the run with these settings, and tidy up what a killed run left in it.
+
+    Raises:
+        GroundingError: the recorded settings are others.
+    """
+    if changed := difference(json.loads(json.dumps(settings)), recorded):
+        raise GroundingError(
+            f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
+        )
+    for name in LINES_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
 def _claim(partial: Path, claim: TextIO, settings: Mapping[str, Any], overwrite: bool) -> None:
     """Make the partial folder this run's."""
     wanted = json.loads(json.dumps(settings))

@@ -15,7 +15,7 @@ from grounding.benchmarks.tasks import TASKS
 from grounding.errors import GroundingError
 from grounding.evaluation.report.page import render
 from grounding.evaluation.report.terminal import text_table
-from grounding.folders import check_output, unused_folder, whole_folder
+from grounding.folders import check_output, comparison_folder, whole_folder
 from grounding.wording import counted
 
 _FILES: Final = ("comparison.json", "comparison.html")
@@ -35,7 +35,7 @@ def write_comparison(a: Path, b: Path, folder: Path | None, overwrite: bool) -> 
     """Compare two finished benchmarks, and write the comparison as JSON and as a page.
 
     Args:
-        folder: by default A-vs-B beside b, with a number where that exists and is not to be overwritten.
+        folder: by default that of `comparison_folder`.
 
     Returns:
         Where the page is, and what comparison.json says.
@@ -43,9 +43,7 @@ def write_comparison(a: Path, b: Path, folder: Path | None, overwrite: bool) -> 
     Raises:
         GroundingError: as `check_output` and `compare`.
     """
-    if folder is None:
-        folder = b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b))
-        folder = folder if overwrite else unused_folder(folder)
+    folder = folder or comparison_folder(a, b, overwrite)
     check_output(folder, overwrite, _FILES, (a, b))
     summary = compare(a, b)
     with whole_folder(folder, overwrite, _FILES) as partial:

@@ -1,6 +1,5 @@
 """Everything that metrics.json says of a benchmark, from the lines of its pictures."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +10,7 @@ from grounding.benchmarks.measurer import Measurer
 from grounding.benchmarks.methods import costs
 from grounding.benchmarks.statistics import RESAMPLES, SEED, intervals
 from grounding.errors import GroundingError
+from grounding.evaluation.runs.folder import read_json
 from grounding.evaluation.runs.scoring import versions
 from grounding.wording import counted
 
@@ -141,12 +141,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
         GroundingError: there is none, or it is another program's or a later version's.
     """
     path, expected = folder / METRICS, "expected the --output of a finished benchmark"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
-    except ValueError as error:
-        raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
+    metrics: dict[str, Any] = read_json(path, expected)
     if not isinstance(metrics, dict) or metrics.get("benchmark_version") != METRICS_VERSION:
         raise GroundingError(f"{path} is not a benchmark of version {METRICS_VERSION}: {expected}")
     return metrics

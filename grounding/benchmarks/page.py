@@ -1,7 +1,5 @@
 """A finished benchmark for people: a table for the terminal, figure.png and report.html."""
 
-import base64
-import io
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from PIL import Image
 from grounding.benchmarks.figure import Drawn, Item, Verdict, drawn, figure, strip
 from grounding.benchmarks.published import published
 from grounding.benchmarks.run import FIGURE, REPORT, Finished
+from grounding.evaluation.report.galleries import data_uri
 from grounding.evaluation.report.page import render
 from grounding.evaluation.report.terminal import text_table
 from grounding.wording import counted
@@ -176,6 +175,4 @@ def _caption(row: Drawn) -> str:
 
 
 def _uri(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(picture, "JPEG", quality=85)

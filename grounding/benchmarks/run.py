@@ -19,7 +19,7 @@ from grounding.datasets.labelled import ClassRegion
 from grounding.distributed import from_rank_0, in_order, world
 from grounding.errors import GroundingError
 from grounding.evaluation.runs.scoring import versions
-from grounding.resumable import LINES_FILES, difference, resumable_lines
+from grounding.resumable import check_finished, resumable_lines
 from grounding.tagging.classifier import TagClassifier
 from grounding.wording import counted
 
@@ -175,13 +175,8 @@ def _finished(folder: Path, settings: Mapping[str, Any], measurer: Measurer) -> 
     if not (folder / METRICS).is_file():
         return None
     metrics = read_metrics(folder)
-    if changed := difference(json.loads(json.dumps(settings)), metrics["settings"]):
-        raise GroundingError(
-            f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
-        )
+    check_finished(folder, settings, metrics["settings"])
     _check_pictures(_seen(read_rows(folder)), measurer, f"the finished run in {folder}: choose another output")
-    for name in LINES_FILES:  # left by a run that was killed while it tidied up
-        (folder / name).unlink(missing_ok=True)
     return metrics
 
 

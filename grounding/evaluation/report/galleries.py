@@ -51,7 +51,7 @@ def _thumbnail(content: bytes) -> str | None:
     except GroundingError:
         return None  # the page draws the boxes on a plain canvas
     picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
-    return _data_uri(picture, "JPEG", quality=80)
+    return data_uri(picture, "JPEG", quality=80)
 
 
 def map_uri(map_: Map | None) -> str | None:
@@ -66,10 +66,11 @@ def map_uri(map_: Map | None) -> str | None:
     low, high = values.min(), values.max()
     share = (values - low) / (high - low) if high > low else np.full_like(values, _FLAT)
     layers = (np.full_like(share, 255), 215 - 150 * share, 90 - 70 * share, 175 * share**0.8)  # yellow to red
-    return _data_uri(Image.fromarray(np.stack(layers, -1).round().astype(np.uint8)), "PNG", optimize=True)
+    return data_uri(Image.fromarray(np.stack(layers, -1).round().astype(np.uint8)), "PNG", optimize=True)
 
 
-def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+def data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+    """A picture inside a page: `kind` is JPEG or PNG, with Pillow's options."""
     file = io.BytesIO()
     picture.save(file, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"

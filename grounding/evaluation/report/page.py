@@ -21,7 +21,7 @@ from grounding.evaluation.report.sections import FIRST, POINT, Measured
 from grounding.evaluation.runs.comparison import Changed, compare
 from grounding.evaluation.runs.folder import Photograph, read_run
 from grounding.evaluation.runs.scoring import Run
-from grounding.folders import check_output, unused_folder, whole_folder
+from grounding.folders import check_output, comparison_folder, whole_folder
 
 _COMPARISON, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.html")
 
@@ -34,7 +34,7 @@ def write_comparison(
     Args:
         a, b: their folders.
         photographs: folders, zips or tars for the pictures; by default those of the runs, if they are still there.
-        folder: by default A-vs-B beside b, with a number where that exists and is not to be overwritten.
+        folder: by default that of `comparison_folder`.
 
     Returns:
         Where the page is, and what comparison.json says.
@@ -42,9 +42,7 @@ def write_comparison(
     Raises:
         GroundingError: as `check_output`, `read_run` and `compare`.
     """
-    if folder is None:
-        folder = b.resolve().parent / "-vs-".join(path.resolve().name for path in (a, b))
-        folder = folder if overwrite else unused_folder(folder)
+    folder = folder or comparison_folder(a, b, overwrite)
     check_output(folder, overwrite, _COMPARED, (a, b))
     runs = read_run(a), read_run(b)
     recorded = [[Path(place) for place in run.metrics["dataset"]["photographs"]["paths"]] for run in runs]

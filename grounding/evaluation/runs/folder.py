@@ -13,7 +13,7 @@ from grounding.evaluation.predictions.prediction import phrase_index
 from grounding.evaluation.predictions.records import to_line
 from grounding.evaluation.protocols.protocol import MEASURED
 from grounding.evaluation.runs.scoring import METRICS_VERSION, Run
-from grounding.resumable import LINES_FILES, difference
+from grounding.resumable import LINES_FILES, check_finished
 
 Photograph = Callable[[str], bytes | None]  # an image id -> the bytes of its file, or None where there is none
 _METRICS, _PREDICTIONS, _TABLE, REPORT = "metrics.json", "predictions.jsonl", "predictions.parquet", "report.html"
@@ -52,19 +52,24 @@ def write_run(folder: Path, run: Run, output: Output) -> None:
     (folder / REPORT).write_text(output.report(run, output.photographs.get), encoding="utf-8")
 
 
+def read_json(path: Path, expected: str) -> Any:
+    """The content of a JSON file; a `GroundingError` that says what was expected where it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
+    except ValueError as error:
+        raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
+
+
 def read_metrics(folder: Path) -> dict[str, Any]:
     """The metrics.json of a finished run.
 
     Raises:
         GroundingError: there is none, or it is another program's or a later version's.
     """
-    path, expected = folder / _METRICS, "expected the --output of a finished run"
-    try:
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
-    except ValueError as error:
-        raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
+    path = folder / _METRICS
+    metrics: dict[str, Any] = read_json(path, "expected the --output of a finished run")
     known = isinstance(metrics, dict) and metrics.get("schema_version") == METRICS_VERSION
     if not known or _KEYS - metrics.keys() or "photographs" not in metrics["dataset"]:
         raise GroundingError(f"{path} is not a metrics.json of version {METRICS_VERSION}: run the evaluation again")
@@ -92,10 +97,5 @@ def finished(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> dict
     if overwrite or not (folder / _METRICS).is_file():
         return None
     metrics = read_metrics(folder)
-    if changed := difference(json.loads(json.dumps(settings)), metrics["settings"]):
-        raise GroundingError(
-            f"{folder} holds a finished run with another {changed}: choose another output or add --overwrite"
-        )
-    for name in LINES_FILES:  # left by a run that was killed while it tidied up
-        (folder / name).unlink(missing_ok=True)
+    check_finished(folder, settings, metrics["settings"])
     return metrics
