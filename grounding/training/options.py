@@ -36,9 +36,9 @@ examples:
   python -m grounding.train labels coco --root coco --split train2014 --output coco-train2014.jsonl
   python -m grounding.train labels cub --root CUB_200_2011 --split train --output cub-train.jsonl
 
-Each line of the table is {"image": path relative to the table, "labels": [classes in it]}: no box is written. Objects
-that are difficult or a crowd do not count, and pictures without any other are left out. data.label_column=labels makes
-a training learn them."""
+Each line of the table is {"image": path relative to the table, "labels": [classes in it], "id": its id in the data
+set}: no box is written. Objects that are difficult or a crowd do not count, and pictures without any other are left
+out. data.label_column=labels makes a training learn them."""
 
 PRESENCE_EPILOG = """\
 examples:
