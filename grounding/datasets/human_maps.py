@@ -6,17 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from grounding.datasets.box_maps import open_boxes
+from grounding.datasets.clickme_hdf5 import open_hdf5
+from grounding.datasets.clickme_tables import is_clickme, open_clickme
 from grounding.datasets.gaze_maps import open_gaze
 from grounding.datasets.map_cells import NO_SPREAD, Cells, Spread, to_cells
 from grounding.datasets.map_folder import open_folder
 from grounding.datasets.map_names import match
-from grounding.datasets.map_sources import MapSource
+from grounding.datasets.map_sources import RAW_CLICKME, MapSource
 from grounding.datasets.marks import known
+from grounding.datasets.places import kind_of
 from grounding.errors import GroundingError
 
 _OTHERS: Final = "maps of other pictures"
 _ZERO: Final = "maps that are 0 everywhere"
-_EXPECTED: Final = "expected a folder of <id>.png or <id>.npy, or gaze (.csv, .csv.gz)"
+_EXPECTED: Final = (
+    "expected a folder of <id>.png or <id>.npy, gaze or clicks of ClickMe 2.0 (.csv, .csv.gz), ClickMe 2.0 processed "
+    "(.h5, .hdf5), or boxes (.jsonl)"
+)
+_RECORDS: Final = ("tfrecords", "tfrecord", "pth")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +51,10 @@ def read_human_maps(
 
             - a folder of `<id>.png` or `<id>.npy` at any depth, (h, w) counts or weights over the whole picture
               (`map_folder`);
-            - gaze, CSV or CSV.gz, as `gaze.read_gaze` reads it (`gaze_maps`).
+            - gaze, CSV or CSV.gz, as `gaze.read_gaze` reads it (`gaze_maps`);
+            - the clicks of ClickMe 2.0, CSV or CSV.gz with a line of column names (`clickme_tables`);
+            - ClickMe 2.0 as processed by its lab, HDF5 (`clickme_hdf5`; finished, so not spread);
+            - boxes that stand in for maps, JSON Lines (`box_maps`; not spread).
         ids: of the pictures. A map belongs to the picture that `map_names.match` says.
         size_of: gives a picture's width and height in px; is asked for those that have a map.
         spread: of clicks and fixations, and of the maps of a folder: `none` where these are finished.
@@ -77,7 +88,18 @@ def _open(source: Path) -> MapSource:
         return open_folder(source)
     if not source.is_file():
         raise GroundingError(f"{source} does not exist: {_EXPECTED}")
-    name = source.name.lower().removesuffix(".gz")
-    if name.endswith(".csv"):
-        return open_gaze(source)
+    ending = kind_of(source)
+    if ending == ".csv":
+        return open_clickme(source) if is_clickme(source) else open_gaze(source)
+    if ending in (".h5", ".hdf5"):
+        return open_hdf5(source)
+    if ending == ".jsonl":
+        return open_boxes(source)
+    if ending == ".npz":
+        raise GroundingError(f"{source}: {RAW_CLICKME}")
+    if any(part in _RECORDS for part in source.name.lower().split(".")[1:]):
+        raise GroundingError(
+            f"{source} holds pictures as well as maps: unpack it with python -m grounding.train human-maps {source} "
+            "--output FOLDER, and give FOLDER/maps"
+        )
     raise GroundingError(f"{source} is of a kind that is not known: {_EXPECTED}")

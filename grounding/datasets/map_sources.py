@@ -10,6 +10,10 @@ import numpy.typing as npt
 from grounding.boxes import Values
 from grounding.errors import GroundingError
 
+RAW_CLICKME: Final = (
+    "the raw release of ClickMe 2.0 (.npz) holds pickled objects, which would run code of whoever wrote them: expected "
+    "its CSV or processed HDF5"
+)
 _TOLERANCE: Final = 0.03  # of the ratio of the sides
 
 
