@@ -1,13 +1,16 @@
-"""Dropping the most discriminative channels and regions while training, so that a network learns the rest of the object.
+"""Dropping channels and regions while training, so that a network learns more of an object than what tells it best.
 
 Yin et al., *Dual-attention Guided Dropblock Module for Weakly Supervised Object Localization* (DGDM, arXiv 2003.04719),
 after its abstract and its figure. Its numbers (how many channels, which thresholds, blocks and layers) could not be
-read: the defaults here are those of `training.config.DgdmConfig`, which a held-out part of CUB's train photographs chose.
+read: the defaults here and in `training.config.DgdmConfig` are those that a held-out part of CUB's train photographs
+chose (docs/results/attention.md).
 
 Nothing has parameters, and nothing is in a network's state dict: `dropping` applies the modules from outside.
 """
 
 import contextlib
+import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,7 +48,7 @@ class ChannelAttentionDropout(nn.Module):
 
     @torch.no_grad()
     def mask(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, 1, 1), 1 for the channels to keep and 0 for the others; of equals the first are kept."""
+        """(N, C, h, w) -> (N, C, 1, 1), 1 for the channels to keep and 0 for others; of equals the first are kept."""
         count = features.shape[1]
         top_k = -(-count // 2) if self.top_k is None else self.top_k
         if top_k > count:
@@ -60,7 +63,7 @@ class ChannelAttentionDropout(nn.Module):
 class SpatialAttentionDropBlock(nn.Module):
     """SAGD, spatial attention guided dropblock; identity in evaluation mode.
 
-    The self-attention map is the mean over channels, its sigmoid the importance map. One coin for the batch chooses what
+    The self-attention map is the mean over channels, its sigmoid the importance map. A coin for the batch chooses what
     multiplies the features: the importance map, or the drop mask. That is 0 at the peak of the attention map and in
     contiguous blocks that are drawn, as DropBlock does (arXiv 1810.12890), round places of the foreground. The
     background is not dropped: nothing is to be learnt there.
@@ -120,6 +123,23 @@ class SpatialAttentionDropBlock(nn.Module):
         per_centre = foreground.float().sum((2, 3), keepdim=True) / centres.sum((2, 3), keepdim=True).clamp(min=1)
         drawn = torch.rand_like(centres) < centres * per_centre * self.block_share / size**2
         return max_pool2d(pad(drawn.float(), [size - 1] * 4), size, stride=1) > 0
+
+
+def check_drops(config: DgdmConfig, backbone: nn.Module, example: Tensor) -> None:
+    """Raise the `GroundingError` that a training would: of a layer that does not exist, or that a setting does not fit.
+
+    Args:
+        backbone: is left as it is.
+        example: (1, 3, S, S).
+    """
+    if config.enabled:
+        copied = copy.deepcopy(backbone).train()
+        for module in copied.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()  # a single picture may have a single place
+        certain = dataclasses.replace(config, drop_rate=1.0)  # the drop mask, and not the importance map
+        with torch.no_grad(), dropping(copied, {name: drop_of(certain) for name in config.layers}):
+            getattr(copied, "forward_features", copied)(example)
 
 
 def drop_of(config: DgdmConfig) -> nn.Module:
