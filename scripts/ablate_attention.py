@@ -32,7 +32,9 @@ from grounding.benchmarks.methods import MapMaker
 from grounding.benchmarks.statistics import Score, mean
 from grounding.benchmarks.tasks import Agreement, Localization
 from grounding.config import load
+from grounding.datasets.box_maps import write_boxes
 from grounding.datasets.cub import read_cub
+from grounding.datasets.label_tables import write_labels
 from grounding.errors import GroundingError
 from grounding.images import read_image
 from grounding.tagging.classifier import Preprocessing, TagClassifier
@@ -123,7 +125,7 @@ def train_arm(config: TrainConfig, arm_pictures: Views | None, views: int, kept:
     """Train one arm on the pictures of these places; returns the classifier, and the views for the next arm."""
     data = read_captions(config)
     torch.manual_seed(config.seed)
-    network = create_network(config.network, len(data.tags), gala=config.gala if config.gala.enabled else None)
+    network = create_network(config.network, len(data.tags), gala=config.gala)
     with torch.no_grad():
         network.head.bias.copy_(torch.logit(data.shares, eps=1e-4))
     if arm_pictures is None:
@@ -145,14 +147,21 @@ def train_arm(config: TrainConfig, arm_pictures: Views | None, views: int, kept:
     trainer = Trainer(config, tail, chosen, data.targets[list(kept)], None, human=human)
     with tqdm(total=config.epochs * trainer.steps_per_epoch, mininterval=20) as bar:
         while trainer.epoch < config.epochs:
-            result = trainer.run_epoch(lambda loss: bar.update(1) and None)
+            result = trainer.run_epoch(lambda _: tick(bar))
             parts = ", ".join(f"{name} {value:.4f}" for name, value in result.parts.items())
             print(f"epoch {trainer.epoch}: {parts}", file=sys.stderr)
     learnt = trainer.learnt
     network.backbone.load_state_dict(learnt.backbone.state_dict(), strict=False)  # what lies before the cut is frozen
     network.head.load_state_dict(learnt.head.state_dict())
     preprocessing = Preprocessing(config.inference_size_px, network.mean, network.std)
-    return TagClassifier(network.folded(), data.tags, preprocessing, "trained", map_layer=config.map_layer), arm_pictures
+    return TagClassifier(
+        network.folded(), data.tags, preprocessing, "trained", map_layer=config.map_layer
+    ), arm_pictures
+
+
+def tick(bar: "tqdm[Any]") -> None:
+    """One step more."""
+    bar.update(1)
 
 
 class Chosen(Pictures):
@@ -216,8 +225,6 @@ def summary(measured: dict[str, Any]) -> dict[str, float]:
 
 def prepare(options: argparse.Namespace) -> dict[str, str]:
     """Write the table of labels, the boxes as maps, and the gaze of both groups of viewers; returns their names."""
-    from grounding.datasets.label_tables import write_boxes, write_labels
-
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     names = {"table": "train.jsonl", "boxes": "boxes.jsonl", "gaze": "gaze-teaching.csv", "held": "gaze-held-out.csv"}
@@ -283,7 +290,9 @@ def run(options: argparse.Namespace) -> None:
     """Train and measure what is not there yet."""
     names = prepare(options)
     split = "train" if options.held_out else "test"
-    source = Source("cub", options.root, split, gaze=Path(names["held"]), limit=None if options.held_out else options.limit)
+    source = Source(
+        "cub", options.root, split, gaze=Path(names["held"]), limit=None if options.held_out else options.limit
+    )
     train = read_cub(options.root, "train").images
     held = [place for place in range(len(train)) if options.held_out and place % 6 == 0]
     kept = [place for place in range(len(train)) if place not in set(held)]
