@@ -99,10 +99,10 @@ def human_map_loss(maps: Tensor, human: Tensor, normalisation: Literal["unit", "
         maps: (M, h, w), at least 0.
         human: (M, 1, S, S), at least 0; averaged to (h, w).
     """
-    height, width = maps.shape[1:]
-    people = adaptive_avg_pool2d(human, (height, width))[:, 0]  # (M, h, w)
     if not len(maps):
         return maps.sum()
+    height, width = maps.shape[1:]
+    people = adaptive_avg_pool2d(human, (height, width))[:, 0]  # (M, h, w)
     distance = _normalised(maps.float(), normalisation) - _normalised(people, normalisation)
     return distance.square().sum((1, 2)).mean() / 2
 
