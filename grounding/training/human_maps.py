@@ -61,7 +61,7 @@ class HumanTargets:
         return self.rows[batch.seen] >= 0
 
     def of(self, batch: Batch) -> Tensor:
-        """(M, 1, S, S): the maps of those pictures of a batch that have one, cropped and flipped as they are."""
+        """(M, 1, S, S): the maps of those pictures of a batch that have one, cropped and flipped as they are; M > 0."""
         known = self.known(batch)
         maps = self.maps[self.rows[batch.seen[known]]][:, None]
         return crop_scores(maps, batch.crops[known], batch.flipped[known], maps.shape[-1])
@@ -89,18 +89,16 @@ def read_targets(config: HumanMapsConfig, images: CaptionedImages) -> HumanTarge
 
 
 def human_map_loss(maps: Tensor, human: Tensor, normalisation: Literal["unit", "authors"]) -> Tensor:
-    """The mean over pictures of half the squared distance between normalised maps; 0 without pictures.
+    """The mean over pictures of half the squared distance between normalised maps.
 
     With `unit`, each map is divided by its Euclidean length: equal maps have loss 0 whatever their scale, and the loss
     is at most 1. With `authors`, by the root of its sum, as gala_tpu's `resnet_main.py` has it; there the sum over a
     batch is taken, of 1024 pictures, with weight 1e-5.
 
     Args:
-        maps: (M, h, w), at least 0.
+        maps: (M, h, w), at least 0; M at least 1.
         human: (M, 1, S, S), at least 0; averaged to (h, w).
     """
-    if not len(maps):
-        return maps.sum()
     height, width = maps.shape[1:]
     people = adaptive_avg_pool2d(human, (height, width))[:, 0]  # (M, h, w)
     distance = _normalised(maps.float(), normalisation) - _normalised(people, normalisation)

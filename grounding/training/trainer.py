@@ -172,11 +172,11 @@ class Trainer:
         assert self.human is not None, "only called with human maps"
         config, device = self.config.human_maps, self.process.device
         known = self.human.known(batch).to(device)
+        if not known.any():
+            return torch.zeros((), device=device)
         human = self.human.of(batch).to(device)
         if config.teaches == "gala":
             return gala_loss([attention[known] for attention in attentions], human, config.normalisation)
-        if not known.any():
-            return torch.zeros((), device=device)
         images = self._plain_scoring.normalised(pixels[known])
         maps = excitation_maps(self.network, images, targets[known], self.config.map_layer)
         return human_map_loss(maps, human, config.normalisation)
