@@ -48,13 +48,17 @@ def _write_labels(options: argparse.Namespace) -> int:
     from grounding.datasets.label_tables import read_labels, write_labels
     from grounding.datasets.marks import NO_OBJECT
 
+    if options.boxes and options.boxes.resolve() == options.output.resolve():
+        raise GroundingError(f"--output and --boxes are both {options.output}: expected two tables")
     pictures = read_labels(options.format, options.root, options.split)
     count = write_labels(pictures, options.output)
     if options.boxes:
         write_boxes(pictures, options.boxes)
     without = pictures.left_out.get(NO_OBJECT, 0)
     print(
-        f"{counted(count, 'picture')}: {options.output}" + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+        f"{counted(count, 'picture')}: {options.output}"
+        + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+        + (f"; boxes: {options.boxes}" if options.boxes else "")
     )
     return 0
 

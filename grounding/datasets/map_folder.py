@@ -12,7 +12,7 @@ from grounding.datasets.map_sources import MapSource, check_map
 from grounding.errors import GroundingError
 
 _ENDINGS: Final = (".png", ".npy")
-_GREY: Final = ("1", "L", "I", "F")  # and I;16 of any kind
+_GREY: Final = ("1", "L", "I")  # and I;16
 
 
 def open_folder(folder: Path) -> MapSource:

@@ -56,8 +56,8 @@ def check_map(where: str, values: npt.NDArray[Any], width: int, height: int) -> 
 
 def check_ratio(where: str, width: float, height: float, picture_width: int, picture_height: int) -> None:
     """Raise a `GroundingError` unless a map's sides are equal, or in the ratio of the picture's."""
-    ratio = width * picture_height / (height * picture_width)
-    if width != height and abs(ratio - 1) > _TOLERANCE:
+    first, second = width * picture_height, height * picture_width
+    if width != height and abs(first - second) > _TOLERANCE * second:
         raise GroundingError(
             f"{where} is {width:g} x {height:g} px and its picture {picture_width} x {picture_height}: expected sides "
             "in the same ratio, or a square over the whole picture; is it the map of another picture, or of a part?"

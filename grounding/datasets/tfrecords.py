@@ -56,8 +56,8 @@ def read_records(path: Path) -> Iterator[Record]:
                     raise GroundingError(f"{path} {what} (a wrong checksum): expected TFRecord, not compressed")
                 if length + _CRC.size > left:
                     raise GroundingError(
-                        f"{where} is cut short: {length + _CRC.size:,} bytes are to follow, and {left:,} do; copy the file "
-                        "again"
+                        f"{where} is cut short: {length + _CRC.size:,} bytes are to follow, and {left:,} do; copy the "
+                        "file again"
                     )
                 content = file.read(length)
                 if checksum(content) != _CRC.unpack(file.read(_CRC.size))[0]:

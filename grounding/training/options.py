@@ -41,8 +41,9 @@ Each line of the table is {"image": path relative to the table, "labels": [class
 set}: no box is written there. Objects that are difficult or a crowd do not count, and pictures without any other are
 left out. data.label_column=labels makes a training learn them.
 
---boxes FILE writes a second table, of {"id": its id, "boxes": [[x0, y0, x1, y1], ...], "width": , "height": }, in which
-boxes stand in for maps of people (human_maps.source=FILE). It is the one place where a box is written for a training."""
+--boxes TABLE writes a second table, {"id": its id, "boxes": [[x0, y0, x1, y1], ...], "width": , "height": } a line, in
+which boxes stand in for maps of people: human_maps.source=[TABLE]. This is the one place where a box is written for a
+training."""
 
 HUMAN_MAPS_EPILOG = """\
 examples:

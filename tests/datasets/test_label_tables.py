@@ -132,6 +132,12 @@ def test_the_table_of_cub(train, tmp_path):
     ):
         done = train("labels", "cub", "--root", "CUB_200_2011", "--split", split, "--output", "t.jsonl")
         assert done == (0, "1 picture: t.jsonl\n", [])
+        done = train(
+            *("labels", "cub", "--root", "CUB_200_2011", "--split", split, "--output", "t.jsonl", "--boxes", "b.jsonl")
+        )
+        assert done == (0, "1 picture: t.jsonl; boxes: b.jsonl\n", [])
+        box = {"id": line["id"], "boxes": [[1.0, 2.0, 31.0, 42.0]], "width": 64, "height": 48}
+        assert [json.loads(row) for row in Path("b.jsonl").read_text().splitlines()] == [box]
         assert [json.loads(row) for row in Path("t.jsonl").read_text().splitlines()] == [line]
 
 
@@ -157,8 +163,16 @@ def test_pictures_in_an_archive(train, tmp_path):
         (["imagenet", "--root", "r", "--split", "s", "--output", "t"], ["'imagenet'", *LABEL_FORMATS]),
         (["voc", "--root", "r", "--output", "t"], ["--split"]),
         (["voc", "--root", "none", "--split", "test", "--output", "t"], ["none does not exist"]),
+        (
+            ["voc", "--root", "none", "--split", "test", "--output", "t", "--boxes", "../t/../t"],
+            ["none does not exist"],
+        ),
+        (
+            ["voc", "--root", "r", "--split", "s", "--output", "t", "--boxes", "./t"],
+            ["are both t: expected two tables"],
+        ),
     ],
-    ids=["nothing", "another format", "no split", "no folder"],
+    ids=["nothing", "another format", "no split", "no folder", "boxes elsewhere", "one table"],
 )
 def test_bad_arguments(train, arguments, facts):
     status, out, lines = train("labels", *arguments)
