@@ -19,7 +19,8 @@ def contrast(classifier: Operation, flow: Flow) -> Flow:
     flow = flow.shared()
     precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
     (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
-    return Flow(mwp.ratio.sub_(dual_mwp.ratio), mwp.activation, own=True).to(flow.ratio.dtype)
+    difference = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
+    return Flow(difference, mwp.activation, own=True).to(flow.ratio.dtype)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

@@ -12,7 +12,7 @@ from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
 from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import RESIDUAL, at_once, plan, walk
+from grounding.attention.walk import RESIDUAL, at_once, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -47,10 +47,12 @@ def mwp(
 
     Returns:
         (N, K, h, w) maps, summed over channels, of `dtype` and at least 0 where the signals are. With `channels`,
-        (N, K, C, h, w), or N, K and the shape of the layer behind N.
+        (N, K, C, h, w), or N, K and the shape of the layer behind N. Of a differentiable tape, where gradients are on,
+        they have a gradient by the inputs, the weights and the signals.
 
     Raises:
-        UnsupportedOperationError: an operation on the way down has no rule; nothing has been computed.
+        UnsupportedOperationError: an operation on the way down has no rule, or no gradient that a differentiable tape
+            needs; nothing has been computed.
         GroundingError: signals or options that do not fit, or no such layer.
     """
     return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=False)[0]
@@ -121,6 +123,7 @@ def _read(
         raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
     stops = [same_signal(tape, stop) for stop in stops]
     p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
+    p = p if with_gradients(tape) else p.detach()
     steps = plan(tape, stops, residual, contrast)
     for stop in stops:
         if not channels and grid(stop) is None:

@@ -1,4 +1,4 @@
-"""The records of the engine: what was recorded, what passes down, and the rule of an operation. No imports of ours.
+"""The records of the engine: what was recorded, what passes down, and the rule of an operation.
 
 Tape -> Operation -> Value         a forward pass, its operations, the tensors between them
 Flow                               the winning probability of one value on its way down
@@ -17,6 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+
+from grounding.errors import GroundingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class Value:
         version: PyTorch's count of the writes to `tensor` when the recording ended.
         axes: which dimensions are the places of the image (see `spatial`); empty where there are none.
         lost_at: the operation above which it is unknown where the places are; empty where it is known.
+        lost_in: of a differentiable tape, the operation inside which the gradient of `tensor` was lost; else empty.
     """
 
     shape: torch.Size
@@ -56,6 +59,7 @@ class Value:
     version: int = 0
     axes: Axes = ()
     lost_at: str = ""
+    lost_in: str = ""
 
     def content(self, dtype: torch.dtype | None = None) -> Tensor:
         """The values of the tensor at that moment, in this dtype."""
@@ -202,7 +206,7 @@ class Flow:
         elif second.activation is None:
             start = second.ratio if second.own else second.ratio.clone()
             total = start.addcmul_(first.ratio, first.activation)
-        elif torch.equal(first.activation, second.activation):
+        elif _same(first.activation, second.activation):
             ratio = first.ratio.add_(second.ratio) if first.own else first.ratio + second.ratio
             return Flow(ratio, first.activation, own=True)
         else:
@@ -211,6 +215,13 @@ class Flow:
 
     def _multiply(self, factor: Tensor) -> Tensor:
         return self.ratio.mul_(factor) if self.own else self.ratio * factor
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two activations are one. Equal numbers may have different gradients."""
+    if torch.is_grad_enabled() and (one.requires_grad or other.requires_grad):
+        return one is other
+    return torch.equal(one, other)
 
 
 def first_operand_alone(operation: Operation) -> str | None:
@@ -270,6 +281,7 @@ class Tape:
         operations: those that depend on an input, in the order they ran.
         outputs: the tensors that the network returned; the first are the scores.
         modules: the names of the network's modules, each with the name that `Operation.module` has for it.
+        differentiable: it has the autograd graph of all that it holds; then it cannot be copied or pickled.
     """
 
     inputs: tuple[Value, ...]
@@ -277,11 +289,18 @@ class Tape:
     operations: tuple[Operation, ...] = field(repr=False)
     outputs: tuple[Tensor, ...] = field(repr=False)
     modules: Mapping[str, str] = field(repr=False)
+    differentiable: bool = False
 
     @property
     def scores(self) -> Tensor:
         """(N, T), what the top-down signals weigh."""
         return self.outputs[0]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """For copies and pickles, which an autograd graph has none of."""
+        if self.differentiable:
+            raise GroundingError("a differentiable recording cannot be copied or pickled: record once more instead")
+        return object.__reduce_ex__(self, protocol)
 
     def __repr__(self) -> str:
         given = ", ".join(str(tuple(value.shape)) for value in self.inputs)

@@ -15,6 +15,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from grounding.attention.annotations import attach_scales, detach_gates, release
 from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
 from grounding.attention.decompositions import decomposition
+from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
 from grounding.attention.module_names import ModuleNames
 from grounding.attention.rules.table import rule_of
@@ -26,6 +27,7 @@ def record(
     model: Callable[..., Tensor | tuple[Tensor, ...]],
     *inputs: Tensor,
     rules: Mapping[OpOverload, Rule] | None = None,
+    differentiable: bool = False,
 ) -> Tape:
     """Run one forward pass and record it. Nothing of the model is patched, hooked, edited or switched.
 
@@ -35,28 +37,36 @@ def record(
         inputs: what it is called with. The images are the first of them that is (N, C, H, W) and that the scores depend
             on: the layers of `layers.layers` and strides are counted from these.
         rules: of your own, by ATen operation; they come before the package's.
+        differentiable: keep the autograd graph, so that maps have a gradient by the inputs and the weights: through x,
+            W+ and Z of arXiv 1608.00507, equation 10. The scores, `Tape.scores`, then have theirs too.
 
     Raises:
         GroundingError: batch normalisation or dropout in training mode, a forward pass that changes a tensor of the
-            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs.
+            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs; a
+            differentiable recording where gradients are off, or of what requires none.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
     check_model(model)
     check_images(inputs)
-    recorder = _Recorder(model, inputs, rules or {})
-    with torch.inference_mode(False), torch.no_grad(), recorder:
+    if differentiable:
+        check_differentiable()
+    recorder = _Recorder(model, inputs, rules or {}, Gradients() if differentiable else None)
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiable), recorder:
         returned = model(*inputs)
     outputs = returned if type(returned) is tuple else (returned,)
     check_outputs(outputs)
     output = recorder.value_of(outputs[0])
     if not output.active:
         raise GroundingError("the output of the model does not depend on its inputs")
+    if differentiable:
+        check_gradient(outputs[0])
     attach_scales(recorder.operations)
     detach_gates(recorder.operations)
     label(recorder.operations)
     recorder.close()
     release(recorder.operations, output)
-    return Tape(recorder.inputs, output, tuple(recorder.operations), outputs, recorder.modules.canonical)
+    operations = tuple(recorder.operations)
+    return Tape(recorder.inputs, output, operations, outputs, recorder.modules.canonical, differentiable)
 
 
 @dataclass(slots=True)
@@ -80,9 +90,17 @@ class _Known:
 class _Recorder(TorchDispatchMode):
     """Sees every ATen operation below autograd, in the order it runs."""
 
-    def __init__(self, model: Callable[..., Any], inputs: tuple[Tensor, ...], rules: Mapping[OpOverload, Rule]) -> None:
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        inputs: tuple[Tensor, ...],
+        rules: Mapping[OpOverload, Rule],
+        gradients: Gradients | None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rules = rules
+        self._gradients = gradients
+        self._fused = ""  # the fused operation that is being written out
         self.operations: list[Operation] = []
         self.modules = ModuleNames(model, record.__code__)
         self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
@@ -102,8 +120,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         plainer = None if func in self._rules else decomposition(func)
         if plainer is not None:
-            with self:
-                return plainer(*args, **kwargs)
+            return self._write_out(func, plainer, args, kwargs)
         rule = rule_of(func, self._rules)
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
@@ -123,7 +140,7 @@ class _Recorder(TorchDispatchMode):
         if active:
             self._keep(rule, given, values)
         for tensor in mutated:
-            self._rescue(tensor)
+            self._rescue(func, tensor)
         result = func(*args, **kwargs)
         outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
         check_dense(func, outputs)
@@ -131,9 +148,22 @@ class _Recorder(TorchDispatchMode):
         for tensor in outputs:
             if _memory(tensor) not in before:
                 self._watch(tensor)
+        if self._gradients is not None:
+            self._gradients.follow(self._fused or str(func), func, given, outputs)
         if active or mutated:
             self._note(func, rule, args, kwargs, values, active, mutated, outputs)
         return result
+
+    def _write_out(
+        self, func: OpOverload, plainer: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Record a fused operation as the plainer ones that compute the same."""
+        outermost, self._fused = self._fused, self._fused or str(func)
+        try:
+            with self:
+                return plainer(*args, **kwargs)
+        finally:
+            self._fused = outermost
 
     def _note(
         self,
@@ -201,13 +231,15 @@ class _Recorder(TorchDispatchMode):
 
     def _hold(self, value: Value, tensor: Tensor) -> None:
         value.tensor = tensor
+        value.lost_in = self._gradients.lost_in(tensor) if self._gradients is not None else ""
         self._kept.setdefault(_memory(tensor), []).append(value)
 
-    def _rescue(self, tensor: Tensor) -> None:
-        """Copy what the tape holds of memory that is about to be overwritten."""
+    def _rescue(self, func: OpOverload, tensor: Tensor) -> None:
+        """Copy what the tape holds of memory that `func` is about to overwrite."""
         for value in self._kept.pop(_memory(tensor), []):
             if value.tensor is not None:
-                value.tensor = value.tensor.clone()
+                plain = self._gradients is None
+                value.tensor = value.tensor.clone() if plain else copy_with_graph(func, value.tensor)
 
 
 def _memory(tensor: Tensor) -> int:

@@ -41,4 +41,4 @@ def expand_signals(signals: Tensor, scores: Tensor, dtype: torch.dtype | None = 
         dtype = torch.promote_types(torch.promote_types(signals.dtype, scores.dtype), torch.float32)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise GroundingError(f"dtype is {dtype}: expected a floating point type")
-    return signals.detach().to(scores.device, dtype)
+    return signals.to(scores.device, dtype)

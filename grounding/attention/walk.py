@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import Tensor, autocast, inference_mode, no_grad
+from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
@@ -42,6 +42,8 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         if not reached or not onward:
             continue
         _check(operation, reached)
+        if with_gradients(tape):
+            _check_gradients(operation)
         steps.append(Step(operation, operation in contrasts, onward))
         live.update(onward)
         if operation in contrasts and not contrasted.isdisjoint(operation.outputs):
@@ -78,10 +80,32 @@ def _check(operation: Operation, reached: set[Value]) -> None:
             f"{operation.name} of ({kinds}) has no Excitation Backprop rule{because}: read a layer above it, "
             "use a network without it, or give record() a rule"
         )
-    arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs, *operation.scales)
-    values = [each for arg in arguments for each in (arg if isinstance(arg, list) else [arg])]
-    if any(value.overwritten for value in values if isinstance(value, Value)):
+    if any(value.overwritten for value in _values(operation)):
         raise GroundingError("weights or images have changed since the forward pass was recorded: record it again")
+
+
+def _check_gradients(operation: Operation) -> None:
+    """That all contents that the rule may read have the gradient that they should."""
+    for value in _values(operation):
+        read = not value.active or (operation.rule is not None and operation.rule.needs_values)
+        if value.lost_in and read:
+            raise UnsupportedOperationError(
+                f"a map has no gradient through {value.lost_in}, which ran without gradients, and whose values "
+                f"{operation.name} reads: read a layer above it, compute it by plain operations "
+                "(attention: torch.nn.attention.sdpa_kernel(SDPBackend.MATH)), or record without differentiable"
+            )
+
+
+def _values(operation: Operation) -> list[Value]:
+    """All that the rule of an operation may read."""
+    arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs, *operation.scales)
+    each = (each for arg in arguments for each in (arg if isinstance(arg, list) else [arg]))
+    return [value for value in each if isinstance(value, Value)]
+
+
+def with_gradients(tape: Tape) -> bool:
+    """Whether the maps of this tape have a gradient here."""
+    return tape.differentiable and is_grad_enabled()
 
 
 def main_branch(operation: Operation) -> Value | None:
@@ -142,7 +166,8 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
     map_only = set() if channels else set(stops) - passed  # only sums are read there, and nothing goes on from them
     read: dict[Value, Tensor] = {}
     full = autocast(p.device.type, enabled=False)  # a walk has the precision that it was asked for
-    with inference_mode(False), no_grad(), full:  # up to torch 2.8, vjp is 0 in inference mode
+    gradients = with_gradients(tape)
+    with inference_mode(False), set_grad_enabled(gradients), full:  # up to torch 2.8, vjp is 0 in inference mode
         for step in steps:
             flows = {value: live.pop(value) for value in step.operation.outputs if value in live}
             for value in flows.keys() & set(stops):
@@ -150,6 +175,8 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
                 probability = flows[value].probability()
                 read[value] = probability if channels else sum_to_map(probability, value)
             for value, flow in _descend(step, flows, residual, map_only):
+                if gradients and isinstance(flow, Flow):
+                    flow = flow.shared()  # autograd may need what it holds: nothing may be overwritten
                 if value in map_only:
                     part = flow if isinstance(flow, Tensor) else sum_to_map(flow.take(), value)
                     read[value] = read[value] + part if value in read else part

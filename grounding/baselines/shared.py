@@ -61,7 +61,7 @@ def checked_scores(model: Callable[[Tensor], Any], images: Tensor) -> Tensor:
 
 def checked_weights(signals: Tensor, scores: Tensor) -> Tensor:
     """The signals as (K, N, T), on the device of the scores and at least float32, for autograd."""
-    return ordinary(expand_signals(signals, scores))
+    return ordinary(expand_signals(signals, scores).detach())
 
 
 def gradients(scores: Tensor, weights: Tensor, source: Tensor, name: str = "the images") -> Tensor:

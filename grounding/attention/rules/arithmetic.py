@@ -42,7 +42,10 @@ def channels_last(tensor: Tensor) -> Tensor:
 
 def reciprocal(z: Tensor) -> Tensor:
     """1 / Z, and 0 where Z = 0."""
-    return torch.where(z.abs() > max(_ZERO, torch.finfo(z.dtype).tiny), z.reciprocal(), 0)
+    there = z.abs() > max(_ZERO, torch.finfo(z.dtype).tiny)
+    if torch.is_grad_enabled() and z.requires_grad:
+        z = torch.where(there, z, 1)  # the derivative of 1 / 0 is not finite, and 0 times it is NaN
+    return torch.where(there, z.reciprocal(), 0)
 
 
 def apply(operation: Operation, x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W: the dual unit.
 
     W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
-    no signal reaches are skipped: most of them, behind a ReLU.
+    no signal reaches are skipped: most of them, behind a ReLU; not where P has a gradient, which need not be 0 with it.
     """
     linear = operation.overload is aten.linear.default
     weight = operation.args[1].content() if linear else operation.args[-1].content().t()  # (out, in)
@@ -55,7 +55,10 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     p = flow.take().reshape(signals, -1, weight.shape[0])  # (K, M, out)
     sign = _sign(operation)
     total = x.new_zeros(signals * len(x), weight.shape[1])  # (K * M, in)
-    for rows in torch.split(p.flatten(0, 1).any(0).nonzero()[:, 0], max(1, _BLOCK // weight.shape[1])):
+    gradients = torch.is_grad_enabled()
+    reached = p.flatten(0, 1).any(0) | (gradients and p.requires_grad)
+    block = len(weight) if gradients else max(1, _BLOCK // weight.shape[1])  # each would have a gradient as large as W
+    for rows in torch.split(reached.nonzero()[:, 0], max(1, block)):
         positive = _positive(
             weight[rows].to(dtype), sign if sign is None or sign.numel() == 1 else sign[rows], negate
         )  # (rows, in)
@@ -88,6 +91,7 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (taps, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), taps)  # (N * h' * w', K, taps)
     group = max(1, _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1]))
+    group = filters if torch.is_grad_enabled() else group  # autograd keeps U in any case
     for first in range(0, filters, group):
         part = slice(first, first + group)
         u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (taps, N * h' * w', d)
@@ -104,7 +108,7 @@ def _sign(operation: Operation) -> Tensor | None:
     if not operation.scales:
         return None
     scales = [torch.tensor(s) if isinstance(s, float) else s.content(torch.float32).flatten() for s in operation.scales]
-    return functools.reduce(torch.mul, (scale.sign() for scale in scales))
+    return functools.reduce(torch.mul, (scale.detach().sign() for scale in scales))
 
 
 def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
