@@ -3,11 +3,12 @@
     python scripts/ablate_attention.py --root CUB_200_2011 --gaze cub_gaze.csv.gz --output runs/ablation
 
 An arm is configs/cub.yaml with other settings (`ARMS`). To make many trainings possible on a small machine, the stages
-of MobileNet before `blocks.3.4` are frozen and their features are computed once, of a few random views of each picture;
-the rest is trained by the same trainer. Viewers 1 to 3 of the gaze teach, viewers 4 and 5 are what agreement is measured
-against. With --held-out nothing of the test split is used: every sixth train photograph is measured, the others train.
+of MobileNet before `blocks.3.4` are frozen, and their features are computed once, of a few random views of each
+picture; the rest is trained by the same trainer. Viewers 1 to 3 of the gaze teach, agreement is measured with viewers 4
+and 5. With --held-out nothing of the test split is used: every sixth train photograph is measured, the others train.
 
-Every (arm, seed) is a folder; run the same command again to go on after an interruption. `--table` prints what is there.
+Every (arm, seed) is a folder; run the same command again to go on after an interruption. `--table` prints what is
+there.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from grounding.attention.layers import layers, named_layer
+from grounding.attention.recorder import record
 from grounding.benchmarks.data import Source
 from grounding.benchmarks.measurer import Job, Measurer
 from grounding.benchmarks.methods import MapMaker
@@ -121,6 +124,15 @@ class Views(Pictures):
         return row._replace(pixels=row.pixels.float())
 
 
+def map_layer_of(network: TagNetwork) -> int:
+    """Where maps are read: at the cut, whether attention lies above it or not."""
+    stage, first = CUT
+    images = torch.zeros(1, 3, SIZE_PX, SIZE_PX)
+    tape = record(lambda images: network.mean_scores(network.features(images)), images)
+    cuts = layers(tape)
+    return cuts.index(named_layer(tape, f"trunk.blocks.{stage}.{first - 1}")) - len(cuts)
+
+
 def train_arm(config: TrainConfig, arm_pictures: Views | None, views: int, kept: Sequence[int]) -> tuple[Any, Views]:
     """Train one arm on the pictures of these places; returns the classifier, and the views for the next arm."""
     data = read_captions(config)
@@ -128,6 +140,8 @@ def train_arm(config: TrainConfig, arm_pictures: Views | None, views: int, kept:
     network = create_network(config.network, len(data.tags), gala=config.gala)
     with torch.no_grad():
         network.head.bias.copy_(torch.logit(data.shares, eps=1e-4))
+    config = dataclasses.replace(config, map_layer=map_layer_of(network.eval()))
+    network.train()
     if arm_pictures is None:
         arm_pictures = Views(Pictures(data.images, config.data.cache_size_px, lambda: None), network, config, views)
     chosen = Chosen(arm_pictures, kept)
@@ -267,9 +281,9 @@ def main() -> int:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), metavar="ARM")
     parser.add_argument("--arm", nargs="+", action="append", default=[], metavar=("NAME", "key=value"), help="one more")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--views", type=int, default=6, help="of each picture")
-    parser.add_argument("--limit", type=int, default=300, help="test photographs")
+    parser.add_argument("--limit", type=int, default=250, help="test photographs")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="for every arm")
     parser.add_argument("--table", action="store_true", help="only print what is there")
