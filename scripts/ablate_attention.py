@@ -66,7 +66,7 @@ ARMS: dict[str, list[str]] = {
     "GALA": GALA,
     "GALA + gaze": [*GALA, GAZE],
     "GALA + boxes": [*GALA, BOXES],
-    "EB map + gaze": [GAZE, "human_maps.teaches=excitation"],
+    "EB map + gaze": [GAZE, "human_maps.teaches=excitation", "human_maps.per_batch=8"],
     "DGDM + GALA + gaze": [*DGDM, *GALA, GAZE],
 }
 

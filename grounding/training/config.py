@@ -205,7 +205,8 @@ class HumanMapsConfig:
     """Where people look or click in the pictures, which a map of the network is taught: `training.human_maps`.
 
     `source` are files or folders of `datasets.human_maps`. `teaches` says which map: that of every GALA layer, or the
-    contrastive Excitation Backprop map of the picture's own tags (`excitation`). `weight` is that of the loss.
+    contrastive Excitation Backprop map of the picture's own tags (`excitation`). `weight` is that of the loss, which is
+    computed for at most `per_batch` pictures of each batch (None: all that have a map).
     `spread` makes maps of clicks and fixations: by a Gaussian whose standard deviation is `spread_size` times the
     shorter side of the picture, by a flat disc of that diameter, applied twice (`discs`), or not at all (`none`).
     `normalisation` divides each map by its length (`unit`), or by the root of its sum (`authors`).
@@ -214,6 +215,7 @@ class HumanMapsConfig:
     source: tuple[str, ...] = ()
     teaches: Literal["gala", "excitation"] = "gala"
     weight: float = limited(1.0, TINY, HUGE)
+    per_batch: int | None = limited(None, 1, HUGE)
     spread: Literal["gaussian", "discs", "none"] = "gaussian"
     spread_size: float = limited(0.05, TINY, 1)
     normalisation: Literal["unit", "authors"] = "unit"

@@ -56,15 +56,15 @@ class HumanTargets:
         content = self.rows.numpy().tobytes() + self.maps.numpy().tobytes()
         return f"{len(self.maps)} human maps, {hashlib.sha256(content).hexdigest()[:16]}"
 
-    def known(self, batch: Batch) -> Tensor:
-        """(B,) bool, which pictures of a batch have a map."""
-        return self.rows[batch.seen] >= 0
+    def taught(self, batch: Batch, most: int | None = None) -> Tensor:
+        """(B,) bool, which pictures of a batch have a map; of more than `most`, the first."""
+        known = self.rows[batch.seen] >= 0
+        return known if most is None else known & (known.cumsum(0) <= most)
 
-    def of(self, batch: Batch) -> Tensor:
-        """(M, 1, S, S): the maps of those pictures of a batch that have one, cropped and flipped as they are; M > 0."""
-        known = self.known(batch)
-        maps = self.maps[self.rows[batch.seen[known]]][:, None]
-        return crop_scores(maps, batch.crops[known], batch.flipped[known], maps.shape[-1])
+    def of(self, batch: Batch, taught: Tensor) -> Tensor:
+        """(M, 1, S, S): the maps of these pictures of a batch, M > 0, cropped and flipped as they are."""
+        maps = self.maps[self.rows[batch.seen[taught]]][:, None]
+        return crop_scores(maps, batch.crops[taught], batch.flipped[taught], maps.shape[-1])
 
 
 def read_targets(config: HumanMapsConfig, images: CaptionedImages) -> HumanTargets:

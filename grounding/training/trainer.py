@@ -171,14 +171,14 @@ class Trainer:
         """The loss between a map of the network and where people look; 0 where no picture has a human map."""
         assert self.human is not None, "only called with human maps"
         config, device = self.config.human_maps, self.process.device
-        known = self.human.known(batch).to(device)
-        if not known.any():
+        taught = self.human.taught(batch, config.per_batch)
+        if not taught.any():
             return torch.zeros((), device=device)
-        human = self.human.of(batch).to(device)
+        human, taught = self.human.of(batch, taught).to(device), taught.to(device)
         if config.teaches == "gala":
-            return gala_loss([attention[known] for attention in attentions], human, config.normalisation)
-        images = self._plain_scoring.normalised(pixels[known])
-        maps = excitation_maps(self.network, images, targets[known], self.config.map_layer)
+            return gala_loss([attention[taught] for attention in attentions], human, config.normalisation)
+        images = self._plain_scoring.normalised(pixels[taught])
+        maps = excitation_maps(self.network, images, targets[taught], self.config.map_layer)
         return human_map_loss(maps, human, config.normalisation)
 
     def _update(self) -> None:

@@ -104,7 +104,7 @@ def test_maps_move_with_their_pictures():
     pictures = (maps[:, None].expand(-1, 3, -1, -1) * 255).round().byte()
     batch = views(pictures, config, 64)
     assert set(batch.flipped.tolist()) == {True, False}
-    seen = HumanTargets(maps, torch.arange(12)).of(batch)[:, 0]
+    seen = HumanTargets(maps, torch.arange(12)).of(batch, torch.ones(12, dtype=torch.bool))[:, 0]
     torch.testing.assert_close(seen[:, 3:-3, 3:-3], batch.pixels[:, 0, 3:-3, 3:-3], atol=0.02, rtol=0)
 
 
@@ -114,8 +114,13 @@ def test_pictures_without_a_map_are_left_out():
     batch = Batch(
         torch.zeros(3, 3, 8, 8), torch.tensor([[0.0, 0, 1, 1]] * 3), torch.zeros(3, dtype=torch.bool), seen, seen
     )
-    assert targets.known(batch).tolist() == [True, False, True]
-    torch.testing.assert_close(targets.of(batch)[:, 0], targets.maps[[0, 1]])
+    taught = targets.taught(batch)
+    assert taught.tolist() == [True, False, True]
+    torch.testing.assert_close(targets.of(batch, taught)[:, 0], targets.maps[[0, 1]])
+    first = targets.taught(batch, 1)
+    assert first.tolist() == [True, False, False]
+    torch.testing.assert_close(targets.of(batch, first)[:, 0], targets.maps[[0]])
+    assert targets.taught(batch, 5).tolist() == taught.tolist()
 
 
 # Files
@@ -194,7 +199,9 @@ def test_without_any_map_in_a_batch_only_the_words_are_learnt(tmp_path):
 def test_attention_is_measured_where_it_is(tmp_path):
     """The loss of the trainer is `gala_loss` of what the network's attention is for the pictures with a map."""
     human = targets_of(16, without=[2, 5])
-    trainer = small_trainer(tmp_path, *GALA, "batch_size=16", "learning_rate=1e-12", human=human)
+    trainer = small_trainer(
+        tmp_path, *GALA, "batch_size=16", "learning_rate=1e-12", "human_maps.per_batch=9", human=human
+    )
     with torch.no_grad():
         for name, parameter in trainer.network.named_parameters():
             if name.endswith(("alpha", "beta")):
@@ -203,8 +210,9 @@ def test_attention_is_measured_where_it_is(tmp_path):
     expected_network = trainer.network.train()
     with torch.no_grad(), capture(expected_network) as attentions:
         expected_network.features(batch.pixels)
-    kept = human.known(batch)
-    expected = gala_loss([each[kept] for each in attentions], human.of(batch), "unit")
+    kept = human.taught(batch, 9)
+    assert int(kept.sum()) == 9
+    expected = gala_loss([each[kept] for each in attentions], human.of(batch, kept), "unit")
     assert trainer.run_epoch(no_progress).parts["human_maps"] == pytest.approx(float(expected), rel=1e-4)
 
 
