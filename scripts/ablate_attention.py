@@ -34,6 +34,7 @@ from grounding.benchmarks.measurer import Job, Measurer
 from grounding.benchmarks.methods import MapMaker
 from grounding.benchmarks.statistics import Score, mean
 from grounding.benchmarks.tasks import Agreement, Localization
+from grounding.boxes import Values
 from grounding.config import load
 from grounding.datasets.box_maps import write_boxes
 from grounding.datasets.cub import read_cub
@@ -51,7 +52,8 @@ from grounding.training.trainer import Trainer
 
 CUT = ("3", 4)  # the first block that is trained: blocks.3.4
 SIZE_PX, INFERENCE_PX = 192, 256
-METHODS = ("cam", "contrastive-mwp")
+METHODS = {"cam": "CAM", "contrastive-mwp": "EB"}
+RESAMPLES = 2000
 TEACHING, HELD_OUT = "123", "45"  # viewers
 DGDM = ["dgdm.enabled=true"]
 GALA = ["gala.enabled=true"]
@@ -218,23 +220,29 @@ def measure(classifier: TagClassifier, source: Source, images: Sequence[str] | N
     return {"images": len(chosen), "rows": rows}
 
 
-def summary(measured: dict[str, Any]) -> dict[str, float]:
-    """The numbers of one classifier: percent, and correlations as they are."""
+def scores(measured: dict[str, Any]) -> dict[str, Score]:
+    """The numbers of one classifier, by name."""
     frame, images = pd.DataFrame(measured["rows"]), measured["images"]
-    once = np.ones((1, images))
-    found: dict[str, float] = {}
-    people = Agreement().scores(frame[frame["method"] == "people"], images, 1)
-    for method in METHODS:
+    found: dict[str, Score] = {}
+    for method, short in METHODS.items():
         own = frame[frame["method"] == method]
-        scores: dict[str, Score] = Localization().scores(own, images, 1)
-        right = Score(mean(own["right"].to_numpy(float), own["image"].to_numpy(), images), images)
-        found["top-1 accuracy"] = 100 * float(right.statistic(once)[0])
-        for name in ("MaxBoxAcc", "MaxBoxAccV2", "realistic"):
-            found[f"{method} {name}"] = 100 * float(scores[name].statistic(once)[0])
-        for name, score in Agreement().scores(own, images, 1).items():
-            found[f"{method} {name}"] = float(score.statistic(once)[0])
-            found[f"people {name}"] = float(people[name].statistic(once)[0])
-    return found
+        place = own["image"].to_numpy()
+        found["top-1"] = Score(mean(own["right"].to_numpy(float), place, images), images)
+        boxes, people = Localization().scores(own, images, 1), Agreement().scores(own, images, 1)
+        found |= {f"{short} {name}": boxes[name] for name in ("MaxBoxAcc", "MaxBoxAccV2")}
+        found |= {f"{short} {name}": people[name] for name in ("Spearman", "AUC")}
+    ceiling = Agreement().scores(frame[frame["method"] == "people"], images, 1)
+    return found | {f"people {name}": ceiling[name] for name in ("Spearman", "AUC")}
+
+
+def summary(measured: dict[str, Any]) -> dict[str, float]:
+    """The values of one classifier: percent, and correlations as they are."""
+    once = np.ones((1, measured["images"]))
+    return {name: _value(score, once)[0] for name, score in scores(measured).items()}
+
+
+def _value(score: Score, weights: Values) -> Values:
+    return score.statistic(weights) * (100 if score.percent else 1)
 
 
 def prepare(options: argparse.Namespace) -> dict[str, str]:
@@ -334,17 +342,50 @@ def run(options: argparse.Namespace) -> None:
 
 
 def table(folder: Path) -> str:
-    """A line an arm: the mean over seeds of every number, and its standard deviation."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(folder.glob("*/measured.json")):
+    """Markdown: the mean over seeds of every number with its standard deviation, and the difference to the first arm.
+
+    Intervals of differences are bootstrapped over pictures and seeds, paired by both.
+    """
+    found: dict[str, dict[int, dict[str, Score]]] = {}
+    images = 0
+    for path in folder.glob("*/measured.json"):
         measured = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(measured["arm"], []).append(summary(measured))
-    lines = []
-    for arm, runs in found.items():
-        values = pd.DataFrame(runs)
-        cells = ", ".join(f"{name} {values[name].mean():.3g} ± {values[name].std(ddof=1):.2g}" for name in values)
-        lines.append(f"{arm} ({len(runs)}): {cells}\n")
-    return "".join(lines)
+        images = measured["images"]
+        found.setdefault(measured["arm"], {})[measured["seed"]] = scores(measured)
+    order = [*ARMS, *sorted(found)]
+    arms = sorted(found, key=order.index)
+    draw = np.random.default_rng(0)
+    once, resampled = np.ones((1, images)), draw.multinomial(images, np.full(images, 1 / images), RESAMPLES)
+    names = [name for name in next(iter(found[arms[0]].values())) if not name.startswith("people")]
+    lines = ["| arm | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    differences = ["| arm less none | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    base = {
+        seed: {name: _value(own[name], resampled.astype(float)) for name in names}
+        for seed, own in found[arms[0]].items()
+    }
+    for arm in arms:
+        cells, gains = [], []
+        seeds = sorted(found[arm].keys() & found[arms[0]].keys())
+        chosen = draw.integers(0, len(seeds), (RESAMPLES, len(seeds)))  # (R, S)
+        for name in names:
+            values = [float(_value(found[arm][seed][name], once)[0]) for seed in seeds]
+            none = [float(_value(found[arms[0]][seed][name], once)[0]) for seed in seeds]
+            digits = 1 if found[arm][seeds[0]][name].percent else 3
+            cells.append(f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=len(seeds) > 1):.{digits}f}")
+            own = np.stack(
+                [_value(found[arm][seed][name], resampled.astype(float)) - base[seed][name] for seed in seeds]
+            )
+            means = own[chosen, np.arange(RESAMPLES)[:, None]].mean(1)
+            low, high = np.percentile(means, [2.5, 97.5])
+            gains.append(f"{np.mean(values) - np.mean(none):+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
+        lines.append(f"| {arm} | {len(seeds)} | " + " | ".join(cells) + " |")
+        if arm != arms[0]:
+            differences.append(f"| {arm} | " + " | ".join(gains) + " |")
+    first = next(iter(found[arms[0]].values()))
+    people = ", ".join(
+        f"{name} {float(_value(first[name], once)[0]):.3f}" for name in first if name.startswith("people")
+    )
+    return "\n".join([*lines, "", *differences, "", f"{images} photographs; {people}", ""])
 
 
 if __name__ == "__main__":
