@@ -417,6 +417,19 @@ def test_what_the_model_detaches_is_a_constant():
     assert all(each.any() for each in found[:1])  # W+ and x of the first layer, read by the walk itself
 
 
+def test_a_choice_is_a_constant_and_no_lost_gradient():
+    """Each place takes the mean of those that are alike: the comparison is read as attention weights are."""
+
+    def choose(inner, x):
+        places = inner(x).relu().flatten(2)  # (N, 4, P)
+        alike = (places.mT @ places > 0.3).to(x)  # (N, P, P)
+        return (places @ alike).reshape(x.shape)
+
+    model = network(lambda: stem(Detached(choose), nn.Conv2d(4, 4, 1), nn.ReLU()))
+    function, given = map_of(model, contrastive_mwp, layer=0)
+    assert torch.autograd.gradcheck(function, given, atol=1e-6, fast_mode=True)
+
+
 def test_a_copy_without_a_graph_is_refused(monkeypatch):
     monkeypatch.setattr(gradients, "enable_reentrant_dispatch", contextlib.nullcontext)
     with pytest.raises(GroundingError, match=r"aten.add_.Tensor overwrites a value whose gradient"):
