@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from grounding.commands import exit_status
 from grounding.errors import GroundingError, check_at_least_one
-from grounding.training.options import build_captions_parser, build_labels_parser, build_parser, build_presence_parser
+from grounding.training.options import (
+    build_captions_parser,
+    build_human_maps_parser,
+    build_labels_parser,
+    build_parser,
+    build_presence_parser,
+)
 from grounding.wording import counted
 
 
@@ -19,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments and arguments[0] == "labels":
         labels = build_labels_parser().parse_args(arguments[1:])
         return exit_status(lambda: _write_labels(labels))
+    if arguments and arguments[0] == "human-maps":
+        packed = build_human_maps_parser().parse_args(arguments[1:])
+        return exit_status(lambda: _unpack_human_maps(packed))
     if arguments and arguments[0] == "presence":
         asked = build_presence_parser().parse_args(arguments[1:])
         return exit_status(lambda: _fit_presence(asked))
@@ -35,15 +44,35 @@ def _write_table(options: argparse.Namespace) -> int:
 
 
 def _write_labels(options: argparse.Namespace) -> int:
+    from grounding.datasets.box_maps import write_boxes
     from grounding.datasets.label_tables import read_labels, write_labels
     from grounding.datasets.marks import NO_OBJECT
 
+    if options.boxes and options.boxes.resolve() == options.output.resolve():
+        raise GroundingError(f"--output and --boxes are both {options.output}: expected two tables")
     pictures = read_labels(options.format, options.root, options.split)
     count = write_labels(pictures, options.output)
+    if options.boxes:
+        write_boxes(pictures, options.boxes)
     without = pictures.left_out.get(NO_OBJECT, 0)
     print(
-        f"{counted(count, 'picture')}: {options.output}" + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+        f"{counted(count, 'picture')}: {options.output}"
+        + (f" (left out: {without:,} {NO_OBJECT})" if without else "")
+        + (f"; boxes: {options.boxes}" if options.boxes else "")
     )
+    return 0
+
+
+def _unpack_human_maps(options: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from grounding.datasets.clickme_unpack import MAPS, TABLE, total_bytes, unpack
+
+    with tqdm(total=total_bytes(options.shards), unit="B", unit_scale=True) as bar:
+        count, without = unpack(options.shards, options.output, bar.update)
+    lacking = "".join(f"; {number:,} {reason}" for reason, number in without.items())
+    maps = counted(count - sum(without.values()), "map")
+    print(f"{counted(count, 'picture')}: {options.output / TABLE}; {maps}: {options.output / MAPS}{lacking}")
     return 0
 
 

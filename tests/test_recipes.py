@@ -96,7 +96,7 @@ def source_of(style, folder):
         ("voc07", voc, "timm:test_resnet"),
         ("coco", voc, "timm:test_resnet"),
         ("cub50", voc, None),
-        ("cub50-mobilenet", voc, "timm:mobilenetv1_100"),
+        ("cub", voc, "timm:mobilenetv1_100"),
     ],
 )
 def test_recipes(train, tmp_path, monkeypatch, recipe, style, architecture):

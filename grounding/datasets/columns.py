@@ -20,6 +20,7 @@ class TableOptions:
             of `phrases_column` phrases are not read.
         delimiter: of CSV, one character or `tab`; empty: `,`, `;` or a tab, told from the line of names.
         image_folder: where relative picture paths start; empty: the folder of the table.
+        id_column: names the pictures, where there is one column of this name; it may be missing.
     """
 
     image_column: str = "image"
@@ -27,6 +28,7 @@ class TableOptions:
     phrases_column: str = "phrases"
     delimiter: str = ""
     image_folder: str = ""
+    id_column: str = "id"
 
 
 class Record(NamedTuple):
@@ -34,7 +36,7 @@ class Record(NamedTuple):
 
     Attributes:
         number: its line in a text file, else its position from 1.
-        values: what it holds as `image`, `captions`, `caption` and `phrases`.
+        values: what it holds as `image`, `id`, `captions`, `caption` and `phrases`.
         damage: why it cannot be read, or empty.
     """
 
@@ -53,6 +55,8 @@ def columns_present(table: object, names: Sequence[str], options: TableOptions) 
     for role, wanted in _wanted(options).items():
         places = [place for place, name in enumerate(names) if name == wanted]
         places = places or [place for place, name in enumerate(names) if _plain(name) == _plain(wanted)]
+        if len(places) > 1 and role == "id":
+            continue  # it names no picture
         if len(places) > 1:
             raise GroundingError(
                 f"{table} has {len(places)} columns '{wanted}': expected one; rename the others, or name another "
@@ -72,7 +76,7 @@ def find_columns(table: object, names: Sequence[str], options: TableOptions) -> 
     found = columns_present(table, names, options)
     wanted, usual = _wanted(options), _wanted(TableOptions())
     named = [role for role, name in wanted.items() if name != usual.get(role)]  # by the user
-    needed = ["image", *named, *([] if found.keys() - {"image"} else ["caption"])]
+    needed = ["image", *named, *([] if found.keys() - {"image", "id"} else ["caption"])]
     if missing := [wanted[role] for role in needed if role not in found]:
         advice = did_you_mean(missing[0], names, "", most=2)
         raise GroundingError(
@@ -86,12 +90,17 @@ def fits(names: Sequence[str], options: TableOptions) -> bool:
     """Whether these are names of a table that can be read, or would be without a name that is there twice."""
     plain = {_plain(name) for name in names}
     roles = {role for role, name in _wanted(options).items() if _plain(name) in plain}
-    return "image" in roles and len(roles) > 1
+    return "image" in roles and len(roles - {"id"}) > 1
 
 
 def _wanted(options: TableOptions) -> dict[str, str]:
     """The names of the columns by what they hold."""
-    wanted = {"image": options.image_column, "caption": options.caption_column, "phrases": options.phrases_column}
+    wanted = {
+        "image": options.image_column,
+        "id": options.id_column,
+        "caption": options.caption_column,
+        "phrases": options.phrases_column,
+    }
     if options.caption_column == "caption":
         wanted["captions"] = "captions"
     return {role: name for role, name in wanted.items() if name}

@@ -93,6 +93,19 @@ def read_gaze(path: Path, images: Iterable[LabelledImage]) -> Gaze:
     return Gaze(fixations, known(left_out))
 
 
+def annotated_sizes(path: Path) -> dict[str, set[tuple[float, float]]]:
+    """The widths and heights, in px, that the rows of each picture state, by its id; damaged rows are not read.
+
+    Raises:
+        GroundingError: the file cannot be read.
+    """
+    sizes = defaultdict[str, set[tuple[float, float]]](set)
+    for line in _lines(path):
+        if not line.startswith("#") and (row := _row(line)):
+            sizes[row.image].add(row.size)
+    return dict(sizes)
+
+
 def _lines(path: Path) -> list[str]:
     try:
         content = path.read_bytes()

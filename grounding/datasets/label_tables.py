@@ -28,10 +28,11 @@ def read_labels(kind: str, root: Path, split: str) -> "LabelledImages":
 
 
 def write_labels(pictures: "LabelledImages", output: Path) -> int:
-    """Write a line `{"image": path relative to the table, "labels": [classes in it]}` a picture; returns how many.
+    """Write a line for each picture; returns how many.
 
-    Boxes and masks are not written, and the files are not read. Pictures without an object that counts are not in
-    `pictures`, so they are no examples of what is in none of the classes.
+    A line is `{"image": path relative to the table, "labels": [classes in it], "id": its id in the data set}`. Boxes
+    and masks are not written, and the files are not read. Pictures without an object that counts are not in `pictures`,
+    so they are no examples of what is in none of the classes.
 
     Raises:
         GroundingError: the pictures lie in an archive, there is none, or the table cannot be written.
@@ -50,6 +51,6 @@ def write_labels(pictures: "LabelledImages", output: Path) -> int:
                     "give its folder"
                 )
             image = Path(os.path.relpath(path.resolve(), folder)).as_posix()
-            row = {"image": image, "labels": [region.name for region in picture.regions]}
+            row = {"image": image, "labels": [region.name for region in picture.regions], "id": picture.id}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return len(pictures.images)

@@ -20,12 +20,17 @@ def upright_size(files: Files, name: str) -> tuple[int, int]:
     """
     try:
         with files.open(name) as file, Image.open(file) as image:
-            width, height = image.size
-            return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+            return upright_sides(image)
     except GroundingError:
         raise
     except Exception as error:  # over damaged files Pillow raises nearly anything
         raise _no_picture(files, name, error) from error
+
+
+def upright_sides(image: Image.Image) -> tuple[int, int]:
+    """Width and height in px of a picture as it is shown."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def read_mask(files: Files, name: str, width: int, height: int, at_least: int = 1) -> Mask:

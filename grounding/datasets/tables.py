@@ -42,6 +42,7 @@ class TableRow:
     Attributes:
         number: its line in a text file, else its position from 1.
         image: the picture's file as the table has it; `row N` for one that the table holds itself.
+        id: what the table calls the picture in its column of ids, else as `image`.
         picture: where it is; None where the row names none.
         captions: unchanged; some may be blank.
         phrases: not blank; None where none are given.
@@ -56,6 +57,7 @@ class TableRow:
     phrases: tuple[str, ...] | None = None
     fault: str = ""
     error: str = ""
+    id: str = ""
 
 
 class RowFault(ValueError):
@@ -136,7 +138,7 @@ def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool)
     with _noted(faults):
         phrases = _phrases(record.values.get("phrases"))
     fault, error = faults[0].args if faults else ("", "")
-    return TableRow(record.number, image, picture, captions, phrases, fault, error)
+    return TableRow(record.number, image, picture, captions, phrases, fault, error, _id(record.values.get("id"), image))
 
 
 @contextlib.contextmanager
@@ -145,6 +147,12 @@ def _noted(faults: list[RowFault]) -> Iterator[None]:
         yield
     except RowFault as fault:
         faults.append(fault)
+
+
+def _id(value: object, image: str) -> str:
+    """A text or a whole number as a text; else the picture's file."""
+    is_name = isinstance(value, str | int) and not isinstance(value, bool)
+    return (str(value).strip() if is_name else "") or image
 
 
 def _image(value: object, number: int) -> tuple[str, bytes | None]:

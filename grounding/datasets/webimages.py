@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from PIL import Image
 
 from grounding.datasets.columns import TableOptions
+from grounding.datasets.pictures import upright_sides
 from grounding.datasets.places import Place, Spool, kind_of
 from grounding.datasets.sources import expand
 from grounding.datasets.tables import TableRow, is_table, read_table, texts_of
@@ -23,6 +24,7 @@ _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II
 _DRAFT_PX: Final = 1024
 _MOST_PIXELS: Final = 50_000_000
 _OPTIONS: Final = TableOptions(phrases_column="")
+_HEADER: Final = 1 << 16  # bytes; the size of nearly every picture stands there
 _BLOCK: Final = 512  # bytes; the unit of a tar
 _NOTES: Final = ("json", "txt", "caption")
 _KEYS: Final = ("captions", "caption", "text")  # of a JSON file beside a picture
@@ -54,7 +56,8 @@ class CaptionedImages:
     A name may have `~`, braces and globs: `shards/{0000..0004}.tar`, `data/*.tar`.
 
     Attributes:
-        ids: the file name without its ending, or the value in the table. Two sources may share ids.
+        ids: the file name without its ending; of a table, the value in its column `id`, or else the picture's file as
+            the table has it. Two sources may share ids.
         captions: at least one text for each picture, unchanged, none of them blank.
         skipped: reason -> how many pictures, rows or texts were left out.
 
@@ -117,8 +120,27 @@ class CaptionedImages:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
                 return Image.fromarray(upright_rgb(image))
         except Exception as error:  # over damaged files Pillow raises nearly anything, down to AssertionError
-            expected = f"expected a whole picture file of at most {_MOST_PIXELS // 1_000_000} million pixels"
-            raise GroundingError(f"image {place.name or place.path} cannot be read ({error}): {expected}") from error
+            raise _unreadable(place, error) from error
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """Width and height in px of a picture's file, upright; mostly only its header is read.
+
+        Raises:
+            GroundingError: it cannot be read.
+        """
+        place = self._places[index]
+        for limit in (_HEADER, -1):
+            try:
+                with Image.open(io.BytesIO(place.read(limit))) as image:
+                    return upright_sides(image)
+            except Exception as error:  # over damaged files Pillow raises nearly anything
+                failed = error
+        raise _unreadable(place, failed)
+
+
+def _unreadable(place: Place, error: Exception) -> GroundingError:
+    expected = f"expected a whole picture file of at most {_MOST_PIXELS // 1_000_000} million pixels"
+    return GroundingError(f"image {place.name or place.path} cannot be read ({error}): {expected}")
 
 
 def _kept(entry: _Entry, skipped: Counter[str]) -> _Entry | None:
@@ -219,5 +241,8 @@ def _joined(rows: Iterable[TableRow], skipped: Counter[str]) -> Iterator[_Entry]
         if row.picture is None or row.fault:
             skipped[row.fault] += 1
         else:
-            entries.setdefault(row.picture, _Entry(row.image, row.picture, [])).texts.extend(row.captions)
+            entry = entries.setdefault(row.picture, _Entry(row.id, row.picture, []))
+            entry.texts.extend(row.captions)
+            if row.id != entry.id and row.id != row.image:  # ids of captions, not of pictures
+                entries[row.picture] = entry._replace(id=row.image)
     yield from entries.values()

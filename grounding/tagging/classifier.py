@@ -6,7 +6,7 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from grounding.errors import GroundingError
 from grounding.folders import whole_folder
 from grounding.images import RgbImage
+from grounding.tagging.gala import APPLY_TO, SQUASHES, GalaSettings
 from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain_network, timm_network
 from grounding.tagging.presence import Numbers, PresenceModel, expit, read_presence, write_presence
 from grounding.tagging.timm_features import Rgb
@@ -156,11 +157,12 @@ class TagClassifier:
         return "the mean share of the phrase's tags, which exclude each other in this classifier, not calibrated"
 
     def fingerprint(self) -> str:
-        """Return the same text for the same weights, tags, pooling and preprocessing."""
+        """Return the same text for the same weights, tags, pooling, attention and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
         if isinstance(self.network, TagNetwork):
             values = _architecture(self.network)
-            if values["architecture"] != _PLAIN or values["pooling"] != _DEFAULTS["pooling"]:  # what was there first
+            first = {"architecture": _PLAIN, "pooling": _DEFAULTS["pooling"]}  # what was there first
+            if "gala" in values or any(values[key] != value for key, value in first.items()):
                 digest.update(json.dumps(values, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
             digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -275,6 +277,7 @@ def _wrong_keys(config: dict[str, Any], plain: bool) -> list[str]:
         "layers": layers or not plain,
         "options": plain or isinstance(config.get("options"), dict),
         "pooling": config["pooling"] in POOLINGS,
+        "gala": "gala" not in config or _sound_gala(config["gala"]),
         "image_size_px": _natural(config["image_size_px"]),
         "mean": _rgb(config["mean"]),
         "std": _rgb(config["std"]) and min(config["std"]) > 0,
@@ -287,9 +290,11 @@ def _wrong_keys(config: dict[str, Any], plain: bool) -> list[str]:
 def _architecture(network: TagNetwork) -> dict[str, Any]:
     """What `_network` needs to build it again."""
     features = network.features
+    attention = {} if network.gala is None else {"gala": asdict(network.gala)}
     if isinstance(features, PlainFeatures):
-        return {"architecture": _PLAIN, "layers": features.layers, "pooling": network.pooling}
-    return {"architecture": _TIMM + features.name, "options": features.options, "pooling": network.pooling}
+        return {"architecture": _PLAIN, "layers": features.layers, "pooling": network.pooling, **attention}
+    name, options = _TIMM + features.name, features.options
+    return {"architecture": name, "options": options, "pooling": network.pooling, **attention}
 
 
 def _network(config: dict[str, Any]) -> TagNetwork:
@@ -300,7 +305,18 @@ def _network(config: dict[str, Any]) -> TagNetwork:
     else:
         network = timm_network(architecture.removeprefix(_TIMM), tags, pooling, config["options"])
     network.mean, network.std = tuple(config["mean"]), tuple(config["std"])
+    if gala := config.get("gala"):
+        network.insert_gala(GalaSettings(**gala | {"layers": tuple(gala["layers"])}))
     return network
+
+
+def _sound_gala(gala: Any) -> bool:
+    """Whether this is what `GalaSettings` are in JSON."""
+    if not isinstance(gala, dict) or gala.keys() != {each.name for each in fields(GalaSettings)}:
+        return False
+    names = gala["layers"]
+    named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+    return named and _natural(gala["reduction"]) and gala["squash"] in SQUASHES and gala["apply_to"] in APPLY_TO
 
 
 def _natural(value: Any) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from grounding.errors import GroundingError
+from grounding.tagging.gala import ApplyTo, GalaSettings, attended, gala_layers, gala_parameters, insert_gala
 from grounding.tagging.timm_features import Rgb, TimmFeatures
 
 
@@ -38,12 +39,28 @@ class PlainFeatures(nn.Sequential):
         self.normalised = normalised
 
     def fold(self) -> None:
-        """Fold every batch normalisation into its convolution, in place; in evaluation mode nothing else changes."""
+        """Fold every batch normalisation into its convolution, in place; in evaluation mode nothing else changes.
+
+        Raises:
+            GroundingError: attention between the two.
+        """
         for number in range(1, len(self.layers) + 1) if self.normalised else ():
             conv, norm = getattr(self, f"conv{number}"), getattr(self, f"norm{number}")
+            for name, place in ((f"conv{number}", attended(conv)), (f"norm{number}", attended(norm))):
+                if place:
+                    self.check_attention(name, place)
             setattr(self, f"conv{number}", fuse_conv_bn_eval(conv, norm))
             delattr(self, f"norm{number}")
         self.normalised = False
+
+    def check_attention(self, name: str, apply_to: ApplyTo) -> None:
+        """Raise a `GroundingError` where attention would part a convolution from its batch normalisation."""
+        kind = name.rstrip("0123456789")
+        if self.normalised and (kind == "norm" or (kind == "conv" and apply_to == "output")):
+            raise GroundingError(
+                f"gala: attention on the {apply_to} of '{name}' keeps batch normalisation from being folded into its "
+                "convolution: name a relu, or the input of a conv"
+            )
 
 
 class TagNetwork(nn.Module):
@@ -59,6 +76,7 @@ class TagNetwork(nn.Module):
     Attributes:
         attention: the second linear layer of attention pooling, with weights 0 at first; else None.
         frozen: what `freeze` was told.
+        gala: the attention in the backbone; None where there is none.
 
     Raises:
         GroundingError: an unknown pooling.
@@ -82,6 +100,7 @@ class TagNetwork(nn.Module):
         if self.attention is not None:
             nn.init.zeros_(self.attention.weight)
         self.frozen: tuple[str, ...] = ()
+        self.gala: GalaSettings | None = None
 
     def local_scores(self, features: Tensor) -> Tensor:
         """(N, C, h, w) features -> (N, T, h, w) logits, one per place and tag."""
@@ -105,11 +124,13 @@ class TagNetwork(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The module that the names in `freeze` are relative to."""
+        """The module that the names in `freeze` and `insert_gala` are relative to."""
         return self.features.trunk if isinstance(self.features, TimmFeatures) else self.features
 
     def freeze(self, names: Sequence[str]) -> None:
         """Keep parts of the backbone as they are: no gradients, and evaluation mode there even while the rest trains.
+
+        Attention (`insert_gala`) learns even there.
 
         Args:
             names: of parameters or modules of the backbone; `blocks.1` takes in `blocks.1.conv`, but not `blocks.10`.
@@ -117,8 +138,10 @@ class TagNetwork(nn.Module):
         Raises:
             GroundingError: a name without parameters.
         """
+        attention = set(map(id, gala_parameters(self)))
+        kept = [(path, part) for path, part in self.backbone.named_parameters() if id(part) not in attention]
         for name in names:
-            parts = [part for path, part in self.backbone.named_parameters() if _within(path, [name])]
+            parts = [part for path, part in kept if _within(path, [name])]
             if not parts:
                 known = ", ".join(path for path, _ in self.backbone.named_children())
                 raise GroundingError(f"network.frozen: '{name}' holds no parameter: the backbone consists of {known}")
@@ -126,6 +149,32 @@ class TagNetwork(nn.Module):
                 part.requires_grad_(False)
         self.frozen = tuple(names)
         self.train(self.training)
+
+    def insert_gala(self, settings: GalaSettings) -> None:
+        """Give modules of the backbone attention, in place; until that has learnt, the network's output is the same.
+
+        Raises:
+            GroundingError: it has attention already; attention that would keep a plain network from being folded; or
+                what `tagging.gala.insert_gala` refuses.
+        """
+        if self.gala is not None:
+            raise GroundingError(f"gala: the network has attention already ({self.gala}): insert all of it at once")
+        size_px = (32, 32)  # a plain network takes any
+        if isinstance(self.features, PlainFeatures):
+            for name in set(settings.layers) & {name for name, _ in self.features.named_children()}:
+                self.features.check_attention(name, settings.apply_to)
+        else:
+            size_px = self.features.usual_size_px
+        insert_gala(
+            self.backbone,
+            settings.layers,
+            self.head.weight.new_zeros(1, 3, *size_px),
+            reduction=settings.reduction,
+            squash=settings.squash,
+            apply_to=settings.apply_to,
+            run=self.features,
+        )
+        self.gala = settings
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode as every module does, but what is frozen stays in evaluation mode."""
@@ -164,7 +213,8 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
     """Give the backbone of a plain network with batch normalisation the function of one without, in place.
 
     The normalisation takes its statistics from (N, 3, H, W) images in [0, 1] and undoes them by scale and shift, so it
-    neither changes the function now nor is a stranger to the activations when training goes on.
+    neither changes the function now nor is a stranger to the activations when training goes on. Attention that the
+    other has is copied; where it has none, the network's takes part as it is.
 
     Raises:
         GroundingError: the networks have other layers.
@@ -172,8 +222,12 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
     layers = [getattr(each.features, "layers", None) for each in (network, folded)]
     if None in layers or layers[0] != layers[1]:
         raise GroundingError("network.initial has other layers than the network")
+    attention = gala_layers(folded.features)
+    for name, layer in gala_layers(network.features).items():
+        if name in attention:
+            layer.load_state_dict(attention[name].state_dict())
     blocks, sources = list(network.features.children()), list(folded.features.children())[0::2]
-    for conv, norm, source in zip(blocks[0::3], blocks[1::3], sources, strict=True):
+    for conv, norm, relu, source in zip(blocks[0::3], blocks[1::3], blocks[2::3], sources, strict=True):
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
         assert isinstance(source, nn.Conv2d)
@@ -187,7 +241,7 @@ def warm_start(network: TagNetwork, folded: TagNetwork, images: Tensor) -> None:
         norm.running_var.copy_(variance)
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.copy_(mean + source.bias)
-        images = (images + source.bias[:, None, None]).relu()
+        images = relu(images + source.bias[:, None, None])
 
 
 def score_places(head: nn.Linear, features: Tensor) -> Tensor:

@@ -54,6 +54,13 @@ class TimmFeatures(nn.Module):
         self.mean: Rgb = tuple(self.trunk.pretrained_cfg["mean"])
         self.std: Rgb = tuple(self.trunk.pretrained_cfg["std"])
 
+    @property
+    def usual_size_px(self) -> tuple[int, int]:
+        """Height and width of images that the model takes: those of its option `img_size`, or of timm's own."""
+        size = self.options.get("img_size", self.trunk.pretrained_cfg["input_size"][1:])
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width
+
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) normalised images -> (N, C, h, w) features.
 

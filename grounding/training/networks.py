@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.gala import GalaSettings, gala_layers
 from grounding.tagging.network import PlainFeatures, TagNetwork, plain_network, timm_network, warm_start
 from grounding.text.tokens import stem
-from grounding.training.config import DEFAULTS, NetworkConfig, Pooling
+from grounding.training.config import DEFAULTS, GalaConfig, NetworkConfig, Pooling
 
 
 def following(config: NetworkConfig, initial: TagClassifier) -> NetworkConfig:
@@ -50,16 +51,20 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else str(list(value))
 
 
-def create_network(config: NetworkConfig, tags: int, head_only: bool = False) -> TagNetwork:
+def create_network(
+    config: NetworkConfig, tags: int, head_only: bool = False, gala: GalaConfig | None = None
+) -> TagNetwork:
     """Create the network of a configuration, in training mode, with `weights` loaded and `frozen` parts frozen.
 
     The weights of the head are 0. Its bias and the weights of `initial` are left to the caller: see `start_from`.
 
     Args:
         head_only: the whole backbone is frozen; a plain one has no batch normalisation.
+        gala: the attention to insert into the backbone, if it is enabled. It learns in frozen parts too.
 
     Raises:
-        GroundingError: options that are wrong or not for a plain network, or what `timm_network` or `freeze` refuses.
+        GroundingError: options that are wrong or not for a plain network, or what `timm_network`, `freeze` or
+            `insert_gala` refuses.
     """
     values = config.given_or_default()
     kind, _, name = values["architecture"].partition(":")
@@ -68,6 +73,8 @@ def create_network(config: NetworkConfig, tags: int, head_only: bool = False) ->
     else:
         network = _plain(config, tags, normalised=not head_only)
     nn.init.zeros_(network.head.weight)
+    if gala is not None and gala.enabled:
+        network.insert_gala(GalaSettings(gala.layers, gala.reduction, gala.squash, gala.apply_to))
     network.freeze(config.frozen)
     if head_only:
         network.features.requires_grad_(False)
@@ -78,6 +85,8 @@ def create_network(config: NetworkConfig, tags: int, head_only: bool = False) ->
 def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str], images: Tensor) -> None:
     """Copy the backbone of another classifier into a network, and the rows of its head whose tags are known.
 
+    Attention (GALA) that the other has is copied too; where it has none, that of the network stays as it is.
+
     Args:
         network: of `create_network`; changed in place. The rows of other tags stay as they are.
         initial: has the same backbone; options of its timm model may differ.
@@ -85,16 +94,22 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
         images: (N, 3, H, W) in [0, 1], for the statistics of batch normalisation where `initial` has none.
 
     Raises:
-        GroundingError: another backbone.
+        GroundingError: another backbone, or other attention than the network's.
     """
     source = initial.network
     if not isinstance(source, TagNetwork) or type(source.features) is not type(network.features):
         raise GroundingError(f"network.initial {initial.name} has another architecture than the network")
+    if source.gala not in (None, network.gala):
+        given = "none" if network.gala is None else str(network.gala)
+        raise GroundingError(
+            f"network.initial {initial.name} has other attention than the network, which has {given}: "
+            f"set gala.enabled=true {source.gala}"
+        )
     if isinstance(network.features, PlainFeatures) and network.features.normalised:
         warm_start(network, source, images)
     else:
         try:
-            network.features.load_state_dict(source.features.state_dict())
+            network.features.load_state_dict(_attention_state(network.features) | source.features.state_dict())
         except RuntimeError as error:
             raise GroundingError(f"network.initial {initial.name} has another backbone than the network") from error
     network.mean, network.std = source.mean, source.std
@@ -103,6 +118,12 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
     for name in ("head.weight", "head.bias", "attention.weight"):
         if name in network.state_dict() and name in source.state_dict():
             network.get_parameter(name)[ours] = source.get_parameter(name)[theirs]
+
+
+def _attention_state(features: nn.Module) -> dict[str, Tensor]:
+    """The part of a state dict that is attention."""
+    state = {name: each.state_dict() for name, each in gala_layers(features).items()}
+    return {f"{name}.{key}": value for name, values in state.items() for key, value in values.items()}
 
 
 def known_rows(known: Sequence[str], tags: Sequence[str]) -> dict[int, int]:

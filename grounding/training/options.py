@@ -17,6 +17,7 @@ command again to go on after an interruption. docs/training.md explains every ke
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
 `python -m grounding.train labels --help`: the same of the classes in the pictures of VOC, COCO or CUB.
+`python -m grounding.train human-maps --help`: how to unpack pictures of ClickMe with their maps for human_maps.source.
 `python -m grounding.train presence --help`: how to calibrate the presence of phrases for a trained classifier.
 
 exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
@@ -36,9 +37,26 @@ examples:
   python -m grounding.train labels coco --root coco --split train2014 --output coco-train2014.jsonl
   python -m grounding.train labels cub --root CUB_200_2011 --split train --output cub-train.jsonl
 
-Each line of the table is {"image": path relative to the table, "labels": [classes in it]}: no box is written. Objects
-that are difficult or a crowd do not count, and pictures without any other are left out. data.label_column=labels makes
-a training learn them."""
+Each line of the table is {"image": path relative to the table, "labels": [classes in it], "id": its id in the data
+set}: no box is written there. Objects that are difficult or a crowd do not count, and pictures without any other are
+left out. data.label_column=labels makes a training learn them.
+
+--boxes TABLE writes a second table, {"id": its id, "boxes": [[x0, y0, x1, y1], ...], "width": , "height": } a line, in
+which boxes stand in for maps of people: human_maps.source=[TABLE]. This is the one place where a box is written for a
+training."""
+
+HUMAN_MAPS_EPILOG = """\
+examples:
+  python -m grounding.train human-maps clickme_train.tfrecords --output clickme
+  python -m grounding.train human-maps "click-me/train-*.tfrecords" --output harmonization
+  python -m grounding.train human-maps PseudoClickMe/train/*.pth --output pseudo
+
+OUTPUT/pictures has the pictures, OUTPUT/maps a .npy (h, w) for each that was clicked in, and each line of
+OUTPUT/table.jsonl is {"image": "pictures/...", "labels": ["number of its class"], "id": name of its map}. A training
+takes them as data.sources=[OUTPUT/table.jsonl] data.label_column=labels human_maps.source=[OUTPUT/maps].
+
+TFRecord is read without TensorFlow, .pth as weights only. The CSV and HDF5 files of ClickMe 2.0 hold no pictures: give
+them to human_maps.source as they are."""
 
 PRESENCE_EPILOG = """\
 examples:
@@ -91,6 +109,22 @@ def build_labels_parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", type=path_option, required=True, metavar="DIR", help="the data set's folder")
     parser.add_argument("--split", required=True, help="such as trainval (voc), train2014 (coco), train (cub)")
     parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
+    parser.add_argument(
+        "--boxes", type=path_option, metavar="TABLE", help="the .jsonl to write boxes to that stand in for human maps"
+    )
+    return parser
+
+
+def build_human_maps_parser() -> argparse.ArgumentParser:
+    """The options of `human-maps`."""
+    parser = Parser(
+        prog="python -m grounding.train human-maps",
+        description="Unpack pictures of ClickMe and where people clicked in them, for a training.",
+        epilog=HUMAN_MAPS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("shards", nargs="+", metavar="SHARD", help="TFRecord files, or .pth files of Pseudo-ClickMe")
+    parser.add_argument("--output", type=path_option, required=True, metavar="FOLDER", help="a new folder to write")
     return parser
 
 

@@ -21,8 +21,10 @@ from grounding.training.advice import advice, below_the_centre
 from grounding.training.batches import Pictures
 from grounding.training.captions import read_captions
 from grounding.training.config import TrainConfig
+from grounding.training.dgdm import check_drops
 from grounding.training.distillation import write_teacher_scores
 from grounding.training.features import Features
+from grounding.training.human_maps import read_targets
 from grounding.training.logs import open_log
 from grounding.training.networks import check_tags, create_network, following, known_rows, start_from
 from grounding.training.new_rows import start_new_rows
@@ -93,15 +95,20 @@ class _Training:
             keys = following(keys, initial)
             self.map_layer = initial.map_layer if config.map_layer is None else config.map_layer
         torch.manual_seed(config.seed)
-        network = create_network(keys, len(self.data.tags), config.head_only)
+        network = create_network(keys, len(self.data.tags), config.head_only, config.gala)
+        check_drops(config.dgdm, network.backbone, torch.zeros(1, 3, config.image_size_px, config.image_size_px))
         for line in advice(config, initial, self.data):
             self.say(line)
         if self.validation:
             self.say(self.validation.summary)
             self.validation.measure(self.classifier(network), config.device, limit=1)  # what cannot work fails now
         teachers = [self.classifier_named(name, "teacher") for name in config.teacher.classifiers]
+        human = read_targets(config.human_maps, self.data.images) if config.human_maps.source else None
+        if human:
+            self.say(human.summary)
         if self.leads:
-            self.output.claim(self.data.fingerprint, [teacher.fingerprint() for teacher in teachers])
+            data = self.data.fingerprint + (f", {human.fingerprint}" if human else "")
+            self.output.claim(data, [teacher.fingerprint() for teacher in teachers])
         pictures = self.read_pictures()
         scores = self.teacher_scores(teachers, pictures)
         if initial and (config.head_only or not begun):
@@ -110,7 +117,7 @@ class _Training:
             pictures = self.features(network)
         if not begun:
             self.start_new_rows(network, initial, pictures)
-        trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process)
+        trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process, human)
         if begun:
             trainer.resume(self.output.checkpoint)
             self.say(f"going on after epoch {trainer.epoch} of {config.epochs}")

@@ -6,6 +6,7 @@ from typing import Any
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from grounding.tagging.gala import gala_parameters
 from grounding.tagging.network import TagNetwork
 from grounding.training.config import TrainConfig
 
@@ -14,21 +15,24 @@ def parameter_groups(network: TagNetwork, config: TrainConfig) -> list[dict[str,
     """Group the parameters that are not frozen for AdamW: backbone before head, with before without weight decay.
 
     Weight decay is for matrices and convolutions only, not for biases or normalisation. `peak` is the highest learning
-    rate of a group.
+    rate of a group. Attention (GALA) is new to the network as the head is, and has its rate; none of it has weight
+    decay, as in its authors' training (arXiv 1805.08819).
     """
-    head = {id(parameter) for parameter in network.head.parameters()}
+    attention = set(map(id, gala_parameters(network)))
+    new = attention | set(map(id, network.head.parameters()))
     chosen: dict[tuple[bool, bool], list[Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            chosen.setdefault((id(parameter) in head, parameter.ndim <= 1), []).append(parameter)
+            single = parameter.ndim <= 1 or id(parameter) in attention
+            chosen.setdefault((id(parameter) in new, single), []).append(parameter)
     peak, head_peak = config.learning_rate, config.head_learning_rate or config.learning_rate
     return [
         {
-            "params": chosen[of_head, single],
+            "params": chosen[is_new, single],
             "weight_decay": 0.0 if single else config.weight_decay,
-            "peak": head_peak if of_head else peak,
+            "peak": head_peak if is_new else peak,
         }
-        for of_head, single in sorted(chosen)
+        for is_new, single in sorted(chosen)
     ]
 
 

@@ -15,16 +15,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from grounding.distributed import Process
 from grounding.errors import GroundingError
+from grounding.tagging.gala import capture
 from grounding.tagging.network import PlainFeatures, TagNetwork
 from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
-from grounding.training.config import TrainConfig
+from grounding.training.config import DgdmConfig, TrainConfig
+from grounding.training.dgdm import drop_of, dropping
 from grounding.training.distillation import logits_of_bytes
+from grounding.training.human_maps import HumanTargets, excitation_maps, gala_loss, human_map_loss
 from grounding.training.losses import caption_contrast_loss, tag_loss
 from grounding.training.schedule import parameter_groups, set_learning_rates
 
-LOSSES = ("words", "teacher", "contrast", "head_penalty")
+LOSSES = ("words", "teacher", "contrast", "head_penalty", "human_maps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class Trainer:
         pictures: `Features` for a head alone.
         targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
         scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None without teachers.
+        human: where people look, or None.
 
     Attributes:
         epoch, step: how many are done.
@@ -67,12 +71,14 @@ class Trainer:
         targets: Tensor,
         scores: npt.NDArray[np.uint8] | None,
         process: Process | None = None,
+        human: HumanTargets | None = None,
     ) -> None:
-        self.config, self.pictures, self.targets, self.scores = config, pictures, targets, scores
+        self.config, self.pictures, self.targets, self.scores, self.human = config, pictures, targets, scores, human
         self.process = process = process or Process(0, 1, torch.device("cpu"))
         self.network = network.to(process.device)
         self.average = copy.deepcopy(network).requires_grad_(False) if config.ema else None
-        self._scoring: nn.Module = _Scoring(network, config.head_only).to(process.device)
+        self._plain_scoring = _Scoring(network, config.head_only, config.dgdm).to(process.device)
+        self._scoring: nn.Module = self._plain_scoring
         if process.count > 1:
             unused = not isinstance(
                 network.features, PlainFeatures
@@ -104,7 +110,9 @@ class Trainer:
         config, device = self.config, self.process.device
         torch.manual_seed(seed_for("network", config.seed, self.epoch, self.process.rank))  # for dropout
         self.network.train()
-        weights = torch.tensor([getattr(config.loss, name) for name in LOSSES], device=device)
+        by_name = {name: getattr(config.loss, name, 0.0) for name in LOSSES}
+        by_name["human_maps"] = config.human_maps.weight if self.human else 0.0
+        weights = torch.tensor(list(by_name.values()), device=device)
         sums = torch.zeros(len(LOSSES), device=device)
         replaced: set[int] = set()
         if self._batches is None:
@@ -128,7 +136,7 @@ class Trainer:
             raise GroundingError(
                 f"the loss is {loss} after epoch {self.epoch}: try a smaller learning_rate (now {config.learning_rate})"
             )
-        computed = {name: float(mean) for name, mean in zip(LOSSES, means, strict=True) if getattr(config.loss, name)}
+        computed = {name: float(mean) for name, mean in zip(LOSSES, means, strict=True) if by_name[name]}
         return EpochResult(loss, computed, self._gathered(replaced))
 
     def _gradient_sync(self, last_of_step: bool) -> contextlib.AbstractContextManager[None]:
@@ -138,12 +146,12 @@ class Trainer:
         return self._scoring.no_sync()
 
     def _losses(self, batch: Batch) -> Tensor:
-        """(4,) losses of a batch, in the order of LOSSES; one of weight 0 is 0."""
+        """(5,) losses of a batch, in the order of LOSSES; one of weight 0 is 0."""
         weights, device = self.config.loss, self.process.device
         pixels = batch.pixels.permute(0, 3, 1, 2) if self.config.head_only else batch.pixels  # channels second
         pixels = pixels.to(device, non_blocking=True, memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.bf16):
-            local, pooled = self._scoring(pixels)  # (B, T, h, w), (B, T)
+            local, pooled, attentions = self._scoring(pixels)  # (B, T, h, w), (B, T)
         none = torch.zeros((), device=device)
         targets = self.targets[batch.seen].to(device).float() / 2  # (B, T)
         words = tag_loss(pooled, targets) if weights.words else none
@@ -156,7 +164,22 @@ class Trainer:
         if weights.contrast:
             contrast = caption_contrast_loss(pooled, targets, weights.contrast_temperature)
         penalty = self.network.head.weight.square().sum() if weights.head_penalty else none
-        return torch.stack([words, taught, contrast, penalty])
+        people = self._human_loss(batch, pixels, targets, attentions) if self.human else none
+        return torch.stack([words, taught, contrast, penalty, people])
+
+    def _human_loss(self, batch: Batch, pixels: Tensor, targets: Tensor, attentions: list[Tensor]) -> Tensor:
+        """The loss between a map of the network and where people look; 0 where no picture has a human map."""
+        assert self.human is not None, "only called with human maps"
+        config, device = self.config.human_maps, self.process.device
+        known = self.human.known(batch).to(device)
+        if not known.any():
+            return torch.zeros((), device=device)
+        human = self.human.of(batch).to(device)
+        if config.teaches == "gala":
+            return gala_loss([attention[known] for attention in attentions], human, config.normalisation)
+        images = self._plain_scoring.normalised(pixels[known])
+        maps = excitation_maps(self.network, images, targets[known], self.config.map_layer)
+        return human_map_loss(maps, human, config.normalisation)
 
     def _update(self) -> None:
         """Take a step of the optimizer and move the average."""
@@ -193,7 +216,9 @@ class Trainer:
 
 
 class _Scoring(nn.Module):
-    """(B, 3, H, W) in [0, 1] -> (B, T, h, w) local and (B, T) pooled float32 logits; what is wrapped for torchrun.
+    """(B, 3, H, W) in [0, 1] -> (B, T, h, w) local and (B, T) pooled float32 logits, and the attention of GALA layers.
+
+    This is what is wrapped for torchrun.
 
     Args:
         head_only: takes (B, C, h, w) features instead.
@@ -202,16 +227,22 @@ class _Scoring(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: TagNetwork, head_only: bool) -> None:
+    def __init__(self, network: TagNetwork, head_only: bool, dgdm: DgdmConfig) -> None:
         super().__init__()
         self.network, self.head_only = network, head_only
+        self._drops = {name: drop_of(dgdm) for name in dgdm.layers} if dgdm.enabled else {}
         self.register_buffer("mean", torch.tensor(network.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(network.std)[:, None, None], persistent=False)
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        features = pixels if self.head_only else self.network.features((pixels - self.mean) / self.std)  # (B, C, h, w)
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """What the network takes."""
+        return (pixels - self.mean) / self.std
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        with dropping(self.network.backbone, self._drops), capture(self.network) as attentions:
+            features = pixels if self.head_only else self.network.features(self.normalised(pixels))  # (B, C, h, w)
         local = self.network.local_scores(features).float()
-        return local, self.network.pool(local, features)
+        return local, self.network.pool(local, features), attentions
 
 
 @torch.no_grad()

@@ -19,6 +19,9 @@ MANY = [f"column{number}" for number in range(20)]
         (["image", "phrases"], {}, {"image": 0, "phrases": 1}),
         (["image", "caption", "phrases"], {"phrases_column": ""}, {"image": 0, "caption": 1}),
         (["image", "captions", "text"], {"caption_column": "text"}, {"image": 0, "caption": 2}),
+        (["id", "image", "caption"], {}, {"image": 1, "id": 0, "caption": 2}),
+        (["id", "image", "caption", "id"], {}, {"image": 1, "caption": 2}),  # which of the two, nobody knows
+        (["id", "image", "caption"], {"id_column": ""}, {"image": 1, "caption": 2}),
         (["url", "TEXT", "", ""], {"image_column": "url", "caption_column": "text"}, {"image": 0, "caption": 1}),
     ],
 )
@@ -35,6 +38,7 @@ def test_columns(names, options, found):
             {},
             "t has no column 'image': did you mean 'img'? it has img, caption; name the right one",
         ),
+        (["image", "id"], {}, "t has no column 'caption': it has image, id"),
         (["image", "captoin", "capt"], {}, "no column 'caption': did you mean 'captoin' or 'capt'?"),
         (["image"], {}, "t has no column 'caption': it has image"),
         (["image", "phrases"], {"phrases_column": ""}, "no column 'caption'"),

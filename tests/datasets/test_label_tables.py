@@ -34,12 +34,12 @@ def pictures(classes, folder):
 @pytest.mark.parametrize(
     ("classes", "lines"),
     [
-        ({"a": ["dog"]}, ['{"image": "../photos/a.png", "labels": ["dog"]}']),
+        ({"a": ["dog"]}, ['{"image": "../photos/a.png", "labels": ["dog"], "id": "a"}']),
         (  # the order of the data set, and names as it writes them
             {"b/c": ["TV_monitor", "dog"], "a": ["salt, pepper", "Hüne"]},
             [
-                '{"image": "../photos/b/c.png", "labels": ["TV_monitor", "dog"]}',
-                '{"image": "../photos/a.png", "labels": ["salt, pepper", "Hüne"]}',
+                '{"image": "../photos/b/c.png", "labels": ["TV_monitor", "dog"], "id": "b/c"}',
+                '{"image": "../photos/a.png", "labels": ["salt, pepper", "Hüne"], "id": "a"}',
             ],
         ),
     ],
@@ -57,7 +57,7 @@ def test_a_training_reads_what_was_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_labels(pictures({"001": ["a, b", "c"], "000": ["c"]}, Path("photos")), Path("t.jsonl"))
     images = CaptionedImages(["t.jsonl"], TableOptions(caption_column="labels", phrases_column=""))
-    assert images.ids == ("photos/001.png", "photos/000.png")
+    assert images.ids == ("001", "000")
     assert images.captions == (("a, b", "c"), ("c",))
     assert images.read(0).size == (64, 64)
 
@@ -83,8 +83,8 @@ def test_the_table_of_voc(train, tmp_path):
     done = train("labels", "voc", "--root", "VOC2007", "--split", "trainval", "--output", "t.jsonl")
     assert done == (0, "2 pictures: t.jsonl (left out: 1 pictures without objects)\n", [])
     assert [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()] == [
-        {"image": "VOC2007/JPEGImages/000.jpg", "labels": ["dog", "tvmonitor"]},
-        {"image": "VOC2007/JPEGImages/002.jpg", "labels": ["bird"]},
+        {"image": "VOC2007/JPEGImages/000.jpg", "labels": ["dog", "tvmonitor"], "id": "000"},
+        {"image": "VOC2007/JPEGImages/002.jpg", "labels": ["bird"], "id": "002"},
     ]
 
 
@@ -106,8 +106,8 @@ def test_the_table_of_coco(train, tmp_path):
     done = train("labels", "coco", "--root", "coco", "--split", "val2014", "--output", "t.jsonl")
     assert done == (0, "2 pictures: t.jsonl (left out: 1 pictures without objects)\n", [])
     assert [json.loads(line) for line in Path("t.jsonl").read_text().splitlines()] == [
-        {"image": "coco/val2014/COCO_0.jpg", "labels": ["dog", "traffic light"]},
-        {"image": "coco/val2014/COCO_2.jpg", "labels": ["traffic light"]},
+        {"image": "coco/val2014/COCO_0.jpg", "labels": ["dog", "traffic light"], "id": "30"},
+        {"image": "coco/val2014/COCO_2.jpg", "labels": ["traffic light"], "id": "28"},
     ]
 
 
@@ -127,11 +127,17 @@ def test_the_table_of_cub(train, tmp_path):
     for name, text in lists.items():
         (base / f"{name}.txt").write_text(text)
     for split, line in (
-        ("train", {"image": f"CUB_200_2011/images/{names[1]}", "labels": ["Eared Grebe"]}),
-        ("test", {"image": f"CUB_200_2011/images/{names[0]}", "labels": ["Black footed Albatross"]}),
+        ("train", {"image": f"CUB_200_2011/images/{names[1]}", "labels": ["Eared Grebe"], "id": "2"}),
+        ("test", {"image": f"CUB_200_2011/images/{names[0]}", "labels": ["Black footed Albatross"], "id": "1"}),
     ):
         done = train("labels", "cub", "--root", "CUB_200_2011", "--split", split, "--output", "t.jsonl")
         assert done == (0, "1 picture: t.jsonl\n", [])
+        done = train(
+            *("labels", "cub", "--root", "CUB_200_2011", "--split", split, "--output", "t.jsonl", "--boxes", "b.jsonl")
+        )
+        assert done == (0, "1 picture: t.jsonl; boxes: b.jsonl\n", [])
+        box = {"id": line["id"], "boxes": [[1.0, 2.0, 31.0, 42.0]], "width": 64, "height": 48}
+        assert [json.loads(row) for row in Path("b.jsonl").read_text().splitlines()] == [box]
         assert [json.loads(row) for row in Path("t.jsonl").read_text().splitlines()] == [line]
 
 
@@ -157,8 +163,16 @@ def test_pictures_in_an_archive(train, tmp_path):
         (["imagenet", "--root", "r", "--split", "s", "--output", "t"], ["'imagenet'", *LABEL_FORMATS]),
         (["voc", "--root", "r", "--output", "t"], ["--split"]),
         (["voc", "--root", "none", "--split", "test", "--output", "t"], ["none does not exist"]),
+        (
+            ["voc", "--root", "none", "--split", "test", "--output", "t", "--boxes", "../t/../t"],
+            ["none does not exist"],
+        ),
+        (
+            ["voc", "--root", "r", "--split", "s", "--output", "t", "--boxes", "./t"],
+            ["are both t: expected two tables"],
+        ),
     ],
-    ids=["nothing", "another format", "no split", "no folder"],
+    ids=["nothing", "another format", "no split", "no folder", "boxes elsewhere", "one table"],
 )
 def test_bad_arguments(train, arguments, facts):
     status, out, lines = train("labels", *arguments)

@@ -296,3 +296,41 @@ def test_a_link_is_the_picture_that_it_leads_to(pictures):
     (pictures / "link").symlink_to(pictures / "r.png")
     path = write_csv(pictures / "t.csv", [("image", "caption"), ("r.png", "a"), ("link", "b")])
     assert contents(CaptionedImages([path])) == {"r.png": (("a", "b"), "red")}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_column_of_ids_names_the_pictures(kind, pictures):
+    rows = [("image", "ID", "caption"), ("r.png", "12", "a"), ("deep/g.png", " x/7 ", "b"), ("b", "", "c")]
+    images = CaptionedImages([WRITERS[kind](pictures / f"t.{kind}", rows)])
+    assert images.ids == ("12", "x/7", "b")
+    assert images.captions == (("a",), ("b",), ("c",))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_ids_that_are_numbers(kind, pictures):
+    assert CaptionedImages(
+        [WRITERS[kind](pictures / f"t.{kind}", [("image", "id", "caption"), ("b", 0, "a")])]
+    ).ids == ("0",)
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, ["a"]], ids=str)
+def test_what_is_no_id(value, pictures):
+    assert CaptionedImages(
+        [write_jsonl(pictures / "t.jsonl", [("image", "id", "caption"), ("b", value, "a")])]
+    ).ids == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("ids", "found"),
+    [(("1", "1", "1"), "1"), (("1", "", "1"), "1"), (("", "1", "1"), "r.png"), (("1", "2", "1"), "r.png")],
+)
+def test_ids_of_captions_are_none_of_the_picture(ids, found, pictures):
+    rows = [("image", "id", "caption"), *[("r.png", id_, f"caption {n}") for n, id_ in enumerate(ids)]]
+    images = CaptionedImages([write_csv(pictures / "t.csv", rows)])
+    assert images.ids == (found,)
+    assert images.captions == (("caption 0", "caption 1", "caption 2"),)
+
+
+def test_two_columns_of_ids_are_none(pictures):
+    rows = [("image", "id", "id", "caption"), ("b", "1", "2", "a")]
+    assert CaptionedImages([write_csv(pictures / "t.csv", rows)]).ids == ("b",)

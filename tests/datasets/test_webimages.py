@@ -398,3 +398,50 @@ def test_reading_in_forked_processes(tmp_path):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+
+
+# ---- sizes
+
+
+def test_sizes_are_those_of_the_upright_pictures(tmp_path):
+    def turned(orientation, **options):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return picture(size=(30, 20), exif=exif.tobytes(), **options)
+
+    pictures = {
+        "a.png": (picture(size=(7, 5)), (7, 5)),
+        "b.jpg": (turned(1, kind="JPEG"), (30, 20)),
+        "c.jpg": (turned(6, kind="JPEG"), (20, 30)),
+        "d.png": (turned(8), (20, 30)),
+        "e.jpg": (turned(6, kind="JPEG") + bytes(100_000), (20, 30)),
+        "f.jpg": (turned(3, kind="JPEG", icc_profile=bytes(200_000)), (30, 20)),  # a header of over 64 KiB
+        "g.jpg": (picture(size=(4100, 2100), kind="JPEG"), (4100, 2100)),  # which is read at a half of its size
+    }
+    members = [(name, content) for name, (content, _) in pictures.items()]
+    texts = [(f"{name[0]}.txt", b"x") for name in pictures]
+    for images in (
+        CaptionedImages([folder(tmp_path / "f", *members, *texts)]),
+        CaptionedImages([shard(tmp_path / "s.tar", *members, *texts)]),
+    ):
+        found = {images.ids[place]: images.size_of(place) for place in range(len(images))}
+        assert found == {name[0]: size for name, (_, size) in pictures.items()}
+        for place in range(6):
+            assert images.read(place).size == images.size_of(place)
+
+
+def test_only_the_header_is_read(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
+    path = folder(tmp_path, ("a.txt", b"x")) / "a.jpg"
+    Image.fromarray(noise).save(path, quality=95)
+    path.write_bytes(path.read_bytes()[:70_000])
+    images = CaptionedImages([tmp_path])
+    assert images.size_of(0) == (500, 300)
+    assert "cannot be read" in refused(images.read, 0)
+
+
+def test_the_size_of_what_is_no_picture(tmp_path):
+    images = CaptionedImages([folder(tmp_path, ("a.png", picture()[:20]), ("a.txt", b"x"))])
+    assert f"image {tmp_path / 'a.png'} cannot be read (" in refused(images.size_of, 0)
+    (tmp_path / "a.png").unlink()
+    assert "expected a whole picture file" in refused(images.size_of, 0)

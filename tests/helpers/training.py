@@ -93,7 +93,7 @@ def write_config(folder: Path, count: int = 24) -> Path:
     return path
 
 
-def small_trainer(folder, *overrides, count=16):
+def small_trainer(folder, *overrides, count=16, human=None):
     """A trainer of a plain network on shapes in `folder`, in float32; with `loss.teacher`, random teacher scores."""
     if not (folder / "shapes").exists():
         write_config(folder, count)
@@ -103,7 +103,8 @@ def small_trainer(folder, *overrides, count=16):
     torch.manual_seed(config.seed)
     pictures = Pictures(data.images, 64, lambda: None)
     scores = np.random.default_rng(0).integers(0, 256, (count, 7, 4, 4), np.uint8) if config.loss.teacher else None
-    return Trainer(config, create_network(config.network, 7), pictures, data.targets, scores)
+    network = create_network(config.network, 7, gala=config.gala)
+    return Trainer(config, network, pictures, data.targets, scores, human=human)
 
 
 class GreyPictures:

@@ -17,6 +17,7 @@ from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import Preprocessing, TagClassifier
+from grounding.tagging.gala import GalaSettings, gala_parameters
 from grounding.tagging.network import POOLINGS, TagNetwork, attention_mean, plain_network, timm_network
 from grounding.tagging.sources import load_classifier
 from helpers.errors import facts
@@ -218,6 +219,11 @@ def change_config(folder, **changes):
     (folder / "config.json").write_text(json.dumps({k: v for k, v in (config | changes).items() if v is not None}))
 
 
+def attention(**changes):
+    """What `config.json` says of GALA."""
+    return {"layers": ["relu1"], "reduction": 4, "squash": "tanh", "apply_to": "input"} | changes
+
+
 def poison(folder):
     weights = load_file(folder / "model.safetensors")
     weights["head.bias"][1] = float("nan")
@@ -243,6 +249,18 @@ def poison(folder):
         (lambda f: change_config(f, pooling="median"), "'pooling' is not"),
         (lambda f: change_config(f, pooling=["average"]), "'pooling' is not"),
         (lambda f: change_config(f, pooling="attention"), "do not fit"),
+        (lambda f: change_config(f, gala="deep"), "'gala' is not"),
+        (lambda f: change_config(f, gala={}), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(colour="red")), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(layers=[])), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(layers="relu1")), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(layers=["relu1", 1])), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(reduction=0)), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(reduction=True)), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(squash="relu")), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(apply_to="both")), "'gala' is not"),
+        (lambda f: change_config(f, gala=attention(layers=["relu3"])), "has no module 'relu3': did you mean"),
+        (lambda f: change_config(f, gala=attention()), "do not fit"),
         (lambda f: change_config(f, mean=[0, 0]), "'mean' is not"),
         (lambda f: change_config(f, mean=[0, float("nan"), 0]), "'mean' is not"),
         (lambda f: change_config(f, std=[1, 0, 1]), "'std' is not"),
@@ -290,6 +308,28 @@ def test_the_fingerprint_follows_the_pooling(tmp_path):
         network = small_network(pooling=pooling).folded()
         prints.add(TagClassifier(network, ["a", "b", "c"], Preprocessing(32), "small").fingerprint())
     assert len(prints) == 3
+
+
+def test_the_fingerprint_follows_the_attention():
+    prints = set()
+    for settings in ({}, {"squash": "sigmoid"}, {"apply_to": "output"}):
+        network = small_network().folded()
+        network.insert_gala(GalaSettings(("relu1",), **settings))
+        for parameter in gala_parameters(network):
+            nn.init.zeros_(parameter)
+        prints.add(TagClassifier(network, ["a", "b", "c"], Preprocessing(32), "small").fingerprint())
+    assert len(prints) == 3
+
+
+def test_a_folder_says_what_attention_there_is_and_nothing_where_there_is_none(tmp_path, folder):
+    keys = ["schema_version", "architecture", "layers", "pooling", "image_size_px", "mean", "std", "map_layer", "tags"]
+    assert list(json.loads((folder / "config.json").read_text())) == keys
+    network = small_network().folded()
+    network.insert_gala(GalaSettings(("relu1",)))
+    TagClassifier(network, ["a", "b", "c"], Preprocessing(32), "small").save_pretrained(tmp_path / "attended")
+    config = json.loads((tmp_path / "attended" / "config.json").read_text())
+    assert list(config) == [*keys[:4], "gala", *keys[4:]]
+    assert config["gala"] == attention()
 
 
 def test_the_fingerprint_follows_weights_and_tags(folder):

@@ -4,13 +4,15 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, TagClassifier
+from grounding.tagging.gala import GalaSettings, gala_layers, gala_parameters
 from grounding.tagging.network import plain_network, timm_network
 from grounding.tagging.sources import load_classifier
-from grounding.training.config import NetworkConfig
+from grounding.training.config import GalaConfig, NetworkConfig
 from grounding.training.networks import check_tags, create_network, following, known_line, known_rows, start_from
 
 SMALL = {"channels": (8, 12), "strides": (2, 4)}
@@ -30,6 +32,9 @@ def trained(network):
             module.bias.data.uniform_(-0.5, 0.5, generator=generator)
             module.running_mean.uniform_(-0.1, 0.1, generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
+    for layer in gala_layers(network).values():
+        layer.alpha.data.normal_(generator=generator)
+        layer.beta.data.normal_(generator=generator)
     for layer in (network.head, network.attention):
         if layer is not None:
             layer.weight.data.normal_(generator=generator)
@@ -240,3 +245,93 @@ def test_a_network_of_another_kind_to_start_from():
     first = TagClassifier(nn.Linear(3, 3), TAGS, Preprocessing(32), "first")
     with pytest.raises(GroundingError, match=r"network\.initial first is a Linear: expected embedded, or a classifier"):
         following(NetworkConfig(initial="x"), first)
+
+
+@pytest.mark.parametrize(
+    ("keys", "layers"),
+    [(SMALL, ("relu1", "conv2")), ({"architecture": "timm:test_resnet", "frozen": ("layer3",)}, ("layer3", "layer4"))],
+)
+def test_attention_of_a_configuration(keys, layers):
+    config, images = NetworkConfig(**keys), torch.rand(2, 3, 32, 32)
+    torch.manual_seed(0)
+    without = create_network(config, 3)
+    torch.manual_seed(0)
+    disabled = create_network(config, 3, gala=GalaConfig(layers=layers))
+    torch.manual_seed(0)
+    network = create_network(config, 3, gala=GalaConfig(True, layers, 2, "sigmoid", "input"))
+    assert without.gala is disabled.gala is None
+    assert not gala_layers(disabled)
+    assert network.gala == GalaSettings(layers, 2, "sigmoid", "input")
+    assert len(gala_layers(network)) == 2
+    assert network.training
+    assert all(parameter.requires_grad for parameter in gala_parameters(network))
+    assert torch.equal(network.eval().features(images), without.eval().features(images))
+    with pytest.raises(GroundingError, match="the network has no module 'layer9'"):
+        create_network(config, 3, gala=GalaConfig(True, ("layer9",)))
+
+
+def test_weights_from_a_file_are_loaded_before_attention_is_inserted(tmp_path):
+    trunk = timm_network("test_resnet", 3).backbone
+    save_file(trunk.state_dict(), tmp_path / "w.safetensors")
+    config = NetworkConfig("timm:test_resnet", weights=str(tmp_path / "w.safetensors"))
+    network = create_network(config, 3, gala=GalaConfig(True, ("layer4",)))
+    state = network.backbone.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in trunk.state_dict().items())
+
+
+ATTENDED = {
+    "plain": (SMALL, GalaConfig(True, ("relu1", "conv2"))),
+    "plain output": (SMALL, GalaConfig(True, ("relu1", "relu2"), 2, "sigmoid", "output")),
+    "timm": ({"architecture": "timm:test_resnet"}, GalaConfig(True, ("layer3", "layer4"))),
+}
+
+
+@pytest.mark.parametrize("kind", ATTENDED)
+def test_a_network_starts_with_the_attention_of_another(kind):
+    keys, gala = ATTENDED[kind]
+    first = trained(create_network(NetworkConfig(**keys), 3, gala=gala)).folded()
+    network = create_network(NetworkConfig(**keys), 3, gala=gala)
+    images = torch.rand(16, 3, 32, 32)
+    start_from(network, classifier(first), TAGS, images)
+    for layer, theirs in zip(gala_layers(network).values(), gala_layers(first).values(), strict=True):
+        assert all(map(torch.equal, layer.state_dict().values(), theirs.state_dict().values()))
+    expected = first(images)
+    torch.testing.assert_close(network.eval()(images), expected, rtol=1e-4, atol=1e-4)
+    if kind != "timm":
+        torch.testing.assert_close(network.train()(images), expected, rtol=1e-2, atol=1e-2)  # batch statistics fit too
+    assert (first(images) - trained(create_network(NetworkConfig(**keys), 3)).eval()(images)).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+@pytest.mark.parametrize("kind", ATTENDED)
+def test_a_network_with_attention_starts_from_one_without(kind, head_only):
+    keys, gala = ATTENDED[kind]
+    first = trained(create_network(NetworkConfig(**keys), 3)).folded()
+    network = create_network(NetworkConfig(**keys), 3, head_only, gala)
+    before = {key: value.clone() for key, value in network.state_dict().items() if ".gala." in key}
+    images = torch.rand(16, 3, 32, 32)
+    start_from(network, classifier(first), TAGS, images)
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in before.items())
+    torch.testing.assert_close(network.eval()(images), first(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ATTENDED)
+def test_other_attention_than_the_initial_classifier_has(kind):
+    keys, gala = ATTENDED[kind]
+    first = classifier(create_network(NetworkConfig(**keys), 3, gala=gala).folded())
+    layers = ", ".join(gala.layers)
+    for other in (
+        None,
+        dataclasses.replace(gala, enabled=False),
+        dataclasses.replace(gala, layers=gala.layers[:1]),
+        dataclasses.replace(gala, reduction=3),
+        dataclasses.replace(gala, squash="tanh" if gala.squash == "sigmoid" else "sigmoid"),
+    ):
+        network = create_network(NetworkConfig(**keys), 3, gala=other)
+        message = rf"network\.initial first has other attention .* set gala\.enabled=true gala\.layers=\[{layers}\] "
+        with pytest.raises(GroundingError, match=message) as caught:
+            start_from(network, first, TAGS, torch.rand(4, 3, 32, 32))
+        assert "\n" not in str(caught.value)
+        assert ("which has none" in str(caught.value)) == (network.gala is None)
+        given = str(caught.value).partition(": set ")[2].split(" gala.")
+        assert given[2:] == [f"reduction={gala.reduction}", f"squash={gala.squash}", f"apply_to={gala.apply_to}"]

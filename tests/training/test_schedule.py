@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from grounding.tagging.gala import GalaSettings
 from grounding.tagging.network import plain_network
 from grounding.training.config import TrainConfig
 from grounding.training.schedule import parameter_groups, set_learning_rates
@@ -40,3 +41,17 @@ def test_decay_is_for_matrices_and_the_head_has_its_own_peak():
         "head.bias": (0.0, 0.3),
     }
     assert {group["peak"] for group in parameter_groups(network, TrainConfig(learning_rate=0.1))} == {0.1}
+
+
+def test_attention_has_the_rate_of_the_head_and_no_decay():
+    network = plain_network([(4, 2), (6, 2)], 5)
+    network.insert_gala(GalaSettings(("relu1",)))
+    network.freeze(["conv1", "norm1"])
+    groups = parameter_groups(network, TrainConfig(learning_rate=0.1, head_learning_rate=0.3, weight_decay=0.2))
+    assert sum(len(group["params"]) for group in groups) == 3 + 2 + 12  # conv2 and norm2, the head, attention
+    for parameter in network.features.relu1.gala.parameters():
+        (group,) = [group for group in groups if any(parameter is each for each in group["params"])]
+        assert (group["weight_decay"], group["peak"]) == (0.0, 0.3)
+    decayed = [group["params"] for group in groups if group["weight_decay"]]
+    assert [[each is network.features.conv2.weight for each in params] for params in decayed] == [[True], [False]]
+    assert decayed[1][0] is network.head.weight
