@@ -1,7 +1,7 @@
 """What attention maps cost, in forward passes of the same network.
 
     python scripts/bench_attention.py                      # the table, K = 17
-    python scripts/bench_attention.py --all --json         # also how time grows with K, bfloat16, memory, and zennit
+    python scripts/bench_attention.py --all --json         # also growth with K, gradients, bfloat16, memory, zennit
     python scripts/bench_attention.py --device cuda --signals 64 --batch 32
 
 One process, the same threads and image for all, medians of interleaved runs. Networks have random weights and see
@@ -166,6 +166,23 @@ class Case:
         row = self.label | {f"walk_ms, K = {count}": round(taken, 1) for count, taken in times.items()}
         return row | {"64 over 16": round(times["64"] / times["16"], 2)}
 
+    def gradients(self) -> dict[str, object]:
+        """The map of one class, forward pass included: plain, with a gradient, and that with the backward pass."""
+        signals = self.signals(1)
+
+        def differentiable() -> Tensor:
+            return contrastive_mwp(record(self.model, self.images, differentiable=True), signals, **self.where)
+
+        steps: dict[str, Callable[[], object]] = {
+            "plain": lambda: contrastive_mwp(record(self.model, self.images), signals, **self.where),
+            "differentiable": differentiable,
+            "with backward": lambda: differentiable().square().sum().backward(),
+        }
+        times = medians(steps, self.options.repeats, self.options.device)
+        self.model.zero_grad()
+        row = self.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
+        return row | {f"{name} / plain": round(times[name] / times["plain"], 2) for name in list(steps)[1:]}
+
     def bfloat16(self) -> dict[str, object]:
         """Network, images and walk in bfloat16 against float32: speed, and the largest difference in a map's maxima."""
         half = Case(self.name, self.images.shape[-1], self.where, self.options, torch.bfloat16)
@@ -295,7 +312,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--networks", nargs="+", choices=sorted({case[0] for case in CASES}), help="only these")
-    parser.add_argument("--all", action="store_true", help="also growth with K, bfloat16, memory, and zennit")
+    parser.add_argument("--all", action="store_true", help="also growth with K, gradients, bfloat16, memory, zennit")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -311,6 +328,7 @@ def main() -> None:
         tables["cost"].append(case.cost())
         if options.all:
             tables.setdefault("growth", []).append(case.growth())
+            tables.setdefault("gradients", []).append(case.gradients())
             tables.setdefault("bfloat16", []).append(case.bfloat16())
     if options.all:
         tables["memory"] = [memory_of(CASES.index(case), options) for case in chosen]

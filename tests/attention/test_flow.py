@@ -54,6 +54,14 @@ def test_products_and_parts(own, factor):
     assert torch.equal(given.ratio, before)
 
 
+def test_equal_activations_keep_gradients_of_their_own():
+    one, other = (torch.ones(SHAPE[1:], dtype=torch.float64, requires_grad=True) for _ in range(2))
+    left, right = numbers(*SHAPE, seed=1), numbers(*SHAPE, seed=2)
+    Flow(left, one).plus(Flow(right, other)).probability().sum().backward()
+    torch.testing.assert_close(one.grad, left.sum(0))
+    torch.testing.assert_close(other.grad, right.sum(0))
+
+
 def test_precision_changes_the_numbers_only():
     given, formed = flow(1, True, 11)
     assert given.to(torch.float64) is given

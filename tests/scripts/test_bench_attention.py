@@ -38,6 +38,7 @@ def test_the_cost_of_the_embedded_classifier(bench):
     assert row["total_ms"] > 0 < row["forward passes"]
     assert case.total().shape == (1, 3, 4, 4)
     assert case.bfloat16()["contrastive, difference"] < 0.2
+    assert case.gradients()["with backward / plain"] > 0
     if sys.platform == "linux":
         assert case.memory()["peak / activations"] >= 0
 
