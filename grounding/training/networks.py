@@ -85,7 +85,8 @@ def create_network(
 def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str], images: Tensor) -> None:
     """Copy the backbone of another classifier into a network, and the rows of its head whose tags are known.
 
-    Attention (GALA) that the other has is copied too; where it has none, that of the network stays as it is.
+    Attention (GALA) that the other has is copied too; where it has none, that of the network stays as it is. A backbone
+    that is frozen as a whole, as for a head alone, gets the attention of the other first.
 
     Args:
         network: of `create_network`; changed in place. The rows of other tags stay as they are.
@@ -99,6 +100,9 @@ def start_from(network: TagNetwork, initial: TagClassifier, tags: Sequence[str],
     source = initial.network
     if not isinstance(source, TagNetwork) or type(source.features) is not type(network.features):
         raise GroundingError(f"network.initial {initial.name} has another architecture than the network")
+    if source.gala and not network.gala and not any(each.requires_grad for each in network.features.parameters()):
+        network.insert_gala(source.gala)
+        network.features.requires_grad_(False)
     if source.gala not in (None, network.gala):
         given = "none" if network.gala is None else str(network.gala)
         raise GroundingError(

@@ -121,6 +121,20 @@ def test_the_equation_in_loops(shape, reduction, squash):
     assert found.std() > 0.01
 
 
+def test_the_sizes_of_the_branches():
+    """Of 10 channels and r = 4, 10 // 4 = 2 are left within; the local branch sees 5x5 places and makes one channel."""
+    layer = GlobalLocalAttention(10)
+    assert {name: tuple(value.shape) for name, value in layer.named_parameters() if "bias" not in name} == {
+        "alpha": (10,),
+        "beta": (10,),
+        "global_branch.0.weight": (2, 10),
+        "global_branch.2.weight": (10, 2),
+        "local_branch.0.weight": (2, 10, 1, 1),
+        "local_branch.2.weight": (2, 2, 5, 5),
+        "local_branch.4.weight": (1, 2, 1, 1),
+    }
+
+
 @pytest.mark.parametrize("squash", ["tanh", "sigmoid"])
 def test_factors_lie_between_0_and_2(squash):
     layer = learnt(GlobalLocalAttention(4, 4, squash), scale=100.0)

@@ -335,3 +335,15 @@ def test_other_attention_than_the_initial_classifier_has(kind):
         assert ("which has none" in str(caught.value)) == (network.gala is None)
         given = str(caught.value).partition(": set ")[2].split(" gala.")
         assert given[2:] == [f"reduction={gala.reduction}", f"squash={gala.squash}", f"apply_to={gala.apply_to}"]
+
+
+@pytest.mark.parametrize("kind", ATTENDED)
+def test_a_head_alone_keeps_the_attention_of_its_backbone(kind):
+    keys, gala = ATTENDED[kind]
+    first = trained(create_network(NetworkConfig(**keys), 3, gala=gala)).folded()
+    network = create_network(NetworkConfig(**keys), 2, head_only=True)
+    images = torch.rand(2, 3, 32, 32)
+    start_from(network, classifier(first), ("dog", "grebe"), images)
+    assert network.gala == first.gala
+    assert torch.equal(network.eval().features(images), first.features(images))
+    assert [name for name, each in network.named_parameters() if each.requires_grad] == ["head.weight", "head.bias"]
