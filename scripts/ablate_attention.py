@@ -291,7 +291,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--views", type=int, default=6, help="of each picture")
-    parser.add_argument("--limit", type=int, default=250, help="test photographs")
+    parser.add_argument("--limit", type=int, default=200, help="test photographs")
     parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="for every arm")
     parser.add_argument("--table", action="store_true", help="only print what is there")

@@ -214,7 +214,7 @@ class HumanMapsConfig:
 
     source: tuple[str, ...] = ()
     teaches: Literal["gala", "excitation"] = "gala"
-    weight: float = limited(1.0, TINY, HUGE)
+    weight: float = limited(10.0, TINY, HUGE)
     per_batch: int | None = limited(None, 1, HUGE)
     spread: Literal["gaussian", "discs", "none"] = "gaussian"
     spread_size: float = limited(0.05, TINY, 1)
