@@ -66,7 +66,8 @@ def _benchmark(options: argparse.Namespace) -> int:
 
     names, smoothing, masks = parse_methods(options.methods), options.smoothing, options.rise_masks
     images, gaze = tuple(getattr(options, "images", ())), getattr(options, "gaze", None)
-    source = Source(options.dataset, options.root, options.split, images, gaze, options.limit)
+    viewers = tuple(getattr(options, "viewers", ()))
+    source = Source(options.dataset, options.root, options.split, images, gaze, options.limit, viewers)
     makers = tuple(MapMaker(name, smoothing, masks) for name in names)
     given = read_given(options.classes) if options.classes else {}
     config = read_map_config(options.config, options.set)

@@ -37,6 +37,7 @@ class Source:
         images: the photographs of `entities`.
         gaze: a file of fixations for these pictures.
         limit: only so many of the pictures, spread evenly over the split.
+        viewers: only the fixations of these people, by their numbers in that file; of all where it is empty.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Source:
     images: tuple[Path, ...] = ()
     gaze: Path | None = None
     limit: int | None = None
+    viewers: tuple[int, ...] = ()
 
     def open(self) -> LabelledImages:
         """Read the annotations.
@@ -81,5 +83,5 @@ class Source:
         """The fixations on the pictures, and what of the file was left out: why -> how often."""
         if self.gaze is None:
             raise GroundingError("no fixations were given: expected --gaze FILE")
-        gaze = read_gaze(self.gaze, data.images)
+        gaze = read_gaze(self.gaze, data.images, self.viewers)
         return gaze.fixations, gaze.left_out

@@ -15,7 +15,7 @@ from grounding.benchmarks.methods import MapMaker
 from grounding.benchmarks.signals import ClassSignal, class_signals, stack
 from grounding.benchmarks.tasks import Agreement, Localization, Map, Pointing, Row, Task
 from grounding.config import MapConfig
-from grounding.datasets.labelled import LabelledImage
+from grounding.datasets.labelled import LabelledImage, LabelledImages
 from grounding.devices import usable_device
 from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
@@ -68,6 +68,7 @@ class Measurer:
 
     Args:
         classifier: the job's, where it is loaded already.
+        data: the job's, or some of its pictures, where they are open already.
 
     Attributes:
         signals: of each class.
@@ -75,9 +76,9 @@ class Measurer:
         left_out: of the fixations, why -> how often.
     """
 
-    def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
+    def __init__(self, job: Job, classifier: TagClassifier | None = None, data: LabelledImages | None = None) -> None:
         self.job = job
-        self.data = job.source.open()
+        self.data = data or job.source.open()
         self.classifier = (classifier or load_classifier(job.classifier)).to(usable_device(job.device))
         self.signals = class_signals(self.data.classes, self.classifier, job.given)
         self.fixations: Fixations = {}
@@ -125,7 +126,7 @@ class Measurer:
         for maker in self.job.makers:
             made = maker(encoding, signals, self.job.config, labelled.height, labelled.width).numpy()
             for name, map_ in zip(asked, made, strict=True):
-                found[name][maker.name] = np.round(map_ / (map_.max() or 1.0), _DECIMALS)
+                found[name][maker.name] = normalised(map_)
         return found
 
     def _predicted(self, encoding: Encoding) -> str | None:
@@ -136,6 +137,12 @@ class Measurer:
 
         known = [signal for signal in self.signals.values() if signal.weights]
         return max(known, key=chance).name if known else None
+
+
+def normalised(map_: Map) -> Map:
+    """A map as it is measured: its highest value is 1, unless it is zero everywhere."""
+    rounded: Map = np.round(map_ / (map_.max() or 1.0), _DECIMALS)
+    return rounded
 
 
 @contextlib.contextmanager
@@ -156,6 +163,7 @@ def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:
         "dataset": source.kind,
         "split": source.chosen_split,
         "limit": source.limit,
+        "viewers": sorted(set(source.viewers)) or None,
         "classifier": {"source": job.classifier, "fingerprint": classifier.fingerprint()},
         "methods": [maker.name for maker in job.makers],
         "smoothing": job.makers[0].smoothing,

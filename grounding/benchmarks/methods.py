@@ -57,7 +57,7 @@ class MapMaker:
     def coarse(self, encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
         """(K, h, w), at the resolution of the method."""
         if self.name == "center":
-            return bell(config.resolution, (0.5, 0.5), _CENTRE_WIDTH, _CENTRE_WIDTH).expand(len(signals), -1, -1)
+            return centre_map(config).expand(len(signals), -1, -1)
         return self._method()(encoding, signals, config)
 
     def _method(self) -> Method:
@@ -66,6 +66,11 @@ class MapMaker:
         if self.name == "rise":
             return Explanation(functools.partial(baselines.rise, masks=self.rise_masks), "probabilities")
         return METHODS[_LONGER.get(self.name, self.name.replace("-", "_"))]
+
+
+def centre_map(config: MapConfig) -> Tensor:
+    """(h, w), a Gaussian round the centre, at the resolution of maps."""
+    return bell(config.resolution, (0.5, 0.5), _CENTRE_WIDTH, _CENTRE_WIDTH)
 
 
 def read_map_config(path: Path | None, overrides: Sequence[str]) -> MapConfig:

@@ -9,6 +9,7 @@ import pandas as pd
 from grounding.benchmarks.measurer import Measurer
 from grounding.benchmarks.methods import costs
 from grounding.benchmarks.statistics import RESAMPLES, SEED, intervals
+from grounding.benchmarks.tasks import with_ceiling
 from grounding.errors import GroundingError
 from grounding.evaluation.runs.folder import read_json
 from grounding.evaluation.runs.scoring import versions
@@ -27,7 +28,8 @@ def to_table(records: Sequence[Record], classes: Sequence[str]) -> pd.DataFrame:
         classes: of the data set, in order.
 
     Returns:
-        `image`, `class` and `predicted` as places in these orders, `method`, and what the task measures.
+        `image`, `class` and `predicted` as places in these orders, `method`, and what the task measures; of agreement
+        also the ceiling (`with_ceiling`).
 
     Raises:
         GroundingError: nothing was measured.
@@ -44,7 +46,7 @@ def to_table(records: Sequence[Record], classes: Sequence[str]) -> pd.DataFrame:
         raise GroundingError(
             f"nothing was measured on {counted(len(records), 'picture')}{failed or ': none shows a class with a tag'}"
         )
-    return pd.DataFrame(rows)
+    return with_ceiling(pd.DataFrame(rows))
 
 
 def summarize(

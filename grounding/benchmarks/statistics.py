@@ -37,6 +37,12 @@ def mean(values: Values, image: Places, images: int) -> Statistic:
     return lambda weights: _ratio(weights @ sums, weights @ counts)
 
 
+def ratio(above: Values, below: Values, image: Places, images: int) -> Statistic:
+    """The mean of (P,) values divided by that of (P,) others; NaN where the latter is not above 0."""
+    sums, others = (np.bincount(image, weights, images) for weights in (above, below))
+    return lambda weights: _ratio(weights @ sums, weights @ others)
+
+
 def class_mean(values: Values, image: Places, class_: Places, images: int, classes: int) -> Statistic:
     """The mean over classes of the mean of (P,) values; a class without a row stays out."""
     sums, counts = np.zeros((images, classes)), np.zeros((images, classes))
@@ -93,7 +99,7 @@ def intervals(scores: Mapping[str, Mapping[str, Score]], images: int) -> tuple[d
         method -> name -> {"value", "low", "high", "count"}, and the same of the paired differences to the first method,
         in percent (points) or as they are. {"count": 0} where nothing was measured.
     """
-    values = {method: {name: _value(score, images) for name, score in own.items()} for method, own in scores.items()}
+    values = {method: {name: value_of(score, images) for name, score in own.items()} for method, own in scores.items()}
     drawn: dict[str, dict[str, list[Values]]] = {method: {name: [] for name in own} for method, own in scores.items()}
     for weights in _resamples(images):
         for method, own in scores.items():
@@ -128,7 +134,8 @@ def _resamples(images: int) -> Iterator[Values]:
         yield draw.multinomial(images, np.full(images, 1 / images), _AT_ONCE).astype(np.float64)
 
 
-def _value(score: Score, images: int) -> float:
+def value_of(score: Score, images: int) -> float:
+    """The number itself, each picture counting once: in percent where it is a share; NaN where nothing is known."""
     return float(_scaled(score, score.statistic(np.ones((1, images))))[0]) if score.count else float("nan")
 
 

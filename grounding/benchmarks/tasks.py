@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from grounding.benchmarks.data import Fixations
-from grounding.benchmarks.statistics import Score, best_threshold, class_mean, mean, pixel_precision
+from grounding.benchmarks.statistics import Score, best_threshold, class_mean, mean, pixel_precision, ratio
 from grounding.boxes import Values
 from grounding.datasets.labelled import ClassRegion, LabelledImage
 from grounding.evaluation.protocols.agreement import auc, human_map, nss, spearman, split_half
@@ -203,14 +203,25 @@ class Agreement:
         return None
 
     def scores(self, rows: pd.DataFrame, images: int, classes: int) -> dict[str, Score]:
-        """The mean of each measure over pictures."""
+        """The mean of each measure over pictures, and of Spearman and AUC the fraction of the ceiling.
+
+        That is the method's mean above chance (0, and 0.5 of AUC) divided by that of people, split half, over the
+        pictures where both are known; `with_ceiling` gives each row the numbers of people.
+        """
         place = rows["image"].to_numpy()
         measured = {name: rows[key].to_numpy(np.float64) for name, key in _AGREEMENT.items()}
-        return {
+        found = {
             name: Score(mean(values[known], place[known], images), int(known.sum()), percent=False)
             for name, values in measured.items()
             for known in [~np.isnan(values)]
         }
+        for name, chance in _CHANCE.items():
+            if (ceiling := f"{_CEILING}{_AGREEMENT[name]}") in rows:
+                above, below = measured[name] - chance, rows[ceiling].to_numpy(np.float64) - chance
+                known = ~np.isnan(above + below)
+                statistic = ratio(above[known], below[known], place[known], images)
+                found[f"{name} / ceiling"] = Score(statistic, int(known.sum()), percent=False)
+        return found
 
     def hits(self, rows: pd.DataFrame) -> Values:
         """Spearman."""
@@ -230,6 +241,23 @@ TASKS: Final[Mapping[str, Callable[[], Task]]] = {
     "agreement": Agreement,
 }
 _AGREEMENT: Final[Mapping[str, str]] = {"Spearman": "spearman", "AUC": "auc", "NSS": "nss"}
+_CHANCE: Final = {"Spearman": 0.0, "AUC": 0.5}  # what a map that says nothing reaches
+_CEILING: Final = "ceiling_"  # before the column of a measure: what people reach on the same picture
+
+
+def with_ceiling(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of all methods with what people, split half, reach on the same class of the same picture.
+
+    The rows of people themselves get none; a table without them, of another task, stays as it is.
+    """
+    people = table[table["method"] == PEOPLE]
+    if people.empty:
+        return table
+    columns = {_AGREEMENT[name]: f"{_CEILING}{_AGREEMENT[name]}" for name in _CHANCE}
+    beside = people[["image", "class", *columns]].rename(columns=columns)
+    joined = table.merge(beside, "left", ["image", "class"])
+    joined.loc[joined["method"] == PEOPLE, list(columns.values())] = None
+    return joined
 
 
 def _agreement(*values: float) -> Row:

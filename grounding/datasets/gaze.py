@@ -7,7 +7,7 @@ import gzip
 import math
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -22,6 +22,7 @@ from grounding.errors import GroundingError
 _GZIP: Final = b"\x1f\x8b"
 _DAMAGED: Final = "damaged rows"
 _UNKNOWN: Final = "rows of other pictures"
+_OTHERS: Final = "rows of other viewers"
 _TWICE: Final = "rows given twice"
 _OUTSIDE: Final = "fixations outside the picture"
 _NOWHERE: Final = "rows without a fixation in the picture"
@@ -49,7 +50,7 @@ class Gaze:
     left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_gaze(path: Path, images: Iterable[LabelledImage]) -> Gaze:
+def read_gaze(path: Path, images: Iterable[LabelledImage], viewers: Collection[int] = ()) -> Gaze:
     """Read the rows of the given pictures.
 
     Args:
@@ -57,14 +58,16 @@ def read_gaze(path: Path, images: Iterable[LabelledImage]) -> Gaze:
             fixation, in px of the width and height of the row; lines that start with `#` are not read. A run is a
             viewer; one who looked again, in a second row that is not the same, has the fixations of both.
         images: gives the ids and annotated sizes.
+        viewers: only the rows of these; all where it is empty.
 
     Raises:
-        GroundingError: the file cannot be read, or no row is of any of the pictures.
+        GroundingError: the file cannot be read, no row is of any of the pictures, or one of `viewers` has none there.
     """
     sizes = {image.id: (image.width, image.height) for image in images}
     found: dict[str, defaultdict[int, list[Values]]] = {image: defaultdict(list) for image in sizes}
     left_out = Counter[str]()
     seen: set[str] = set()
+    asked, others = set[int](), set[int]()  # viewers of these pictures
     for line in _lines(path):
         if not line.strip() or line.startswith("#"):
             continue
@@ -73,19 +76,27 @@ def read_gaze(path: Path, images: Iterable[LabelledImage]) -> Gaze:
             left_out[_DAMAGED] += 1
         elif row.image not in sizes:
             left_out[_UNKNOWN] += 1
+        elif viewers and row.viewer not in viewers:
+            left_out[_OTHERS] += 1
+            others.add(row.viewer)
         elif line in seen:
             left_out[_TWICE] += 1
         else:
             seen.add(line)
+            asked.add(row.viewer)
             inside = ((row.fixations[:, :2] >= 0) & (row.fixations[:, :2] < row.size)).all(1)
             left_out[_OUTSIDE] += int((~inside).sum())
             left_out[_NOWHERE] += not inside.any()
             if inside.any():
                 found[row.image][row.viewer].append(_scaled(row.fixations[inside], row.size, sizes[row.image]))
+    present = asked | others
+    if present and (missing := set(viewers) - asked):
+        numbers = ", ".join(map(str, sorted(present)))
+        raise GroundingError(f"{path} has no viewer {min(missing)} of the pictures: expected some of {numbers}")
     fixations = {
-        image: tuple(np.concatenate(viewers[viewer]) for viewer in sorted(viewers))
-        for image, viewers in found.items()
-        if viewers
+        image: tuple(np.concatenate(theirs[viewer]) for viewer in sorted(theirs))
+        for image, theirs in found.items()
+        if theirs
     }
     if not fixations:
         counts = ", ".join(f"{reason}: {count}" for reason, count in known(left_out).items()) or "it is empty"

@@ -96,6 +96,14 @@ def _benchmark(parser: argparse.ArgumentParser, task: str, kinds: Sequence[str])
         parser.add_argument(
             "--gaze", type=path_option, required=True, metavar="FILE", help="fixations: image_id,width,height,(x,y,ms)*"
         )
+        parser.add_argument(
+            "--viewers",
+            type=int,
+            nargs="+",
+            default=(),
+            metavar="N",
+            help="only these people, by their numbers in --gaze, such as those whose gaze no map was taught by",
+        )
     parser.add_argument("--split", metavar="NAME", help="default: test of voc07 and cub, val2014 of coco, else val")
     parser.add_argument(
         "--methods",

@@ -226,15 +226,21 @@ class HumanMapsConfig:
 
 @dataclass(frozen=True, slots=True)
 class ValidationConfig:
-    """Localization of Flickr30k Entities phrases, measured every so many epochs on at most `limit` photographs.
+    """What is measured every so many epochs, on at most `limit` photographs; `method` makes the maps.
 
-    `images` are a folder, a zip or uncompressed tars of photographs, `annotations` the Entities folder or zip;
-    `method` makes the word maps.
+    Localization of Flickr30k Entities phrases: `images` are a folder, a zip or uncompressed tars of photographs,
+    `annotations` the Entities folder or zip. Or agreement with where people look: `dataset` is laid out in `root`,
+    `gaze` is a file of fixations, of which only those of `viewers` count, where there are any.
+    `split` None is val of Entities, test of CUB.
     """
 
     images: tuple[str, ...] = ()
     annotations: str = ""
-    split: str = "val"
+    dataset: Literal["cub"] | None = None
+    root: str = ""
+    gaze: str = ""
+    viewers: tuple[int, ...] = ()
+    split: str | None = None
     limit: int = limited(100, 1, HUGE)
     every: int = limited(1, 1, HUGE)
     method: str = METHOD
@@ -243,6 +249,20 @@ class ValidationConfig:
         check_limits(self, "validation.")
         if self.images and not self.annotations:
             raise GroundingError("validation.images are given without validation.annotations: expected both or neither")
+        if self.dataset and self.images:
+            raise GroundingError("validation measures validation.images or validation.dataset: expected one of them")
+        if self.dataset and not (self.root and self.gaze):
+            raise GroundingError(
+                f"validation.dataset is {self.dataset} without its root or gaze: expected validation.root, the "
+                "pictures, and validation.gaze, a file of fixations"
+            )
+        if (self.root or self.gaze or self.viewers) and not self.dataset:
+            raise GroundingError("validation.root, gaze and viewers need validation.dataset: set it to cub")
+
+    @property
+    def given(self) -> bool:
+        """Whether anything is measured."""
+        return bool(self.images or self.dataset)
 
 
 @dataclass(frozen=True, slots=True)

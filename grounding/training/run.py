@@ -81,7 +81,7 @@ class _Training:
         self.leads = process.rank == 0  # rank 0 alone writes and validates
         self.students = (*students, output.folder.resolve())
         self.log = open_log(config.log, output.folder, _COLUMNS) if self.leads else None
-        self.validation = Validation(config.validation) if self.leads and config.validation.images else None
+        self.validation = Validation(config.validation) if self.leads and config.validation.given else None
         self.map_layer = config.map_layer
         self.data = read_captions(config)
         say(self.data.summary)

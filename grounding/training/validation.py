@@ -1,7 +1,7 @@
-"""Validation while training: phrases of Flickr30k Entities, two protocols, beside the trivial baselines."""
+"""Validation while training: phrases of Flickr30k Entities, or agreement with people, beside the trivial baselines."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,28 +16,47 @@ from grounding.evaluation.protocols.protocol import POINTING, Columns, recall
 from grounding.evaluation.runs.scoring import select
 from grounding.pipeline import Localizer
 from grounding.tagging.classifier import TagClassifier
+from grounding.training.agreement import NUMBERS, AgreementValidation
 from grounding.training.config import ValidationConfig
 
-PROTOCOLS: Final = (POINTING[0], recall(1, "merged-box"))
+_PHRASES: Final = (POINTING[0], recall(1, "merged-box"))
+PROTOCOLS: Final[tuple[Any, ...]] = (*_PHRASES, *NUMBERS)  # of all kinds; each has a `name`
 _BASELINES: Final = ("centre point", "whole image")
 
 
 class Validation:
-    """Photographs and phrases on which a classifier is measured with the default localizer.
+    """What a classifier is measured on: phrases, or where people look.
 
     Attributes:
         summary: a line for people: what is measured, and the values of the trivial baselines.
-        centre: what the centre point reaches, as `measure` gives it.
+        centre: what the centre reaches, as `measure` gives it.
 
     Raises:
-        GroundingError: photographs or annotations are missing, unreadable or do not belong together.
+        GroundingError: photographs, annotations or fixations are missing, unreadable or do not belong together.
     """
 
     def __init__(self, config: ValidationConfig) -> None:
+        self._of = AgreementValidation(config) if config.dataset else PhraseValidation(config)
+        self.summary, self.centre = self._of.summary, self._of.centre
+
+    def measure(self, classifier: TagClassifier, device: str, limit: int | None = None) -> dict[str, float]:
+        """The percentage under each of `PROTOCOLS` that is measured, by name.
+
+        Args:
+            limit: use only the first so many photographs.
+        """
+        return self._of.measure(classifier, device, limit)
+
+
+class PhraseValidation:
+    """Photographs and phrases on which a classifier is measured with the default localizer: see `Validation`."""
+
+    def __init__(self, config: ValidationConfig) -> None:
+        split = config.split or "val"
         self._method = config.method
         self._photographs = Photographs([Path(path) for path in config.images])
         entities = Flickr30kEntities(Path(config.annotations))
-        selection = select(entities, config.split, self._photographs, config.limit)
+        selection = select(entities, split, self._photographs, config.limit)
         self._images = [image for image in selection.images if image.boxed_phrases]
         for image in self._images:
             self._photographs.picture(image.id)
@@ -49,7 +68,7 @@ class Validation:
             for baseline in _BASELINES
             for protocol, value in values[baseline].items()
         ]
-        self.summary = f"validation on {config.split}, {selection.coverage}; {', '.join(trivial)} percent"
+        self.summary = f"validation on {split}, {selection.coverage}; {', '.join(trivial)} percent"
 
     def measure(self, classifier: TagClassifier, device: str, limit: int | None = None) -> dict[str, float]:
         """The percentage under each protocol, by name, each phrase by itself.
@@ -67,5 +86,5 @@ class Validation:
 
 def percentages(columns: Columns) -> dict[str, float]:
     """The mean under each protocol in percent; protocols without a value are left out."""
-    values = {protocol.name: protocol.values(columns) for protocol in PROTOCOLS}
+    values = {protocol.name: protocol.values(columns) for protocol in _PHRASES}
     return {name: 100 * float(np.nanmean(each)) for name, each in values.items() if not np.isnan(each).all()}

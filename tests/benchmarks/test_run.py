@@ -16,7 +16,18 @@ from grounding.benchmarks.run import ROWS as ROWS_FILE
 from grounding.benchmarks.run import read_rows
 from grounding.errors import GroundingError
 from grounding.evaluate import main
-from helpers.benchmarks import COLOURS, FILES, PICTURES, ROWS, job, picture, run, write_classifier, write_folder
+from helpers.benchmarks import (
+    COLOURS,
+    FILES,
+    PICTURES,
+    ROWS,
+    job,
+    picture,
+    run,
+    write_classifier,
+    write_cub,
+    write_folder,
+)
 from helpers.entities import write_entities
 from helpers.errors import facts
 
@@ -446,6 +457,9 @@ def test_agreement_with_gaze(looked):
         "people, split half": 3,  # of one.png and five.png two viewers looked
     }
     assert numbers["true box"]["AUC"]["value"] > 0.7
+    fractions = {name: one["AUC / ceiling"]["count"] for name, one in numbers.items()}
+    assert fractions == {"contrastive-mwp": 3, "center": 3, "true box": 3, "people, split half": 0}
+    assert numbers["center"]["AUC / ceiling"]["low"] < numbers["center"]["AUC / ceiling"]["high"]
     assert read(folder / "out") == json.loads(json.dumps(metrics))
     assert "people, split half" not in metrics["by_class"]["blue"]
     assert "people, split half" in metrics["by_class"]["red"]
@@ -456,6 +470,7 @@ def test_agreement_is_no_share(looked):
     for numbers in metrics["methods"].values():
         assert -1 <= numbers["Spearman"]["value"] <= 1
         assert 0 <= numbers["AUC"]["value"] <= 1
+    assert metrics["differences"]["less"]["center"]["Spearman / ceiling"]["count"] == 3
 
 
 def test_other_fixations_are_another_run(looked, colours, classifier, tmp_path):
@@ -473,19 +488,7 @@ def test_agreement_needs_gaze(colours, classifier, tmp_path):
 
 def test_agreement_by_the_command_on_cub(classifier, evaluate, tmp_path):
     """Two birds in the official layout, of which one is for training."""
-    root = tmp_path / "CUB_200_2011"
-    lists = {
-        "images.txt": "1 001.Red/a.jpg\n2 002.Blue/b.jpg\n",
-        "classes.txt": "1 001.Red\n2 002.Blue\n",
-        "image_class_labels.txt": "1 1\n2 2\n",
-        "train_test_split.txt": "1 0\n2 1\n",
-        "bounding_boxes.txt": "1 4.0 4.0 20.0 16.0\n2 1.0 1.0 5.0 5.0\n",
-    }
-    for path, name in (("001.Red/a.jpg", "one.png"), ("002.Blue/b.jpg", "three.png")):
-        (root / "images" / path).parent.mkdir(parents=True)
-        picture(*PICTURES[name]).save(root / "images" / path, quality=95)
-    for name, text in lists.items():
-        (root / name).write_text(text)
+    root = write_cub(tmp_path / "CUB_200_2011", {"one.png": False, "three.png": True})
     (tmp_path / "gaze.csv").write_text("0,1,64,48,10,10,200\n1,1,64,48,12,12,200\n")
     how = ["--root", root, "--classifier", classifier, "--methods", "cam,center", "--set", "maps.stride=2"]
     status, out, err = evaluate("agreement", *how, "--gaze", tmp_path / "gaze.csv", "--output", "out")
@@ -496,6 +499,14 @@ def test_agreement_by_the_command_on_cub(classifier, evaluate, tmp_path):
     assert metrics["settings"]["split"] == "test"
     status, _, err = evaluate("agreement", *how, "--gaze", tmp_path / "gaze.csv", "--output", "out", "--split", "test")
     assert (status, err) == (0, ["note: out holds this run already, finished: nothing to do"])
+    how += ["--gaze", tmp_path / "gaze.csv"]
+    status, _, err = evaluate("agreement", *how, "--output", "out", "--viewers", "1")
+    assert (status, "another viewers ([1], was None)" in err[0]) == (2, True)
+    status, out, err = evaluate("agreement", *how, "--output", "one", "--viewers", "1")
+    assert (status, "left out: 1 rows of other viewers" in err[0]) == (0, True)
+    assert read("one")["methods"]["cam"]["Spearman / ceiling"] == {"count": 0}  # one viewer has no ceiling
+    status, _, err = evaluate("agreement", *how, "--output", "no", "--viewers", "1", "7")
+    assert (status, len(err), "has no viewer 7 of the pictures: expected some of 0, 1" in err[0]) == (2, 1, True)
     status, _, err = evaluate("agreement", *how, "--gaze", tmp_path / "no.csv", "--output", "no")
     assert (status, len(err), "no.csv cannot be read" in err[0]) == (2, 1, True)
 

@@ -16,6 +16,7 @@ from grounding.benchmarks.statistics import (
     intervals,
     mean,
     pixel_precision,
+    ratio,
 )
 from grounding.evaluation.protocols.localization import px_ap
 
@@ -58,6 +59,17 @@ def test_mean(case):
     image, _, weights, random = case
     values = random.normal(size=len(image))
     check(mean(values, image, IMAGES), lambda rows: average(values[rows]), image, weights)
+
+
+@given(cases())
+def test_ratio(case):
+    image, _, weights, random = case
+    above, below = random.normal(size=len(image)), random.normal(0.5, size=len(image))
+
+    def slow(rows):
+        return sum(above[rows]) / sum(below[rows]) if sum(below[rows]) > 0 else math.nan
+
+    check(ratio(above, below, image, IMAGES), slow, image, weights)
 
 
 @given(cases())

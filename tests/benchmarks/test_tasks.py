@@ -16,6 +16,7 @@ from grounding.benchmarks.tasks import (
     _held_out,
     _levels,
     _read_digits,
+    with_ceiling,
 )
 from grounding.datasets.labelled import ClassRegion, LabelledImage
 from grounding.evaluation.protocols.agreement import auc, human_map, nss, spearman
@@ -294,3 +295,41 @@ class TestAgreement:
         found = values({name: score for name, score in scores.items() if score.count}, 3)
         assert found == pytest.approx({"Spearman": 0.3, "AUC": 0.8})
         assert Agreement().hits(rows).tolist()[::2] == [0.5, 0.1]
+
+    def test_fractions_of_the_ceiling_by_hand(self):
+        """Over the pictures where people agree with each other: Spearman (0.4 + 0.2) / (0.8 + 0.4) = 1 / 2.
+
+        AUC less chance: (0.3 + 0.1) / (0.4 + 0.2) = 2 / 3; on picture 2 people have none, on picture 3 the map none.
+        Picture 1 twice as often: (0.3 + 2 * 0.1) / (0.4 + 2 * 0.2) = 5 / 8.
+        """
+        maps = {"spearman": [0.4, 0.2, 0.9, None], "auc": [0.8, 0.6, 0.7, None], "nss": [1.0] * 4}
+        people = {"spearman": [0.8, 0.4, None, 0.3], "auc": [0.9, 0.7, None, 0.8], "nss": [2.0] * 4}
+        parts = [
+            pd.DataFrame({"image": range(4), "class": [0, 1, 0, 1], "method": method, **numbers})
+            for method, numbers in (("cam", maps), (PEOPLE, people))
+        ]
+        table = with_ceiling(pd.concat(parts, ignore_index=True))
+        assert table["method"].tolist() == ["cam"] * 4 + [PEOPLE] * 4
+        scores = Agreement().scores(table[table["method"] == "cam"], 4, 2)
+        assert (scores["Spearman / ceiling"].count, scores["AUC / ceiling"].count, scores["NSS"].count) == (2, 2, 4)
+        found = values(scores, 4)
+        assert found["Spearman / ceiling"] == pytest.approx(1 / 2)
+        assert found["AUC / ceiling"] == pytest.approx(2 / 3)
+        twice = scores["AUC / ceiling"].statistic(np.array([[1.0, 2, 1, 1]]))
+        assert twice.tolist() == pytest.approx([5 / 8])
+        own = Agreement().scores(table[table["method"] == PEOPLE], 4, 2)
+        assert own["Spearman / ceiling"].count == own["AUC / ceiling"].count == 0
+        assert own["Spearman"].count == 3
+
+    def test_without_people_there_is_no_fraction(self):
+        table = pd.DataFrame({"image": [0], "class": [0], "method": ["cam"], "spearman": [0.1], "auc": [0.6]})
+        assert with_ceiling(table) is table
+
+    def test_people_who_agree_no_better_than_chance_are_no_ceiling(self):
+        row = {"image": 0, "class": 0, "spearman": 0.1, "auc": 0.6, "nss": 0.0}
+        table = with_ceiling(
+            pd.DataFrame([row | {"method": "cam"}, row | {"method": PEOPLE, "spearman": -0.1, "auc": 0.5}])
+        )
+        scores = Agreement().scores(table[table["method"] == "cam"], 1, 1)
+        assert np.isnan(scores["Spearman / ceiling"].statistic(np.ones((1, 1)))[0])
+        assert np.isnan(scores["AUC / ceiling"].statistic(np.ones((1, 1)))[0])

@@ -47,6 +47,27 @@ def test_a_viewer_who_looked_again_has_the_fixations_of_both(tmp_path):
     assert gaze.left_out == {"rows given twice": 1}
 
 
+THREE = "".join(f"{viewer},{image},50,40,{viewer},{viewer},60\n" for viewer in (1, 2, 4) for image in (7, 8))
+
+
+def test_some_viewers_alone(tmp_path):
+    path = tmp_path / "gaze.csv"
+    path.write_text(THREE + "4,5,50,40,1,1,60\n")
+    gaze = read_gaze(path, IMAGES[:1], (4, 1, 4))
+    assert plain(gaze) == {"7": [[[1, 1, 60]], [[4, 4, 60]]]}
+    assert gaze.left_out == {"rows of other pictures": 4, "rows of other viewers": 1}
+
+
+@pytest.mark.parametrize(
+    ("viewers", "said"), [((3,), "has no viewer 3 of the pictures: expected some of 1, 2, 4"), ((4, 9, 8), "viewer 8")]
+)
+def test_a_viewer_who_is_not_there(tmp_path, viewers, said):
+    path = tmp_path / "gaze.csv"
+    path.write_text(THREE)
+    assert said in refused(read_gaze, path, IMAGES, viewers)
+    assert "is it theirs?" in refused(read_gaze, path, IMAGES[2:], viewers)  # nobody looked at these pictures
+
+
 def test_what_is_left_out_is_counted(tmp_path):
     rows = [
         "1,5,50,40,1,1,60",  # of no picture

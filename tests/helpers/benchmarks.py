@@ -69,6 +69,30 @@ def write_folder(folder: Path, names=None, pictures=PICTURES, masks=False) -> Pa
     return folder
 
 
+def write_cub(root: Path, birds) -> Path:
+    """Pictures of `PICTURES` with one object each, in the layout of CUB-200-2011.
+
+    Args:
+        birds: name of the picture -> whether it is for training; its class is the colour, its id its place from 1.
+    """
+    names = [colour.title() for colour in COLOURS]
+    lists = {name: "" for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")}
+    for place, (name, training) in enumerate(birds.items(), 1):
+        size, ((colour, (x0, y0, x1, y1)),) = PICTURES[name]
+        number = names.index(colour.title()) + 1
+        path = f"{number:03d}.{colour.title()}/{Path(name).stem}.jpg"
+        (root / "images" / path).parent.mkdir(parents=True, exist_ok=True)
+        picture(*PICTURES[name]).save(root / "images" / path, quality=95)
+        lists["images"] += f"{place} {path}\n"
+        lists["image_class_labels"] += f"{place} {number}\n"
+        lists["train_test_split"] += f"{place} {int(training)}\n"
+        lists["bounding_boxes"] += f"{place} {x0} {y0} {x1 - x0} {y1 - y0}\n"
+    lists["classes"] = "".join(f"{place} {place:03d}.{name}\n" for place, name in enumerate(names, 1))
+    for name, text in lists.items():
+        (root / f"{name}.txt").write_text(text)
+    return root
+
+
 @torch.no_grad()
 def colour_classifier(tags=("red", "green", "blue"), stride=2, multi_label=True) -> TagClassifier:
     """The network of the module's description; further tags see nothing."""
