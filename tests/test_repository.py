@@ -22,7 +22,7 @@ from helpers.paths import ROOT
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("grounding/**/*.md"), *ROOT.glob("*/*.md")]
 DOCUMENTS = sorted({path for path in DOCUMENTS if not path.parent.name.startswith(".")})
 README = ROOT / "README.md"
-OTHERS = ("captions", "labels", "presence")  # what `train` does besides training
+OTHERS = ("captions", "labels", "human-maps", "presence")  # what `train` does besides training
 
 
 def fences(path, kind):
@@ -94,7 +94,7 @@ def test_documented_commands_have_these_options(door):
         if not arguments and (door == "evaluate" or name in OTHERS):  # a command's name alone
             continue
         if name in OTHERS:
-            getattr(module, f"build_{name}_parser")().parse_args(arguments)
+            getattr(module, f"build_{name.replace('-', '_')}_parser")().parse_args(arguments)
             continue
         options = module.build_parser().parse_args([name, *arguments])
         if door == "train":

@@ -7,11 +7,12 @@ Nothing else that trains reads a box. A table has a line `{"id": of the picture,
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from grounding.boxes import Values, disjoint_parts
+from grounding.datasets.labelled import LabelledImages
 from grounding.datasets.map_cells import CELLS
 from grounding.datasets.map_sources import MapSource, check_ratio
 from grounding.datasets.places import DAMAGED, opener_of
@@ -19,14 +20,11 @@ from grounding.errors import GroundingError
 from grounding.folders import whole_file
 from grounding.wording import shortened
 
-if TYPE_CHECKING:
-    from grounding.datasets.labelled import LabelledImages
-
 _EXPECTED: Final = '{"id": "...", "boxes": [[x0, y0, x1, y1], ...], "width": ..., "height": ...}'
 _NONE: Final = "pictures without a box"
 
 
-def write_boxes(pictures: "LabelledImages", output: Path) -> int:
+def write_boxes(pictures: LabelledImages, output: Path) -> int:
     """Write the boxes of all objects that count in each picture; returns how many pictures.
 
     Raises:

@@ -103,7 +103,7 @@ def test_ways_to_write_clicks(tmp_path, text, name):
 
 def test_columns_in_any_order_and_a_mark_of_utf8(tmp_path):
     path = tmp_path / "c.csv"
-    path.write_text(f'time,user_id, clicks ,image_path\r\n\r\n9,1,"{LINE}",ü\r\n', encoding="utf-8-sig")
+    path.write_text(f'image_path,time,user_id, clicks \r\n\r\nü,9,1,"{LINE}"\r\n', encoding="utf-8-sig")
     assert cells_of(read(path, {"ü": (64, 64)}).maps["ü"]) == pytest.approx(dict.fromkeys(LINE, 1 / 11))
 
 

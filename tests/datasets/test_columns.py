@@ -2,7 +2,7 @@
 
 import pytest
 
-from grounding.datasets.columns import TableOptions, find_columns
+from grounding.datasets.columns import TableOptions, find_columns, fits
 from helpers.captioned import refused
 
 MANY = [f"column{number}" for number in range(20)]
@@ -54,3 +54,17 @@ def test_columns(names, options, found):
 )
 def test_columns_that_are_missing(names, options, message):
     assert message in refused(find_columns, "t", names, TableOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], False),
+        (["image"], False),
+        (["image", "id"], False),
+        (["id", "caption"], False),
+        ([" IMAGE", "phrases"], True),
+    ],
+)
+def test_names_of_a_table(names, found):
+    assert fits(names, TableOptions()) == found

@@ -37,6 +37,11 @@ def test_viewers_have_the_same_weight_and_fixations_that_of_their_duration(tmp_p
     assert found.left_out == {"maps of other pictures": 1}
 
 
+def test_pictures_that_are_not_square(tmp_path):
+    # Of 640 x 320 px a picture is 128 x 64: (110, 70) is (22, 14) there, and a cell is 2 px wide and 1 px high.
+    assert cells_of(read(write(tmp_path, "1,7,640,320,110,70,5"), {"7": (128, 64)}).maps["7"]) == {(11, 14): 1}
+
+
 def test_what_is_left_out_is_said(tmp_path):
     path = write(tmp_path, "1,7,64,64,1,2,100,64,2,100", "1,7,64,64,1,2,x", "1,8,64,64,5,5,0")
     found = read(path, {"7": (64, 64), "8": (64, 64)})  # nobody looked at 8 for any time

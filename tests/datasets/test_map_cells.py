@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grounding.datasets.map_cells import CELLS, NO_SPREAD, Spread, odd_px, to_cells
@@ -129,6 +129,7 @@ maps = st.integers(1, 6).flatmap(
 )
 
 
+@settings(max_examples=40)
 @given(maps, st.floats(0.05, 0.9))
 def test_any_gaussian(map_, size):
     height, width = map_.shape
@@ -140,6 +141,7 @@ def test_any_gaussian(map_, size):
     np.testing.assert_allclose(cells, slow(map_, slow_gaussian(sigma, sigma)), atol=1e-6)
 
 
+@settings(max_examples=40)
 @given(maps, st.sampled_from([1, 3, 5]))
 def test_any_discs(map_, diameter):
     height, width = map_.shape
@@ -154,7 +156,7 @@ def test_any_discs(map_, diameter):
     np.testing.assert_allclose(cells, slow(once, weight), atol=1e-6)
 
 
-@pytest.mark.parametrize("diameter", [11, 13, 21, 29])
+@pytest.mark.parametrize("diameter", [11, 21, 27])
 def test_large_discs(diameter):  # which OpenCV convolves in Fourier space
     map_ = clicked(64, 64, (20, 30), (60, 5), (40, 40))
     disc = np.array([[slow_disc(diameter)(y, x, 0, 0) for x in range(-30, 31)] for y in range(-30, 31)])
@@ -181,9 +183,9 @@ def test_the_map_of_a_squashed_picture_is_spread_as_the_picture_is_squashed():
 
 
 @pytest.mark.parametrize("kind", ["none", "gaussian", "discs"])
-@pytest.mark.parametrize("factor", [1e-300, 1e-9, 7.0, 1e300], ids=str)
+@pytest.mark.parametrize("factor", [1e-310, 1e-9, 7.0, 5e306], ids=str)
 def test_the_scale_of_a_map_does_not_matter(kind, factor):
-    map_ = np.arange(35.0).reshape(5, 7)
+    map_ = np.arange(35.0).reshape(5, 7)  # whose sum times 5e306 is no float64
     np.testing.assert_allclose(
         to_cells(factor * map_, Spread(kind, 0.3), 7, 5), to_cells(map_, Spread(kind, 0.3), 7, 5), atol=1e-7
     )

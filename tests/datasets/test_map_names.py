@@ -38,6 +38,8 @@ def test_matches(names, ids, found):
         (["m"], [], "none of its maps, such as 'm', is that of one of the pictures (there is none)"),
         (["m", "n"], ["p", "q"], "none of its maps, such as 'm', is that of one of the 2 pictures, such as 'p'"),
         (["2"], ["x/12"], "such as 'x/12'"),  # the end of a name, but not at a /
+        (["b/2"], ["ab/2"], "such as 'ab/2'"),
+        (["ab/2"], ["b/2"], "such as 'b/2'"),
         (["a"], ["x/a.jpg", "y/a.jpg"], "the map 'a' may be that of 'x/a.jpg' and of 'y/a.jpg'"),
         (["a"], ["a.jpg", "a.png"], "the map 'a' may be that of 'a.jpg' and of 'a.png'"),
         (["a"], ["a", "a"], "the map 'a' may be that of 'a' and of 'a'"),

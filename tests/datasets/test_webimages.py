@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grounding.datasets.places import Place
 from grounding.datasets.webimages import CaptionedImages
 from grounding.errors import GroundingError
 from helpers.captioned import BLUE, GREEN, RED, contents, folder, picture, refused, said, shard, three_pictures
@@ -430,13 +431,17 @@ def test_sizes_are_those_of_the_upright_pictures(tmp_path):
             assert images.read(place).size == images.size_of(place)
 
 
-def test_only_the_header_is_read(tmp_path):
+def test_only_the_header_is_read(tmp_path, monkeypatch):
     noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
     path = folder(tmp_path, ("a.txt", b"x")) / "a.jpg"
     Image.fromarray(noise).save(path, quality=95)
     path.write_bytes(path.read_bytes()[:70_000])
     images = CaptionedImages([tmp_path])
+    sizes = []
+    read = Place.read
+    monkeypatch.setattr(Place, "read", lambda place, limit=-1: (sizes.append(limit), read(place, limit))[1])
     assert images.size_of(0) == (500, 300)
+    assert sizes == [1 << 16]
     assert "cannot be read" in refused(images.read, 0)
 
 
