@@ -541,6 +541,13 @@ def test_a_timm_network_of_one_size_gets_attention():
         timm_network("vit_tiny_patch16_224", 3, options=options).insert_gala(GalaSettings(("norm",)))
 
 
+def test_what_a_tag_network_does_not_run_cannot_attend():
+    """timm's own forward pass goes on after the features, to `conv_head`."""
+    network = timm_network("mobilenetv3_small_100", 3)
+    with pytest.raises(GroundingError, match="'conv_head' did not run in the forward pass"):
+        network.insert_gala(GalaSettings(("conv_head",)))
+
+
 def test_frozen_parts_keep_learning_attention():
     network = tag_network("timm", GalaSettings(("layer3",)))
     network.freeze(["layer3", "conv1"])
