@@ -61,7 +61,7 @@ GAZE, BOXES = "human_maps.source={gaze}", "human_maps.source={boxes}"
 ARMS: dict[str, list[str]] = {
     "none": [],
     "DropBlock": [*DGDM, "dgdm.channels=false", "dgdm.spatial=dropblock"],
-    "ADL": [*DGDM, "dgdm.channels=false", "dgdm.block_share=0"],
+    "ADL": [*DGDM, "dgdm.channels=false", "dgdm.block_share=0", "dgdm.drop_rate=0.75"],
     "CAGD": [*DGDM, "dgdm.spatial=none"],
     "SAGD": [*DGDM, "dgdm.channels=false"],
     "DGDM": DGDM,

@@ -162,9 +162,9 @@ class DgdmConfig:
     layers: tuple[str, ...] = ()
     channels: bool = True
     top_k: int | None = limited(None, 1, HUGE)
-    low_keep: float = limited(0.5, 0, 1)
+    low_keep: float = limited(0.75, 0, 1)
     spatial: Literal["guided", "dropblock", "none"] = "guided"
-    drop_rate: float = limited(0.75, 0, 1)
+    drop_rate: float = limited(0.25, 0, 1)
     peak_threshold: float = limited(0.9, TINY, 1)
     foreground_threshold: float = limited(0.5, 0, 1)
     block_size: int = limited(3, 1, 1024)

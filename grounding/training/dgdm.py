@@ -34,7 +34,7 @@ class ChannelAttentionDropout(nn.Module):
         low_keep: the probability with which each other one is kept.
     """
 
-    def __init__(self, top_k: int | None = None, low_keep: float = 0.5) -> None:
+    def __init__(self, top_k: int | None = None, low_keep: float = 0.75) -> None:
         super().__init__()
         self.top_k, self.low_keep = top_k, low_keep
 
@@ -68,7 +68,7 @@ class SpatialAttentionDropBlock(nn.Module):
     contiguous blocks that are drawn, as DropBlock does (arXiv 1810.12890), round places of the foreground. The
     background is not dropped: nothing is to be learnt there.
 
-    With `block_share` 0 this is ADL (arXiv 1908.10028), of which 0.75 and 0.9 are the published values.
+    With `block_share` 0 this is ADL (arXiv 1908.10028), whose published `drop_rate` is 0.75 and `peak_threshold` 0.9.
 
     Args:
         drop_rate: the probability of the drop mask.
@@ -80,7 +80,7 @@ class SpatialAttentionDropBlock(nn.Module):
 
     def __init__(
         self,
-        drop_rate: float = 0.75,
+        drop_rate: float = 0.25,
         peak_threshold: float = 0.9,
         foreground_threshold: float = 0.5,
         block_size: int = 3,
