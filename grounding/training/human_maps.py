@@ -121,7 +121,7 @@ def gala_loss(attentions: Sequence[Tensor], human: Tensor, normalisation: Litera
     return torch.stack([human_map_loss(map_, human, normalisation) for map_ in maps]).mean()
 
 
-def excitation_maps(network: TagNetwork, images: Tensor, targets: Tensor, layer: int | None) -> Tensor:
+def excitation_maps(network: TagNetwork, images: Tensor, targets: Tensor, layer: int | str | None) -> Tensor:
     """The contrastive Excitation Backprop maps of the pictures' own tags, with gradient.
 
     The network is recorded in evaluation mode, as it will be used, and left in the mode that it had.
@@ -129,7 +129,7 @@ def excitation_maps(network: TagNetwork, images: Tensor, targets: Tensor, layer:
     Args:
         images: (M, 3, S, S), normalised.
         targets: (M, T), at least 0: the top-down signal of each picture is this, scaled to sum 1.
-        layer: where the map is read, as `TagClassifier.map_layer`; None for stride 16.
+        layer: where the map is read, as `contrastive_mwp` has it; None for stride 16.
 
     Returns:
         (M, h, w) float32, at least 0.

@@ -1,9 +1,10 @@
-"""Where maps are read in a network that has got attention: its multiplications count as layers too."""
+"""Where maps are read in a network whose layers are counted anew, because attention or batch normalisation is in it."""
 
 from grounding.attention import record
-from grounding.attention.layers import layers
+from grounding.attention.graph import Tape
+from grounding.attention.layers import indexed_layer, layers
 from grounding.errors import GroundingError
-from grounding.tagging.network import TagNetwork
+from grounding.tagging.network import PlainFeatures, TagNetwork
 
 
 def past_attention(map_layer: int, network: TagNetwork, size_px: int) -> int:
@@ -23,9 +24,7 @@ def past_attention(map_layer: int, network: TagNetwork, size_px: int) -> int:
     """
     if network.gala is None:
         return map_layer
-    folded = network.folded()
-    images = folded.head.weight.new_zeros(1, 3, size_px, size_px)
-    tape = record(lambda images: folded.mean_scores(folded.features(images)), images)
+    tape = _tape(network, size_px)
     inside = {operation for operation in tape.operations if operation.module.endswith(".gala")}
     factors = {operation.outputs[0] for operation in inside}
     products = {
@@ -38,3 +37,29 @@ def past_attention(map_layer: int, network: TagNetwork, size_px: int) -> int:
     if not -len(kept) <= map_layer < 0:
         raise GroundingError(f"map_layer is {map_layer}: expected one of -{len(kept)} to -1, the layers of the network")
     return kept[map_layer]
+
+
+def while_training(map_layer: int | None, network: TagNetwork, size_px: int) -> int | str | None:
+    """Name a layer of the finished classifier in the network that is trained, where it is a plain one.
+
+    That has batch normalisation, which counts as layers of its own until it is folded.
+
+    Args:
+        map_layer: below 0, of the classifier; None for that at stride 16.
+        size_px: of the sides of the images.
+
+    Returns:
+        What `contrastive_mwp` takes.
+    """
+    if map_layer is None or not (isinstance(network.features, PlainFeatures) and network.features.normalised):
+        return map_layer
+    tape = _tape(network, size_px)
+    value = indexed_layer(tape, map_layer)
+    return next(operation.module for operation in tape.operations if value in operation.outputs)
+
+
+def _tape(network: TagNetwork, size_px: int) -> Tape:
+    """The finished classifier's forward pass on a blank image."""
+    folded = network.folded()
+    images = folded.head.weight.new_zeros(1, 3, size_px, size_px)
+    return record(lambda images: folded.mean_scores(folded.features(images)), images)

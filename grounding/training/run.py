@@ -1,5 +1,6 @@
 """A whole training: captions to tags, teachers, epochs, and the finished classifier in its folder."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from grounding.training.distillation import write_teacher_scores
 from grounding.training.features import Features
 from grounding.training.human_maps import read_targets
 from grounding.training.logs import open_log
+from grounding.training.map_layer import past_attention
 from grounding.training.networks import check_tags, create_network, following, known_rows, start_from
 from grounding.training.new_rows import start_new_rows
 from grounding.training.output import Output
@@ -89,14 +91,9 @@ class _Training:
     def run(self, begun: bool) -> None:
         """Do all steps; a training that has begun continues from its checkpoint."""
         config = self.config
-        initial, keys = None, config.network
-        if keys.initial:
-            initial = self.classifier_named(keys.initial, "network.initial")
-            keys = following(keys, initial)
-            self.map_layer = initial.map_layer if config.map_layer is None else config.map_layer
+        initial = self.classifier_named(config.network.initial, "network.initial") if config.network.initial else None
         torch.manual_seed(config.seed)
-        network = create_network(keys, len(self.data.tags), config.head_only, config.gala)
-        check_drops(config.dgdm, network.backbone, torch.zeros(1, 3, config.image_size_px, config.image_size_px))
+        network = self.create(initial)
         for line in advice(config, initial, self.data):
             self.say(line)
         if self.validation:
@@ -117,6 +114,7 @@ class _Training:
             pictures = self.features(network)
         if not begun:
             self.start_new_rows(network, initial, pictures)
+        config = dataclasses.replace(config, map_layer=self.map_layer)
         trainer = Trainer(config, network, pictures, self.data.targets, scores, self.process, human)
         if begun:
             trainer.resume(self.output.checkpoint)
@@ -126,6 +124,19 @@ class _Training:
             if self.validation and (warning := below_the_centre(measured, self.validation.centre, config)):
                 self.say(warning)
             self.classifier(trainer.learnt).save_pretrained(self.output.classifier)
+
+    def create(self, initial: TagClassifier | None) -> TagNetwork:
+        """Create the network, and note where its maps are read."""
+        config, keys = self.config, self.config.network
+        network = create_network(
+            following(keys, initial) if initial else keys, len(self.data.tags), config.head_only, config.gala
+        )
+        check_drops(config.dgdm, network.backbone, torch.zeros(1, 3, config.image_size_px, config.image_size_px))
+        if initial and initial.map_layer is not None and config.map_layer is None:
+            alike = cast(TagNetwork, initial.network).gala is not None  # it counts attention among its layers
+            layer = initial.map_layer
+            self.map_layer = layer if alike else past_attention(layer, network, config.image_size_px)
+        return network
 
     def classifier_named(self, name: str, role: Literal["network.initial", "teacher"]) -> TagClassifier:
         """Load a classifier by name; if it is a YAML file, train that one first unless it is finished."""

@@ -25,6 +25,7 @@ from grounding.training.dgdm import drop_of, dropping
 from grounding.training.distillation import logits_of_bytes
 from grounding.training.human_maps import HumanTargets, excitation_maps, gala_loss, human_map_loss
 from grounding.training.losses import caption_contrast_loss, tag_loss
+from grounding.training.map_layer import while_training
 from grounding.training.schedule import parameter_groups, set_learning_rates
 
 LOSSES = ("words", "teacher", "contrast", "head_penalty", "human_maps")
@@ -88,6 +89,7 @@ class Trainer:
         if not groups:
             raise GroundingError("network.frozen leaves nothing to learn: expected fewer names")
         self.optimizer = torch.optim.AdamW(groups, fused=True)
+        self._map_layer = while_training(config.map_layer, network, config.image_size_px) if human else None
         self.epoch = self.step = 0
         batches_per_epoch = len(plan(len(pictures), config, 0, process.rank, process.count))
         self.steps_per_epoch = batches_per_epoch // config.gradient_accumulation_steps
@@ -178,7 +180,7 @@ class Trainer:
         if config.teaches == "gala":
             return gala_loss([attention[taught] for attention in attentions], human, config.normalisation)
         images = self._plain_scoring.normalised(pixels[taught])
-        maps = excitation_maps(self.network, images, targets[taught], self.config.map_layer)
+        maps = excitation_maps(self.network, images, targets[taught], self._map_layer)
         return human_map_loss(maps, human, config.normalisation)
 
     def _update(self) -> None:

@@ -10,7 +10,8 @@ from grounding.attention import contrastive_mwp, record
 from grounding.errors import GroundingError
 from grounding.tagging.gala import GalaSettings
 from grounding.tagging.network import plain_network
-from grounding.training.map_layer import past_attention
+from grounding.training.human_maps import excitation_maps
+from grounding.training.map_layer import past_attention, while_training
 
 
 def network():
@@ -67,3 +68,23 @@ def test_a_network_in_training_stays_so():
     attended.insert_gala(GalaSettings(("relu2",)))
     assert past_attention(-4, attended, 32) == -5
     assert all(module.training for module in attended.modules())
+
+
+@pytest.mark.parametrize("map_layer", [-2, -3, -4, -6])
+def test_a_layer_of_the_finished_classifier_is_taught_before_it_is_folded(map_layer):
+    torch.manual_seed(1)
+    trained = plain_network([(8, 2), (8, 2), (8, 2)], 3)
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, 0, 0.5)
+    images = torch.rand(3, 3, 32, 32)
+    taught = excitation_maps(trained, images, torch.eye(3), while_training(map_layer, trained, 32))
+    finished = excitation_maps(trained.folded(), images, torch.eye(3), map_layer)
+    torch.testing.assert_close(taught, finished, rtol=1e-3, atol=1e-5)
+
+
+def test_other_layers_are_counted_alike_in_training():
+    assert while_training(-3, network(), 32) == -3  # no batch normalisation
+    assert while_training(None, plain_network([(8, 2)], 3), 32) is None
