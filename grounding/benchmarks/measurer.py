@@ -141,8 +141,7 @@ class Measurer:
 
 def normalised(map_: Map) -> Map:
     """A map as it is measured: its highest value is 1, unless it is zero everywhere."""
-    rounded: Map = np.round(map_ / (map_.max() or 1.0), _DECIMALS)
-    return rounded
+    return np.asarray(np.round(map_ / (map_.max() or 1.0), _DECIMALS), np.float32)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ class AgreementValidation:
             read_image(io.BytesIO(self._data.read(image.id)), image.id)
         beside = self._beside(Agreement(fixations))
         self.centre = beside[_CENTRE]
-        named = [f"{name}: {_shown(beside[name])}" for name in (PEOPLE, _CENTRE, TRUE_BOX)]
+        named = [f"{name}: {_shown(beside[name])}" for name in (PEOPLE, _CENTRE, TRUE_BOX) if beside[name]]
         whose = f" of viewers {', '.join(map(str, config.viewers))}" if config.viewers else ""
         pictures = counted(count, "picture")
         self.summary = f"validation on {everything.name}, {pictures} with fixations{whose}; {'; '.join(named)} percent"

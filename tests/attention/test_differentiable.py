@@ -337,6 +337,18 @@ def test_scores_and_maps_learn_from_one_recording():
         mwp(tape, SIGNALS, layer=0)
 
 
+def test_under_autocast_the_gradient_is_nearly_the_same():
+    model = network(BODIES["residual in place"]).float()
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled):
+            tape = record(model, images().float(), differentiable=True)
+            map_ = contrastive_mwp(tape, SIGNALS.float(), layer=0)
+        assert map_.dtype == torch.float32
+        found.append(torch.cat([each.flatten() for each in slopes(map_, model)]))
+    assert float(functional.cosine_similarity(*found, dim=0)) > 0.95
+
+
 def test_without_gradients_a_walk_is_the_plain_one():
     model = network(BODIES["residual in place"])
     tape, plain = record(model, images(), differentiable=True), record(model, images())
@@ -353,7 +365,8 @@ def test_a_plain_recording_keeps_no_graph():
     values = [value for each in tape.operations for value in (*each.args, *each.outputs) if hasattr(value, "tensor")]
     assert not any(value.tensor is not None and value.tensor.grad_fn for value in values)
     assert not tape.scores.requires_grad
-    assert not mwp(tape, SIGNALS.clone().requires_grad_(), layer=-1, channels=True).requires_grad
+    for layer in (0, -1, tape.output):  # at the output the map is the signal itself
+        assert not mwp(tape, SIGNALS.clone().requires_grad_(), layer=layer, channels=True).requires_grad
 
 
 def test_attention_written_out_has_a_gradient_and_fused_attention_is_refused():

@@ -76,9 +76,9 @@ def write_cub(root: Path, birds) -> Path:
         birds: name of the picture -> whether it is for training; its class is the colour, its id its place from 1.
     """
     names = [colour.title() for colour in COLOURS]
-    lists = {name: "" for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")}
+    lists = dict.fromkeys(("images", "image_class_labels", "train_test_split", "bounding_boxes"), "")
     for place, (name, training) in enumerate(birds.items(), 1):
-        size, ((colour, (x0, y0, x1, y1)),) = PICTURES[name]
+        _, ((colour, (x0, y0, x1, y1)),) = PICTURES[name]
         number = names.index(colour.title()) + 1
         path = f"{number:03d}.{colour.title()}/{Path(name).stem}.jpg"
         (root / "images" / path).parent.mkdir(parents=True, exist_ok=True)
