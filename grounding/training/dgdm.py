@@ -2,7 +2,7 @@
 
 Yin et al., *Dual-attention Guided Dropblock Module for Weakly Supervised Object Localization* (DGDM, arXiv 2003.04719),
 after its abstract and its figure. Its numbers (how many channels, which thresholds, blocks and layers) could not be
-read: the defaults here and in `training.config.DgdmConfig` are those that a held-out part of CUB's train photographs
+read: the defaults here and in `attention_config.DgdmConfig` are those that a held-out part of CUB's train photographs
 chose (docs/results/attention.md).
 
 Nothing has parameters, and nothing is in a network's state dict: `dropping` applies the modules from outside.
@@ -20,7 +20,7 @@ from torch.nn.functional import max_pool2d, pad
 from torchvision.ops import DropBlock2d
 
 from grounding.errors import GroundingError, did_you_mean
-from grounding.training.config import DgdmConfig
+from grounding.training.attention_config import DgdmConfig
 
 
 class ChannelAttentionDropout(nn.Module):

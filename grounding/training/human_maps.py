@@ -21,9 +21,9 @@ from grounding.datasets.human_maps import read_human_maps
 from grounding.datasets.map_cells import Spread
 from grounding.datasets.webimages import CaptionedImages
 from grounding.tagging.network import TagNetwork
+from grounding.training.attention_config import HumanMapsConfig
 from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch
-from grounding.training.config import HumanMapsConfig
 from grounding.wording import counted
 
 _TINY = 1e-12

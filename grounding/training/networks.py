@@ -14,7 +14,8 @@ from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.gala import GalaSettings, gala_layers
 from grounding.tagging.network import PlainFeatures, TagNetwork, plain_network, timm_network, warm_start
 from grounding.text.tokens import stem
-from grounding.training.config import DEFAULTS, GalaConfig, NetworkConfig, Pooling
+from grounding.training.attention_config import GalaConfig
+from grounding.training.config import DEFAULTS, NetworkConfig, Pooling
 
 
 def following(config: NetworkConfig, initial: TagClassifier) -> NetworkConfig:

@@ -17,10 +17,11 @@ from grounding.distributed import Process
 from grounding.errors import GroundingError
 from grounding.tagging.gala import capture
 from grounding.tagging.network import PlainFeatures, TagNetwork
+from grounding.training.attention_config import DgdmConfig
 from grounding.training.augmentation import crop_scores
 from grounding.training.batches import Batch, Pictures, batches, plan, seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
-from grounding.training.config import DgdmConfig, TrainConfig
+from grounding.training.config import TrainConfig
 from grounding.training.dgdm import drop_of, dropping
 from grounding.training.distillation import logits_of_bytes
 from grounding.training.human_maps import HumanTargets, excitation_maps, gala_loss, human_map_loss

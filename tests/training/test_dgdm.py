@@ -11,7 +11,7 @@ from torchvision.ops import DropBlock2d
 
 from grounding.errors import GroundingError
 from grounding.tagging.network import plain_network, timm_network
-from grounding.training.config import DgdmConfig
+from grounding.training.attention_config import DgdmConfig
 from grounding.training.dgdm import ChannelAttentionDropout, SpatialAttentionDropBlock, drop_of, dropping
 
 DRAWS = 10_000

@@ -13,10 +13,11 @@ from grounding.attention.recorder import record
 from grounding.config import load
 from grounding.tagging.gala import capture
 from grounding.tagging.sources import load_classifier
+from grounding.training.attention_config import HumanMapsConfig
 from grounding.training.augmentation import augment
 from grounding.training.batches import Batch
 from grounding.training.captions import read_captions
-from grounding.training.config import AugmentationConfig, HumanMapsConfig, TrainConfig
+from grounding.training.config import AugmentationConfig, TrainConfig
 from grounding.training.human_maps import HumanTargets, excitation_maps, gala_loss, human_map_loss, read_targets
 from helpers.training import draw_shapes, log_rows, no_progress, small_trainer, write_config
 

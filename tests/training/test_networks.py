@@ -12,7 +12,8 @@ from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.gala import GalaSettings, gala_layers, gala_parameters
 from grounding.tagging.network import plain_network, timm_network
 from grounding.tagging.sources import load_classifier
-from grounding.training.config import GalaConfig, NetworkConfig
+from grounding.training.attention_config import GalaConfig
+from grounding.training.config import NetworkConfig
 from grounding.training.networks import check_tags, create_network, following, known_line, known_rows, start_from
 
 SMALL = {"channels": (8, 12), "strides": (2, 4)}
