@@ -14,7 +14,7 @@ from grounding.training.logs import CsvLog
 from grounding.training.networks import create_network
 from helpers.entities import write_entities
 from helpers.paths import ROOT
-from helpers.training import COLOURS, SHAPES, draw_shapes, write_config, write_voc
+from helpers.training import COLOURS, SHAPES, draw_shapes, log_rows, write_config, write_voc
 
 WORDS = (*COLOURS, *SHAPES)
 SOME_OF_VOC = dict(zip(WORDS, ("aeroplane", "bus", "cat", "dog", "person", "tvmonitor", "train"), strict=True))
@@ -132,9 +132,9 @@ def test_recipes(train, tmp_path, monkeypatch, recipe, style, architecture):
     resumed, whole = (load_file(f"{name}/checkpoint.safetensors") for name in ("run", "whole"))
     assert all((resumed[key] == whole[key]).all() for key in whole)
     assert load_classifier("run/classifier").preprocessing.image_size_px == 64
-    rows = Path("run/log.csv").read_text().splitlines()
-    assert [row.split(",")[1] for row in rows] == ["step", "1", "2"]
-    assert rows[2].split(",")[-1]  # the last protocol of the validation
+    rows = log_rows(Path("run"))
+    assert [row["step"] for row in rows] == ["1", "2"]
+    assert rows[1]["recall@1/merged-box"]  # the last protocol of the validation
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
