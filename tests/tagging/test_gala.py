@@ -253,8 +253,10 @@ def constant(network):
     return network
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(("squash", "apply_to"), KINDS)
+@pytest.mark.parametrize(
+    ("name", "squash", "apply_to"),
+    [(name, *kind) for name in NETWORKS for kind in (KINDS if name != "resnet18" else [KINDS[0], KINDS[-1]])],
+)
 def test_the_engine_takes_attention_for_a_constant(name, squash, apply_to):
     make, layers = NETWORKS[name]
     network, images = make().double(), torch.rand(2, 3, 32, 32, dtype=torch.float64)
