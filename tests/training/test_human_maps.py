@@ -111,10 +111,9 @@ def test_maps_move_with_their_pictures():
 
 def test_pictures_without_a_map_are_left_out():
     targets = HumanTargets(torch.rand(2, 8, 8), torch.tensor([-1, 1, -1, 0]))
-    seen = torch.tensor([3, 0, 1])
-    batch = Batch(
-        torch.zeros(3, 3, 8, 8), torch.tensor([[0.0, 0, 1, 1]] * 3), torch.zeros(3, dtype=torch.bool), seen, seen
-    )
+    seen = torch.tensor([3, 0, 1])  # the first stands in for one that cannot be read
+    whole = torch.tensor([[0.0, 0, 1, 1]] * 3)
+    batch = Batch(torch.zeros(3, 3, 8, 8), whole, torch.zeros(3, dtype=torch.bool), torch.tensor([2, 0, 1]), seen)
     taught = targets.taught(batch)
     assert taught.tolist() == [True, False, True]
     torch.testing.assert_close(targets.of(batch, taught)[:, 0], targets.maps[[0, 1]])
