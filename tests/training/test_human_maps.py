@@ -231,7 +231,8 @@ def test_excitation_maps_are_those_of_the_engine(tmp_path, layer):
     found = excitation_maps(network, images, targets, layer)
     assert network.training
     assert network.features.norm1.training
-    network.eval()
+    excitation_maps(network.eval(), images, targets, layer)
+    assert not network.training
     tape = record(lambda each: network.mean_scores(network.features(each)), images)
     signals = targets / targets.sum(1, keepdim=True)
     for place in range(3):
