@@ -2,8 +2,8 @@
 
 Yin et al., *Dual-attention Guided Dropblock Module for Weakly Supervised Object Localization* (DGDM, arXiv 2003.04719),
 after its abstract and its figure. Its numbers (how many channels, which thresholds, blocks and layers) could not be
-read: the defaults here and in `attention_config.DgdmConfig` are those that a held-out part of CUB's train photographs
-chose (docs/results/attention.md).
+read. Of the defaults here and in `attention_config.DgdmConfig`, `low_keep` and `drop_rate` were chosen on held-out
+train photographs of CUB (docs/results/attention.md); `peak_threshold` is that of ADL, and the others are ours.
 
 Nothing has parameters, and nothing is in a network's state dict: `dropping` applies the modules from outside.
 """
