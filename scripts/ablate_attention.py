@@ -32,7 +32,7 @@ from grounding.attention.recorder import record
 from grounding.benchmarks.data import Source
 from grounding.benchmarks.measurer import Job, Measurer
 from grounding.benchmarks.methods import MapMaker
-from grounding.benchmarks.statistics import Score, mean
+from grounding.benchmarks.statistics import RESAMPLES, Score, mean, value_of
 from grounding.benchmarks.tasks import Agreement, Localization
 from grounding.boxes import Values
 from grounding.config import load
@@ -53,8 +53,7 @@ from grounding.training.trainer import Trainer
 CUT = ("3", 4)  # the first block that is trained: blocks.3.4
 SIZE_PX, INFERENCE_PX = 192, 256
 METHODS = {"cam": "CAM", "contrastive-mwp": "EB"}
-RESAMPLES = 2000
-TEACHING, HELD_OUT = "123", "45"  # viewers
+TEACHING, HELD_OUT = ("1,", "2,", "3,"), (4, 5)  # viewers, as rows of the file begin and by number
 DGDM = ["dgdm.enabled=true"]
 GALA = ["gala.enabled=true"]
 GAZE, BOXES = "human_maps.source={gaze}", "human_maps.source={boxes}"
@@ -237,26 +236,24 @@ def scores(measured: dict[str, Any]) -> dict[str, Score]:
 
 def summary(measured: dict[str, Any]) -> dict[str, float]:
     """The values of one classifier: percent, and correlations as they are."""
-    once = np.ones((1, measured["images"]))
-    return {name: _value(score, once)[0] for name, score in scores(measured).items()}
+    return {name: value_of(score, measured["images"]) for name, score in scores(measured).items()}
 
 
-def _value(score: Score, weights: Values) -> Values:
+def _resampled(score: Score, weights: Values) -> Values:
     return score.statistic(weights) * (100 if score.percent else 1)
 
 
 def prepare(options: argparse.Namespace) -> dict[str, str]:
-    """Write the table of labels, the boxes as maps, and the gaze of both groups of viewers; returns their names."""
+    """Write the table of labels, the boxes as maps, and the gaze of the viewers who teach; returns their names."""
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
-    names = {"table": "train.jsonl", "boxes": "boxes.jsonl", "gaze": "gaze-teaching.csv", "held": "gaze-held-out.csv"}
+    names = {"table": "train.jsonl", "boxes": "boxes.jsonl", "gaze": "gaze-teaching.csv"}
     paths = {key: folder / name for key, name in names.items()}
     pictures = read_cub(options.root, "train")
     write_labels(pictures, paths["table"])
     write_boxes(pictures, paths["boxes"])
     lines = gzip.decompress(options.gaze.read_bytes()).decode().splitlines(keepends=True)
-    for key, viewers in (("gaze", TEACHING), ("held", HELD_OUT)):
-        paths[key].write_text("".join(line for line in lines if line.partition(",")[0] in viewers), encoding="utf-8")
+    paths["gaze"].write_text("".join(line for line in lines if line.startswith(TEACHING)))
     return {key: str(path) for key, path in paths.items()}
 
 
@@ -312,9 +309,8 @@ def run(options: argparse.Namespace) -> None:
     """Train and measure what is not there yet."""
     names = prepare(options)
     split = "train" if options.held_out else "test"
-    source = Source(
-        "cub", options.root, split, gaze=Path(names["held"]), limit=None if options.held_out else options.limit
-    )
+    limit = None if options.held_out else options.limit
+    source = Source("cub", options.root, split, gaze=options.gaze, viewers=HELD_OUT, limit=limit)
     train = read_cub(options.root, "train").images
     held = [place for place in range(len(train)) if options.held_out and place % 6 == 0]
     kept = [place for place in range(len(train)) if place not in set(held)]
@@ -355,12 +351,12 @@ def table(folder: Path) -> str:
     order = [*ARMS, *sorted(found)]
     arms = sorted(found, key=order.index)
     draw = np.random.default_rng(0)
-    once, resampled = np.ones((1, images)), draw.multinomial(images, np.full(images, 1 / images), RESAMPLES)
+    resampled = draw.multinomial(images, np.full(images, 1 / images), RESAMPLES)
     names = [name for name in next(iter(found[arms[0]].values())) if not name.startswith("people")]
     lines = ["| arm | seeds | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     differences = ["| arm less none | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     base = {
-        seed: {name: _value(own[name], resampled.astype(float)) for name in names}
+        seed: {name: _resampled(own[name], resampled.astype(float)) for name in names}
         for seed, own in found[arms[0]].items()
     }
     for arm in arms:
@@ -368,12 +364,12 @@ def table(folder: Path) -> str:
         seeds = sorted(found[arm].keys() & found[arms[0]].keys())
         chosen = draw.integers(0, len(seeds), (RESAMPLES, len(seeds)))  # (R, S)
         for name in names:
-            values = [float(_value(found[arm][seed][name], once)[0]) for seed in seeds]
-            none = [float(_value(found[arms[0]][seed][name], once)[0]) for seed in seeds]
+            values = [value_of(found[arm][seed][name], images) for seed in seeds]
+            none = [value_of(found[arms[0]][seed][name], images) for seed in seeds]
             digits = 1 if found[arm][seeds[0]][name].percent else 3
             cells.append(f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=len(seeds) > 1):.{digits}f}")
             own = np.stack(
-                [_value(found[arm][seed][name], resampled.astype(float)) - base[seed][name] for seed in seeds]
+                [_resampled(found[arm][seed][name], resampled.astype(float)) - base[seed][name] for seed in seeds]
             )
             means = own[chosen, np.arange(RESAMPLES)[:, None]].mean(1)
             low, high = np.percentile(means, [2.5, 97.5])
@@ -382,9 +378,7 @@ def table(folder: Path) -> str:
         if arm != arms[0]:
             differences.append(f"| {arm} | " + " | ".join(gains) + " |")
     first = next(iter(found[arms[0]].values()))
-    people = ", ".join(
-        f"{name} {float(_value(first[name], once)[0]):.3f}" for name in first if name.startswith("people")
-    )
+    people = ", ".join(f"{name} {value_of(first[name], images):.3f}" for name in first if name.startswith("people"))
     return "\n".join([*lines, "", *differences, "", f"{images} photographs; {people}", ""])
 
 

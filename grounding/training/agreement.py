@@ -108,9 +108,8 @@ class AgreementValidation:
 
     def _beside(self, task: Agreement) -> dict[str, dict[str, float]]:
         """What stands beside the classifier's maps, by name."""
-        records = []
+        coarse, records = centre_map(MapConfig())[None], []
         for image in self._images:
-            coarse = centre_map(MapConfig())[None]
             centre = normalised(upsample(coarse, image.height, image.width)[0].clamp(min=0).numpy())
             rows = {
                 region.name: {_CENTRE: task.measure(centre, image, region), **task.other_rows(image, region)}
