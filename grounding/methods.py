@@ -73,14 +73,16 @@ class Method(Protocol):
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
     layer, stride = _place(encoding, config)
-    maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)
+    options = {"residual": config.residual, "bias": config.bias}
+    maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, **options)
     return maps[0].clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk without the contrast: MWP, channels summed."""
     layer, stride = _place(encoding, config)
-    return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)[0]
+    options = {"residual": config.residual, "bias": config.bias}
+    return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, **options)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from grounding.attention.graph import Flow, Operation, Tape
 from grounding.errors import GroundingError
 
 
-def contrast(classifier: Operation, flow: Flow) -> Flow:
+def contrast(classifier: Operation, flow: Flow, bias: str = "none") -> Flow:
     """MWP less dual MWP at the input of the classifier: its rule with the weights W, less its rule with -W.
 
     Every rule is linear in the signal, so the signed difference is carried down in one walk. It is taken in at least
@@ -18,7 +18,10 @@ def contrast(classifier: Operation, flow: Flow) -> Flow:
     assert rule.dual is not None, "a classifier is an operation with weights"
     flow = flow.shared()
     precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
-    (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
+    if bias == "share" and rule.with_bias is not None:
+        (mwp,), (dual_mwp,) = (rule.with_bias(classifier, precise, negate=negate) for negate in (False, True))
+    else:
+        (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
     difference = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
     return Flow(difference, mwp.activation, own=True).to(flow.ratio.dtype)
 

@@ -12,7 +12,7 @@ from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
 from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import RESIDUAL, at_once, plan, walk, with_gradients
+from grounding.attention.walk import BIAS, RESIDUAL, at_once, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -27,6 +27,7 @@ def mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -40,7 +41,11 @@ def mwp(
             default (of several inputs the first (N, C, H, W)), -1 the classifier's input; or a value of the tape, such
             as `tape.inputs[1]`.
         stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
-        residual: `split` shares a sum in proportion to its inputs, `main` gives all to the deeper one.
+        residual: `split` shares a sum of two activations among those that have its sign, in proportion; `signed`
+            gives each P * x_i / (x_1 + x_2) whatever their signs, as the authors' code does; `main` gives all to the
+            deeper one.
+        bias: `none` gives biases nothing, as the paper; `share` counts them in Z = W+ x + b+, with batch normalisation
+            folded in, so that less passes down. Of the dual unit, the bias is -b.
         channels: keep the channels apart, or the units of a layer that has no places.
         dtype: of the walk; by default float32, or float64 where signals or network are. bfloat16 is faster on
             processors that have it, and maps move by about a hundredth.
@@ -55,7 +60,7 @@ def mwp(
             needs; nothing has been computed.
         GroundingError: signals or options that do not fit, or no such layer.
     """
-    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=False)[0]
+    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, bias, channels, dtype, contrast=False)[0]
 
 
 def mwp_at(
@@ -64,11 +69,12 @@ def mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=False)
+    return _read(tape, signals, _layers(tape, layers), residual, bias, channels, dtype, contrast=False)
 
 
 def contrastive_mwp(
@@ -78,6 +84,7 @@ def contrastive_mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -93,7 +100,7 @@ def contrastive_mwp(
         GroundingError: also a layer that lies above the input of the classifier.
     """
     stride = DEFAULT_STRIDE if layer is None and stride is None else stride
-    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=True)[0]
+    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, bias, channels, dtype, contrast=True)[0]
 
 
 def contrastive_mwp_at(
@@ -102,11 +109,12 @@ def contrastive_mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`contrastive_mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=True)
+    return _read(tape, signals, _layers(tape, layers), residual, bias, channels, dtype, contrast=True)
 
 
 def _read(
@@ -114,13 +122,16 @@ def _read(
     signals: Tensor,
     stops: list[Value],
     residual: str,
+    bias: str,
     channels: bool,
     dtype: torch.dtype | None,
     contrast: bool,
 ) -> tuple[Tensor, ...]:
     """The maps of all signals at each of the layers."""
     if residual not in RESIDUAL:
-        raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
+        raise GroundingError(f"residual is '{residual}': expected 'split', 'main' or 'signed'")
+    if bias not in BIAS:
+        raise GroundingError(f"bias is '{bias}': expected 'none' or 'share'")
     stops = [same_signal(tape, stop) for stop in stops]
     p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
@@ -130,7 +141,7 @@ def _read(
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
     group = at_once(tape, steps, channels)
-    parts = [walk(tape, signals, steps, stops, residual, channels) for signals in p.split(group)]
+    parts = [walk(tape, signals, steps, stops, residual, bias, channels) for signals in p.split(group)]
     return tuple(torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True))
 
 
