@@ -90,7 +90,7 @@ def reshaped_dimension(operation: Operation, axis: int) -> int | None:
 
 
 def _sides(constant: Value, rank: int) -> set[int]:
-    """The dimensions, of this many, along which a constant may differ: not those it has one entry of, or is expanded."""
+    """The dimensions, of this many, along which a constant may differ: not those it is expanded or has one entry of."""
     offset = rank - len(constant.shape)
     sides = zip(constant.shape, constant.stride, strict=True)
     return {offset + at for at, (size, stride) in enumerate(sides) if size != 1 and stride}

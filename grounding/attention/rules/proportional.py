@@ -44,7 +44,7 @@ def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
     if len(active) == 1:
         value, factor = active[0]
-        return (sum_to(flow if factor else Flow(flow.ratio * 0), value),)
+        return (sum_to(flow if factor or operation.folded else Flow(flow.ratio * 0), value),)
     parts = [factor * value.content(flow.ratio.dtype) for value, factor in active]
     sign = (parts[0] + parts[1]).sign()
     parts = [(part * sign).clamp_(min=0) for part in parts]
@@ -56,8 +56,8 @@ def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 def signed_addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """A sum of two activations, whatever their signs: P x_i / (x_1 + x_2), and 0 where the sum is 0.
 
-    The sum is made in the precision of the recording, as what lies above saw it. So behind a rectifier, whose output
-    is a factor of P, nothing grows where it is small.
+    It is made in at least single precision, so that it is what lies above saw: behind a rectifier, whose output is a
+    factor of P, nothing grows where the sum is small.
     """
     alpha = float(operation.kwargs.get("alpha", 1))
     values = (operation.args[0], operation.args[1])
