@@ -127,6 +127,12 @@ def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 
     return (x * beta if beta != 1 else x) + (product * alpha if alpha != 1 else product)
 
 
+def gated_half(x: Tensor, dim: int = -1) -> Tensor:
+    """`glu`: the first half along a dimension, times the sigmoid of the second."""
+    half, gate = x.chunk(2, dim)
+    return half * gate.sigmoid()
+
+
 def traced_convolution(*args: Any) -> Tensor:
     """`_convolution`, which traced networks call with flags of the backend behind the arguments of `convolution`."""
     output: Tensor = aten.convolution.default(*args[:9])
@@ -145,6 +151,7 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
     aten._convolution.default: traced_convolution,
     aten.addcmul.default: add_product,
+    aten.glu.default: gated_half,
     aten.baddbmm.default: add_matrix_product,
 }
 

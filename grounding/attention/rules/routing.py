@@ -1,8 +1,11 @@
 """Rules that share nothing out: winning probability passes unchanged, or to the element that an output came from."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
@@ -16,7 +19,7 @@ from grounding.attention.rules.folding import (
     shifted,
     unchanged,
 )
-from grounding.attention.spatial import aligned, joined, permuted, regrouped, selected, sliced, split, stacked
+from grounding.attention.spatial import aligned, joined, overlaid, permuted, regrouped, selected, sliced, split, stacked
 
 aten = torch.ops.aten
 
@@ -27,7 +30,12 @@ def identity(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 
 def shift(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """An activation less a constant or another activation: all to what is subtracted from."""
+    """An activation less a constant or another activation, or clamped by constants: all to the activation."""
+    return (sum_to(flow, operation.inputs[0]),)
+
+
+def copied(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Into memory whose content is overwritten: all to what was written, which may have been broadcast."""
     return (sum_to(flow, operation.inputs[0]),)
 
 
@@ -78,13 +86,15 @@ def division(operation: Operation, flows: dict[Value, Flow]) -> tuple[Flow, ...]
 
 
 def maximum(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """Max pooling over the last two dimensions: each output gives all to its argmax."""
-    *outer, channels, height, width = operation.inputs[0].shape
-    places = operation.outputs[1].content(torch.int64).movedim(-3, -1)  # (N, h', w', C), numbers of places
-    indices = (places * channels + torch.arange(channels, device=places.device)).flatten(-3)  # of units, channels last
-    p = flow.take().movedim(-3, -1).flatten(-3)  # (K, N, h' * w' * C)
-    below = p.new_zeros(len(p), *outer, height * width * channels).scatter_add_(-1, indices.expand_as(p), p)
-    return (Flow(below.unflatten(-1, (height, width, channels)).movedim(-1, -3), own=True),)
+    """Max pooling over the last two dimensions, or three: each output gives all to its argmax."""
+    rank = 3 if operation.overload in _OF_VOLUMES else 2
+    *outer, channels = operation.inputs[0].shape[:-rank]
+    sides, at = operation.inputs[0].shape[-rank:], -rank - 1  # of the places, and where the channels are
+    places = operation.outputs[1].content(torch.int64).movedim(at, -1)  # (N, h', w', C), numbers of places
+    indices = (places * channels + torch.arange(channels, device=places.device)).flatten(at)  # of units, channels last
+    p = flow.take().movedim(at, -1).flatten(at)  # (K, N, h' * w' * C)
+    below = p.new_zeros(len(p), *outer, math.prod(sides) * channels).scatter_add_(-1, indices.expand_as(p), p)
+    return (Flow(below.unflatten(-1, (*sides, channels)).movedim(-1, at), own=True),)
 
 
 def maximum_along(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
@@ -103,6 +113,58 @@ def maximum_along(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     return (Flow(below.reshape(len(p), *lines.shape).permute(0, *places)),)
 
 
+def choice(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """`where`: each output gives all to the operand that it was taken from; what falls on a constant is lost."""
+    chosen = operation.args[0].content()
+    return _shared_out(operation, flow, operation.args[1:], (chosen, ~chosen))
+
+
+def larger(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """`maximum` and `minimum`: all to the larger, or smaller, the first of equals; beside a constant as a clamp."""
+    if len(operation.inputs) == 1:
+        return shift(operation, flow)
+    one, other = (value.content() for value in operation.args)
+    first = one >= other if operation.overload is aten.maximum.default else one <= other
+    return _shared_out(operation, flow, operation.args, (first, ~first))
+
+
+def masking(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """`masked_fill`: nothing passes where a constant was filled in."""
+    return _shared_out(operation, flow, operation.args[:1], (~operation.args[1].content(),))
+
+
+def replacement(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """`index_put`: what was put there gets its part, the activation it was put into all else."""
+    into, given, source = operation.args[:3]
+    indices = tuple(slice(None) if index is None else index.content() for index in given)
+    kept = torch.ones(into.shape, dtype=torch.bool, device=flow.ratio.device)
+    kept[indices] = False
+    flows = [*_shared_out(operation, flow, (into,), (kept,))]
+    if source in operation.inputs:
+        flows.append(sum_to(Flow(flow.probability()[(slice(None), *indices)]), source))
+    return tuple(flows)
+
+
+def memory(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Memory that was written in parts: each element gives all to what was written there last."""
+    index = operation.args[0].content().flatten()
+    p = flow.take().flatten(1)
+    sizes = [math.prod(value.shape) for value in operation.inputs]
+    below = p.new_zeros(len(p), sum(sizes) + 1).index_add_(1, index, p)  # what falls on constants comes last
+    parts = below[:, :-1].split(sizes, 1)
+    return tuple(Flow(part.reshape(len(p), *value.shape)) for part, value in zip(parts, operation.inputs, strict=True))
+
+
+def _shared_out(operation: Operation, flow: Flow, operands: Sequence[Any], masks: Sequence[Tensor]) -> tuple[Flow, ...]:
+    """To each active operand what falls on the outputs of its mask."""
+    flow, shape = flow.shared(), operation.outputs[0].shape
+    return tuple(
+        sum_to(flow.scaled(mask.to(flow.ratio.dtype).expand(shape)), value)
+        for value, mask in zip(operands, masks, strict=True)
+        if value in operation.inputs
+    )
+
+
 def _same_layout(operation: Operation) -> str | None:
     """Of `as_strided_`: every element stays where it is, as in adaptive pooling of channels-last to one cell."""
     before, after = operation.inputs[0], operation.outputs[0]
@@ -111,6 +173,14 @@ def _same_layout(operation: Operation) -> str | None:
     if before.shape == after.shape and not offset and all(size == 1 or old == new for size, old, new in sides):
         return first_operand_alone(operation)
     return "the view moves elements"
+
+
+def _known_parts(operation: Operation) -> str | None:
+    return None if operation.args else "its parts were written with another size of elements"
+
+
+def _accumulation(operation: Operation) -> str | None:
+    return "it adds to what is there" if operation.argument(3, "accumulate", False) else None
 
 
 def _positive_power(operation: Operation) -> str | None:
@@ -126,6 +196,9 @@ _WEIGHTS = Rule(identity, places=aligned, makes="attention weights")
 _RESHAPE = Rule(reshape, places=regrouped, moves_dimension=reshaped_dimension)
 _PERMUTATION = Rule(routing, places=permuted, moves_dimension=permuted_dimension)
 _MAXIMUM = Rule(maximum, places=aligned)
+_OF_VOLUMES = (aten.max_pool3d_with_indices.default, aten.adaptive_max_pool3d.default)
+_COPIED = Rule(copied, refuses=accept_any_operands, places=aligned, overwrites=True)
+WRITTEN = Rule(memory, refuses=_known_parts, places=overlaid)
 RULES: dict[OpOverload, Rule] = {
     **rules_for(
         "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
@@ -133,7 +206,8 @@ RULES: dict[OpOverload, Rule] = {
         _NORM,
     ),
     **rules_for(
-        "native_layer_norm native_group_norm _fused_rms_norm relu relu_ hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ gelu gelu_ silu silu_ hardswish hardswish_ "
+        "native_layer_norm native_group_norm _fused_rms_norm relu relu_ threshold threshold_ hardtanh hardtanh_ "
+        "clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ gelu gelu_ silu silu_ hardswish hardswish_ "
         "leaky_relu leaky_relu_ elu elu_ celu celu_ selu selu_ mish mish_ softplus _prelu_kernel _log_softmax",
         _PASSING,
     ),
@@ -156,7 +230,8 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("select.int", Rule(routing, places=selected)),
     **rules_for("slice.Tensor", Rule(routing, places=sliced)),
     **rules_for(
-        "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d replication_pad2d pixel_shuffle "
+        "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+        "replication_pad1d replication_pad2d replication_pad3d pixel_shuffle "
         "pixel_unshuffle",
         Rule(routing, places=aligned),
     ),
@@ -166,6 +241,19 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("split.Tensor split_with_sizes", Rule(division, every_output=True, places=split)),
     **rules_for("unbind.int", Rule(division, every_output=True, places=selected)),
     **rules_for("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
+    **rules_for("max_pool3d_with_indices adaptive_max_pool3d", _MAXIMUM),
+    **rules_for("maximum minimum", Rule(larger, needs_values=True, refuses=accept_any_operands, places=aligned)),
+    **rules_for("where.self", Rule(choice, refuses=accept_any_operands, joins="choice", places=aligned)),
+    **rules_for(
+        "masked_fill.Scalar masked_fill_.Scalar masked_fill.Tensor masked_fill_.Tensor",
+        Rule(masking, joins="choice", places=aligned),
+    ),
+    **rules_for("index_put index_put_", Rule(replacement, refuses=_accumulation, joins="choice", places=aligned)),
+    **rules_for("copy_ fill_.Scalar fill_.Tensor zero_", _COPIED),
+    **rules_for(
+        "clamp.Tensor clamp_.Tensor clamp_min.Tensor clamp_min_.Tensor clamp_max.Tensor clamp_max_.Tensor",
+        Rule(shift, places=aligned),
+    ),
     **rules_for("max.dim amax", Rule(maximum_along, needs_values=True, places=aligned)),
     **rules_for(
         "new_zeros new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like",

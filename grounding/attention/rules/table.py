@@ -62,9 +62,9 @@ _NO_RULE_BUT_PLACES = Rule(None, places=aligned)
 def rule_of(overload: OpOverload | None, given: Mapping[OpOverload, Rule]) -> Rule | None:
     """What is known of an operation: by the rules that were given, by the table, or because it is pointwise.
 
-    None stands for a write through a view: what it writes stays in its place.
+    None stands for memory that was written in parts, through views.
     """
     if overload is None:
-        return _NO_RULE_BUT_PLACES
+        return routing.WRITTEN
     known = given.get(overload) or TABLE.get(overload)
     return known or (_NO_RULE_BUT_PLACES if torch.Tag.pointwise in overload.tags else None)
