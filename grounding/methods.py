@@ -73,16 +73,18 @@ class Method(Protocol):
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
     layer, stride = _place(encoding, config)
-    options = {"residual": config.residual, "bias": config.bias}
-    maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, **options)
+    maps = attention.contrastive_mwp(
+        encoding.tape, signals, layer=layer, stride=stride, residual=config.residual, bias=config.bias
+    )
     return maps[0].clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk without the contrast: MWP, channels summed."""
     layer, stride = _place(encoding, config)
-    options = {"residual": config.residual, "bias": config.bias}
-    return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, **options)[0]
+    return attention.mwp(
+        encoding.tape, signals, layer=layer, stride=stride, residual=config.residual, bias=config.bias
+    )[0]
 
 
 @dataclass(frozen=True, slots=True)
