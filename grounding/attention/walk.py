@@ -9,8 +9,8 @@ from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_en
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.choices import maximum
 from grounding.attention.rules.proportional import signed_addition
-from grounding.attention.rules.routing import maximum
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 

@@ -157,7 +157,11 @@ def _one_thread() -> Iterator[None]:
 def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:
     """What a run must have in common with another to be continued by it, as plain values."""
     source = job.source
-    maps: dict[str, Any] = {"stride": job.config.stride, "residual": job.config.residual, "resolution": job.config.resolution}
+    maps: dict[str, Any] = {
+        "stride": job.config.stride,
+        "residual": job.config.residual,
+        "resolution": job.config.resolution,
+    }
     if job.config.bias != "none":  # which earlier runs do not say
         maps["bias"] = job.config.bias
     return {

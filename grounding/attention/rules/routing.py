@@ -1,11 +1,8 @@
-"""Rules that share nothing out: winning probability passes unchanged, or to the element that an output came from."""
+"""Rules that share nothing out: winning probability passes unchanged, or to the place that an output came from."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor
 from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
@@ -85,66 +82,6 @@ def division(operation: Operation, flows: dict[Value, Flow]) -> tuple[Flow, ...]
     return (Flow((torch.stack if unbind else torch.cat)(parts, dim + 1), own=True),)
 
 
-def maximum(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """Max pooling over the last two dimensions, or three: each output gives all to its argmax."""
-    rank = 3 if operation.overload in _OF_VOLUMES else 2
-    *outer, channels = operation.inputs[0].shape[:-rank]
-    sides, at = operation.inputs[0].shape[-rank:], -rank - 1  # of the places, and where the channels are
-    places = operation.outputs[1].content(torch.int64).movedim(at, -1)  # (N, h', w', C), numbers of places
-    indices = (places * channels + torch.arange(channels, device=places.device)).flatten(at)  # of units, channels last
-    p = flow.take().movedim(at, -1).flatten(at)  # (K, N, h' * w' * C)
-    below = p.new_zeros(len(p), *outer, math.prod(sides) * channels).scatter_add_(-1, indices.expand_as(p), p)
-    return (Flow(below.unflatten(-1, (*sides, channels)).movedim(-1, at), own=True),)
-
-
-def maximum_along(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`max` and `amax` over dimensions: each output gives all to its argmax, the first of equals."""
-    p = flow.take()
-    x = operation.inputs[0].content()
-    rank = x.dim()
-    given = operation.args[1] if len(operation.args) > 1 else []
-    dims = sorted({dim % rank for dim in ([given] if isinstance(given, int) else given)}) or list(range(rank))
-    kept = [axis for axis in range(rank) if axis not in dims]
-    lines = x.permute(*kept, *dims)  # (*kept, *dims)
-    best = lines.flatten(len(kept)).max(-1).indices.unsqueeze(-1)  # (*kept, 1)
-    below = p.new_zeros(len(p), *best.shape[:-1], math.prod(x.shape[dim] for dim in dims))
-    below.scatter_(-1, best.expand(len(p), *best.shape), p.reshape(len(p), *best.shape))
-    places = [1 + (*kept, *dims).index(axis) for axis in range(rank)]
-    return (Flow(below.reshape(len(p), *lines.shape).permute(0, *places)),)
-
-
-def choice(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`where`: each output gives all to the operand that it was taken from; what falls on a constant is lost."""
-    chosen = operation.args[0].content()
-    return _shared_out(operation, flow, operation.args[1:], (chosen, ~chosen))
-
-
-def larger(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`maximum` and `minimum`: all to the larger, or smaller, the first of equals; beside a constant as a clamp."""
-    if len(operation.inputs) == 1:
-        return shift(operation, flow)
-    one, other = (value.content() for value in operation.args)
-    first = one >= other if operation.overload is aten.maximum.default else one <= other
-    return _shared_out(operation, flow, operation.args, (first, ~first))
-
-
-def masking(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`masked_fill`: nothing passes where a constant was filled in."""
-    return _shared_out(operation, flow, operation.args[:1], (~operation.args[1].content(),))
-
-
-def replacement(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`index_put`: what was put there gets its part, the activation it was put into all else."""
-    into, given, source = operation.args[:3]
-    indices = tuple(slice(None) if index is None else index.content() for index in given)
-    kept = torch.ones(into.shape, dtype=torch.bool, device=flow.ratio.device)
-    kept[indices] = False
-    flows = [*_shared_out(operation, flow, (into,), (kept,))]
-    if source in operation.inputs:
-        flows.append(sum_to(Flow(flow.probability()[(slice(None), *indices)]), source))
-    return tuple(flows)
-
-
 def memory(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Memory that was written in parts: each element gives all to what was written there last."""
     index = operation.args[0].content().flatten()
@@ -153,16 +90,6 @@ def memory(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     below = p.new_zeros(len(p), sum(sizes) + 1).index_add_(1, index, p)  # what falls on constants comes last
     parts = below[:, :-1].split(sizes, 1)
     return tuple(Flow(part.reshape(len(p), *value.shape)) for part, value in zip(parts, operation.inputs, strict=True))
-
-
-def _shared_out(operation: Operation, flow: Flow, operands: Sequence[Any], masks: Sequence[Tensor]) -> tuple[Flow, ...]:
-    """To each active operand what falls on the outputs of its mask."""
-    flow, shape = flow.shared(), operation.outputs[0].shape
-    return tuple(
-        sum_to(flow.scaled(mask.to(flow.ratio.dtype).expand(shape)), value)
-        for value, mask in zip(operands, masks, strict=True)
-        if value in operation.inputs
-    )
 
 
 def _same_layout(operation: Operation) -> str | None:
@@ -179,10 +106,6 @@ def _known_parts(operation: Operation) -> str | None:
     return None if operation.args else "its parts were written with another size of elements"
 
 
-def _accumulation(operation: Operation) -> str | None:
-    return "it adds to what is there" if operation.argument(3, "accumulate", False) else None
-
-
 def _positive_power(operation: Operation) -> str | None:
     exponent = operation.args[1]
     return first_operand_alone(operation) if exponent > 0 else f"the power {exponent} is not above 0"
@@ -195,8 +118,6 @@ _GATE = Rule(identity, places=aligned, makes="gate")
 _WEIGHTS = Rule(identity, places=aligned, makes="attention weights")
 _RESHAPE = Rule(reshape, places=regrouped, moves_dimension=reshaped_dimension)
 _PERMUTATION = Rule(routing, places=permuted, moves_dimension=permuted_dimension)
-_MAXIMUM = Rule(maximum, places=aligned)
-_OF_VOLUMES = (aten.max_pool3d_with_indices.default, aten.adaptive_max_pool3d.default)
 _COPIED = Rule(copied, refuses=accept_any_operands, places=aligned, overwrites=True)
 WRITTEN = Rule(memory, refuses=_known_parts, places=overlaid)
 RULES: dict[OpOverload, Rule] = {
@@ -240,21 +161,11 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("stack", Rule(stacking, refuses=accept_any_operands, places=stacked)),
     **rules_for("split.Tensor split_with_sizes", Rule(division, every_output=True, places=split)),
     **rules_for("unbind.int", Rule(division, every_output=True, places=selected)),
-    **rules_for("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
-    **rules_for("max_pool3d_with_indices adaptive_max_pool3d", _MAXIMUM),
-    **rules_for("maximum minimum", Rule(larger, needs_values=True, refuses=accept_any_operands, places=aligned)),
-    **rules_for("where.self", Rule(choice, refuses=accept_any_operands, joins="choice", places=aligned)),
-    **rules_for(
-        "masked_fill.Scalar masked_fill_.Scalar masked_fill.Tensor masked_fill_.Tensor",
-        Rule(masking, joins="choice", places=aligned),
-    ),
-    **rules_for("index_put index_put_", Rule(replacement, refuses=_accumulation, joins="choice", places=aligned)),
     **rules_for("copy_ fill_.Scalar fill_.Tensor zero_", _COPIED),
     **rules_for(
         "clamp.Tensor clamp_.Tensor clamp_min.Tensor clamp_min_.Tensor clamp_max.Tensor clamp_max_.Tensor",
         Rule(shift, places=aligned),
     ),
-    **rules_for("max.dim amax", Rule(maximum_along, needs_values=True, places=aligned)),
     **rules_for(
         "new_zeros new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like",
         Rule(None, ignores_values=True),

@@ -9,7 +9,7 @@ A rule gets one operation of the tape and the `Flow` of its first output: P, (K,
 each of K signals. It returns one flow of (K, *input.shape) for each active input, in the order of `Operation.inputs`.
 Every rule is linear in P, so P may be signed, and a walk may carry a difference. The rules, each with what else there
 is to know of its operations (`graph.Rule`), are in `weighted` (weights of the network), `proportional` (linear without
-weights, sums, products) and `routing` (each output is one input element).
+weights, sums, products), `choices` (each output is one of several elements) and `routing` (all else).
 
 Choices:
 
@@ -52,10 +52,10 @@ import torch
 from torch._ops import OpOverload
 
 from grounding.attention.graph import Rule
-from grounding.attention.rules import proportional, routing, weighted
+from grounding.attention.rules import choices, proportional, routing, weighted
 from grounding.attention.spatial import aligned
 
-TABLE: Mapping[OpOverload, Rule] = weighted.RULES | proportional.RULES | routing.RULES
+TABLE: Mapping[OpOverload, Rule] = weighted.RULES | proportional.RULES | choices.RULES | routing.RULES
 _NO_RULE_BUT_PLACES = Rule(None, places=aligned)
 
 
