@@ -148,13 +148,16 @@ def _allocates(operation: Operation) -> bool:
     return operation.weighted or (operation.rule is not None and operation.rule.pass_down is maximum)
 
 
-def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual: str, channels: bool) -> list[Tensor]:
+def walk(
+    tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual: str, channels: bool, contrasted: int
+) -> list[Tensor]:
     """P of the signals at each of the layers.
 
     Args:
         p: (K, *output.shape), the signals.
         steps: of `plan`, for the same layers and the same `residual`.
         channels: keep all units apart instead of summing each place.
+        contrasted: from the first signal on so many are contrasted, where the steps have a contrast.
 
     Returns:
         For each layer (N, K, h, w); with `channels` (N, K, *layer.shape[1:]).
@@ -174,7 +177,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
                 flows[value] = flows[value].shared()
                 probability = flows[value].probability()
                 read[value] = probability if channels else sum_to_map(probability, value)
-            for value, flow in _descend(step, flows, residual, map_only):
+            for value, flow in _descend(step, flows, residual, map_only, contrasted):
                 if gradients and isinstance(flow, Flow):
                     flow = flow.shared()  # autograd may need what it holds: nothing may be overwritten
                 if value in map_only:
@@ -189,7 +192,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
 
 
 def _descend(
-    step: Step, flows: dict[Value, Flow], residual: str, map_only: set[Value]
+    step: Step, flows: dict[Value, Flow], residual: str, map_only: set[Value], contrasted: int
 ) -> Iterable[tuple[Value, Flow | Tensor]]:
     """One operation down: the values that receive signal, and what each receives: a map, where nothing else is read."""
     operation, rule = step.operation, step.operation.rule
@@ -202,7 +205,7 @@ def _descend(
         return [(main, sum_to(flow, main))]
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow))]
+        return [(source, contrast(operation, flow, contrasted))]
     if rule.pass_map is not None and source in map_only and is_image(source):
         map_ = rule.pass_map(operation, flow)
         if map_ is not None:

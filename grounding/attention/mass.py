@@ -1,0 +1,90 @@
+"""Mass: the share of the winning probability that gets to a layer. Where little does, a map tells of little.
+
+A unit whose output comes from its bias alone has Z = 0, and its winning probability is lost, as equation 10 of arXiv
+1608.00507 demands. Behind trained depthwise convolutions most units are of that kind.
+"""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from grounding.attention.graph import Value
+from grounding.errors import GroundingError
+
+LITTLE = 0.2  # a smaller mass is worth a warning
+NOTHING = 1e-6  # of a smaller one, the map is rounding
+
+
+Watch = Literal["each", "mean", "none"]
+
+
+class LostMassWarning(UserWarning):
+    """Less than a fifth of the winning probability gets to the layer that is read, or nothing of one signal."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reading:
+    """What one walk found at one layer.
+
+    Attributes:
+        maps: what `mwp` or `contrastive_mwp` returns for this layer.
+        mass: (N, K) of the dtype of the maps, from 0 to 1: the share of the winning probability of each signal that gets
+            to the places or units of the map; with the contrast, the mean of the shares for it and against it. Of
+            weights below 0, their sizes count.
+    """
+
+    maps: Tensor = field(repr=False)
+    mass: Tensor
+
+
+def watched(p: Tensor, watch: Watch) -> Tensor:
+    """What is walked beside the signals to measure the mass: their sizes, so scaled that each sums to 1.
+
+    Args:
+        p: (K, *scores.shape)
+        watch: those of each signal; or only their mean, whose mass is the mean of theirs; or none.
+
+    Returns:
+        (K, 1 or 0, *scores.shape)
+    """
+    if watch == "none" or not len(p):
+        return p.new_zeros(0, *p.shape[1:])
+    sizes = p.abs()
+    sums = sizes.flatten(2).sum(2).reshape(*p.shape[:2], *[1] * (p.dim() - 2))
+    shares = sizes / sums.clamp(min=torch.finfo(p.dtype).tiny)  # a signal per image may be zero in one of them
+    return shares if watch == "each" else shares.mean(0, keepdim=True)
+
+
+def check_arrival(reading: Reading, layer: Value) -> None:
+    """That maps say something, where a mass was measured: of each signal, or of their mean.
+
+    Raises:
+        GroundingError: nothing gets to the layer.
+
+    Warns:
+        LostMassWarning: nothing of one signal gets there, or less than a fifth of all.
+    """
+    if not reading.mass.numel():
+        return
+    shape = "x".join(map(str, layer.shape))
+    if bool((reading.mass < NOTHING).all()):
+        raise GroundingError(
+            f"no winning probability gets to the layer of shape {shape}: read one nearer to the scores "
+            "(tape.layers() lists what gets where)"
+        )
+    zero = (~reading.maps.flatten(2).any(2)).nonzero().tolist()
+    if zero:
+        image, signal = zero[0]
+        _warn(f"the map of signal {signal} in image {image} is zero everywhere")
+    elif bool((reading.mass < LITTLE).any()):
+        _warn(
+            "less than a fifth of the winning probability gets to the layer that is read, because many units on the way "
+            "are active by their bias alone; read one nearer to the scores (tape.layers() tells what gets where)"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(f"little signal arrives: {message}", LostMassWarning, stacklevel=5)
