@@ -265,8 +265,7 @@ def _grid(explanation: Explanation) -> Image.Image:
             maps = evidence.mwp, evidence.contrastive_mwp, -evidence.dual_mwp
             row += [signed_picture(picture, values) for values in maps]
         rows.append(row)
-        masses = ", ".join(f"{evidence.mass:.0%}" for evidence in prediction.evidence)
-        captions.append(
-            f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}\n{masses} arrives"
-        )
+        arrived = [evidence.mass for evidence in prediction.evidence]
+        lost = f"\n{', '.join(f'{mass:.0%}' for mass in arrived)} arrives" if min(arrived) < 0.995 else ""
+        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}{lost}")
     return tiled(rows, titles, captions, _CELL_PX)

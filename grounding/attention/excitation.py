@@ -122,14 +122,14 @@ def readings(
     residual: str = "split",
     channels: bool = False,
     dtype: torch.dtype | None = None,
+    watch: Watch = "each",
 ) -> tuple[Reading, ...]:
     """The maps of `contrastive_mwp_at`, or without `contrast` of `mwp_at`, each with the mass that got to its layer.
 
-    With the contrast it takes as long as twice as many signals would. Arguments and errors are those of
-    `contrastive_mwp_at`, but a layer that nothing gets to is no error here, and nothing
-    warns: the mass says it.
+    Measured of each signal, it takes as long as twice as many signals would; of their mean, as one more. Arguments and
+    errors are those of `contrastive_mwp_at`, but a layer that nothing gets to is no error here, nor worth a warning.
     """
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast, watch="each")
+    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast, watch)
 
 
 def _maps(

@@ -31,9 +31,9 @@ class Reading:
 
     Attributes:
         maps: what `mwp` or `contrastive_mwp` returns for this layer.
-        mass: (N, K) of the dtype of the maps, from 0 to 1: the share of the winning probability of each signal that gets
-            to the places or units of the map; with the contrast, the mean of the shares for it and against it. Of
-            weights below 0, their sizes count.
+        mass: (N, K) of the dtype of the maps, from 0 to 1: the share of each signal's winning probability that gets to
+            the places or units of the map; with the contrast, the mean of the shares for it and against it. Of weights
+            below 0, their sizes count. (N, 1): the mean over signals.
     """
 
     maps: Tensor = field(repr=False)
@@ -45,7 +45,7 @@ def watched(p: Tensor, watch: Watch) -> Tensor:
 
     Args:
         p: (K, *scores.shape)
-        watch: those of each signal; or only their mean, whose mass is the mean of theirs; or none.
+        watch: those of each signal; or only their mean, whose mass is the mean of theirs and costs less; or none.
 
     Returns:
         (K, 1 or 0, *scores.shape)
@@ -59,32 +59,37 @@ def watched(p: Tensor, watch: Watch) -> Tensor:
 
 
 def check_arrival(reading: Reading, layer: Value) -> None:
-    """That maps say something, where a mass was measured: of each signal, or of their mean.
+    """That maps say something.
 
     Raises:
         GroundingError: nothing gets to the layer.
 
     Warns:
-        LostMassWarning: nothing of one signal gets there, or less than a fifth of all.
+        LostMassWarning: as `tell_losses`.
     """
-    if not reading.mass.numel():
-        return
-    shape = "x".join(map(str, layer.shape))
-    if bool((reading.mass < NOTHING).all()):
+    if reading.mass.numel() and bool((reading.mass < NOTHING).all()):
+        shape = "x".join(map(str, layer.shape))
         raise GroundingError(
             f"no winning probability gets to the layer of shape {shape}: read one nearer to the scores "
             "(tape.layers() lists what gets where)"
         )
-    zero = (~reading.maps.flatten(2).any(2)).nonzero().tolist()
+    zero = (~reading.maps.flatten(2).any(2)).nonzero().tolist() if reading.mass.numel() else []
     if zero:
         image, signal = zero[0]
-        _warn(f"the map of signal {signal} in image {image} is zero everywhere")
-    elif bool((reading.mass < LITTLE).any()):
+        _warn(f"the map of signal {signal} in image {image} is zero everywhere", 5)
+    else:
+        tell_losses(reading, 5)
+
+
+def tell_losses(reading: Reading, stacklevel: int = 3) -> None:
+    """Warn where less than a fifth of the winning probability got to the layer."""
+    if bool((reading.mass < LITTLE).any()):
         _warn(
-            "less than a fifth of the winning probability gets to the layer that is read, because many units on the way "
-            "are active by their bias alone; read one nearer to the scores (tape.layers() tells what gets where)"
+            "less than a fifth of the winning probability gets to the layer that is read, because many units above it "
+            "are active by their bias alone; read one nearer to the scores (tape.layers() tells what gets where)",
+            stacklevel + 1,
         )
 
 
-def _warn(message: str) -> None:
-    warnings.warn(f"little signal arrives: {message}", LostMassWarning, stacklevel=5)
+def _warn(message: str, stacklevel: int) -> None:
+    warnings.warn(f"little signal arrives: {message}", LostMassWarning, stacklevel)
