@@ -85,7 +85,9 @@ def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool
     """(K, h, w), with a warning where little of the signals arrives."""
     tape, (layer, stride) = encoding.tape, _place(encoding, config)
     place = find_layer(tape, stride) if stride is not None else layer or 0
-    (found,) = attention.readings(tape, signals, [place], contrast=contrast, residual=config.residual, watch="mean")
+    (found,) = attention.readings(
+        tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
+    )
     tell_losses(found)
     return found.maps[0]
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from grounding.attention.choices import Choices
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
 from grounding.attention.mass import Reading, Watch, check_arrival, watched
 from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import RESIDUAL, at_once, plan, walk, with_gradients
+from grounding.attention.walk import at_once, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -28,6 +29,7 @@ def mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -41,7 +43,11 @@ def mwp(
             default (of several inputs the first (N, C, H, W)), -1 the classifier's input; or a value of the tape, such
             as `tape.inputs[1]`.
         stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
-        residual: `split` shares a sum in proportion to its inputs, `main` gives all to the deeper one.
+        residual: `split` shares a sum of two activations among those that have its sign, in proportion; `signed`
+            gives each P * x_i / (x_1 + x_2) whatever their signs, as the authors' code does; `main` gives all to the
+            deeper one.
+        bias: `none` gives biases nothing, as the paper; `share` counts them in Z = W+ x + b+, with batch normalisation
+            folded in, so that less passes down. Of the dual unit, the bias is -b.
         channels: keep the channels apart, or the units of a layer that has no places.
         dtype: of the walk; by default float32, or float64 where signals or network are. bfloat16 is faster on
             processors that have it, and maps move by about a hundredth.
@@ -59,7 +65,9 @@ def mwp(
     Warns:
         LostMassWarning: little of the winning probability gets to the layer, or nothing of one signal (see `mass`).
     """
-    return _maps(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=False)[0]
+    return _maps(
+        tape, signals, [_one_layer(tape, layer, stride)], Choices(residual, bias), channels, dtype, contrast=False
+    )[0]
 
 
 def mwp_at(
@@ -68,11 +76,12 @@ def mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _maps(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=False)
+    return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=False)
 
 
 def contrastive_mwp(
@@ -82,6 +91,7 @@ def contrastive_mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -97,7 +107,9 @@ def contrastive_mwp(
         GroundingError: also a layer that lies above the input of the classifier.
     """
     stride = DEFAULT_STRIDE if layer is None and stride is None else stride
-    return _maps(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=True)[0]
+    return _maps(
+        tape, signals, [_one_layer(tape, layer, stride)], Choices(residual, bias), channels, dtype, contrast=True
+    )[0]
 
 
 def contrastive_mwp_at(
@@ -106,11 +118,12 @@ def contrastive_mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`contrastive_mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _maps(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=True)
+    return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=True)
 
 
 def readings(
@@ -120,6 +133,7 @@ def readings(
     *,
     contrast: bool = True,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
     watch: Watch = "each",
@@ -129,21 +143,21 @@ def readings(
     Measured of each signal, it takes as long as twice as many signals would; of their mean, as one more. Arguments and
     errors are those of `contrastive_mwp_at`, but a layer that nothing gets to is no error here, nor worth a warning.
     """
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast, watch)
+    return _read(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast, watch)
 
 
 def _maps(
     tape: Tape,
     signals: Tensor,
     stops: list[Value],
-    residual: str,
+    choices: Choices,
     channels: bool,
     dtype: torch.dtype | None,
     contrast: bool,
 ) -> tuple[Tensor, ...]:
     """The maps of the signals at each of the layers, which say something."""
     watch: Watch = "none" if with_gradients(tape) else "mean"
-    found = _read(tape, signals, stops, residual, channels, dtype, contrast, watch)
+    found = _read(tape, signals, stops, choices, channels, dtype, contrast, watch)
     for reading, stop in zip(found, stops, strict=True):
         check_arrival(reading, stop)
     return tuple(reading.maps for reading in found)
@@ -153,19 +167,17 @@ def _read(
     tape: Tape,
     signals: Tensor,
     stops: list[Value],
-    residual: str,
+    choices: Choices,
     channels: bool,
     dtype: torch.dtype | None,
     contrast: bool,
     watch: Watch,
 ) -> tuple[Reading, ...]:
     """The maps of the signals at each of the layers, with what arrives of each signal, of their mean, or of none."""
-    if residual not in RESIDUAL:
-        raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
     stops = [same_signal(tape, stop) for stop in stops]
     p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
-    steps = plan(tape, stops, residual, contrast)
+    steps = plan(tape, stops, choices.residual, contrast)
     for stop in stops:
         if not channels and grid(stop) is None:
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
@@ -173,7 +185,7 @@ def _read(
     count, group = len(p), at_once(tape, steps, channels)
     rows = torch.cat([p, watched(p, watch)])
     parts = [
-        walk(tape, rows[at : at + group], steps, stops, residual, channels, contrasted=max(0, count - at))
+        walk(tape, rows[at : at + group], steps, stops, choices, channels, contrasted=max(0, count - at))
         for at in range(0, max(1, len(rows)), group)
     ]
     found = [torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True)]

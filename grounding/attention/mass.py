@@ -33,7 +33,8 @@ class Reading:
         maps: what `mwp` or `contrastive_mwp` returns for this layer.
         mass: (N, K) of the dtype of the maps, from 0 to 1: the share of each signal's winning probability that gets to
             the places or units of the map; with the contrast, the mean of the shares for it and against it. Of weights
-            below 0, their sizes count. (N, 1): the mean over signals.
+            below 0, their sizes count. (N, 1): the mean over signals. Sums shared by the signs of their parts
+            (`residual="signed"`) may lead anywhere.
     """
 
     maps: Tensor = field(repr=False)
@@ -67,7 +68,7 @@ def check_arrival(reading: Reading, layer: Value) -> None:
     Warns:
         LostMassWarning: as `tell_losses`.
     """
-    if reading.mass.numel() and bool((reading.mass < NOTHING).all()):
+    if reading.mass.numel() and bool((reading.mass.abs() < NOTHING).all()):
         shape = "x".join(map(str, layer.shape))
         raise GroundingError(
             f"no winning probability gets to the layer of shape {shape}: read one nearer to the scores "
@@ -83,7 +84,7 @@ def check_arrival(reading: Reading, layer: Value) -> None:
 
 def tell_losses(reading: Reading, stacklevel: int = 3) -> None:
     """Warn where less than a fifth of the winning probability got to the layer."""
-    if bool((reading.mass < LITTLE).any()):
+    if bool((reading.mass.abs() < LITTLE).any()):
         _warn(
             "less than a fifth of the winning probability gets to the layer that is read, because many units above it "
             "are active by their bias alone; read one nearer to the scores (tape.layers() tells what gets where)",
