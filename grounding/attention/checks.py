@@ -62,7 +62,7 @@ def check_batched(inputs: Sequence[Value], operations: Sequence[Operation], fail
     )
     for value in inputs:
         alone = len(value.shape) == 3 and value.shape[0] in (1, 3, 4)
-        if alone and ((squeezed and read == (1, *value.shape)) or (failure is not None and first is None)):
+        if alone and ((squeezed and read == (1, *value.shape)) or (failure is not None and not operations)):
             because = str(failure or "").strip().partition("\n")[0][:80]
             raise GroundingError(
                 f"an image has shape {tuple(value.shape)}: expected a batch (N, C, H, W), add a dimension, images[None]"

@@ -26,7 +26,7 @@ class LayerRow:
     def cells(self) -> tuple[str, ...]:
         """As the table prints it."""
         stride = "" if self.stride is None else f"{self.stride:.3g}"
-        mass = "" if self.mass is None else f"{self.mass:.3f}"
+        mass = "" if self.mass is None else f"{self.mass:.3f}" if self.mass >= 0.001 else f"{self.mass:.1g}"
         return repr(self.name), " x ".join(map(str, self.shape)), stride, mass, self.usable
 
 

@@ -38,12 +38,13 @@ def expand_signals(
     if len(shape) < 2:
         raise GroundingError(f"the model returned a tensor of shape {tuple(shape)}: expected scores (N, T)")
     signals = _weights(signals, shape, names)
-    expected = f"(K, {', '.join(map(str, shape))})" + (f" or (K, {shape[1]})" if len(shape) == 2 else "")
+    expected = f"(K, {', '.join(map(str, shape))})"
+    expected += f" or (K, {shape[1]}), or a list of classes" if len(shape) == 2 else ""
     given = f"{tuple(signals.shape)} {signals.dtype}"
     if signals.dim() == 2 and len(shape) == 2 and signals.shape[1] == shape[1]:
         signals = signals[:, None].expand(-1, *shape)
     if signals.shape[1:] != shape or not signals.dtype.is_floating_point:
-        raise GroundingError(f"signals are {given}: expected floating point {expected}, or class numbers (K,)")
+        raise GroundingError(f"signals are {given}: expected floating point {expected}")
     if not bool(signals.isfinite().all()):
         raise GroundingError("signals hold NaN or infinity: expected finite weights")
     blank = (~signals.flatten(1).any(1)).nonzero()[:, 0].tolist() if len(signals) else []

@@ -59,7 +59,7 @@ def _usable(tape: Tape, value: Value) -> str:
     try:
         plan(tape, [value], "split", contrast=True)
     except GroundingError as error:
-        return str(error).partition(": ")[0]
+        return str(error).partition(": ")[0].partition(", because")[0]
     return "yes"
 
 

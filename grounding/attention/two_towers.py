@@ -64,11 +64,13 @@ def similarities(model: Any, text: Tensor, output: Output | None = None) -> Call
 
     def scores(images: Tensor) -> Tensor:
         embeddings = pick(tower(images), output)
+        if output is None and not isinstance(embeddings, Tensor):
+            embeddings = getattr(embeddings, "pooler_output", embeddings)  # of Hugging Face's towers
         if not isinstance(embeddings, Tensor) or embeddings.shape[-1:] != text.shape[1:]:
             given = tuple(embeddings.shape) if isinstance(embeddings, Tensor) else described(embeddings)
             raise GroundingError(
-                f"the tower of images returned {given}: expected embeddings (N, {text.shape[1]}), as those of the text; "
-                "say which with output="
+                f"the tower of images returned {given}: expected embeddings (N, {text.shape[1]}), as those of the "
+                "text; say which with output="
             )
         texts = text.to(embeddings.device, embeddings.dtype)
         return functional.linear(functional.normalize(embeddings, dim=-1), texts)
