@@ -53,13 +53,13 @@ def _named(tape: Tape) -> dict[Value, str | int]:
 
 
 def _usable(tape: Tape, value: Value) -> str:
-    """`yes`, or why no contrastive map can be read there, without the advice."""
-    if grid(value) is None:
-        return f"above {value.lost_at} it is unknown where the places are" if value.lost_at else "no places"
+    """`yes`, or why no contrastive map can be read there: what `contrastive_mwp` would say, without the advice."""
     try:
         plan(tape, [value], "split", contrast=True)
     except GroundingError as error:
         return str(error).partition(": ")[0].partition(", because")[0]
+    if grid(value) is None:
+        return f"above {value.lost_at} it is unknown where the places are" if value.lost_at else "no places"
     return "yes"
 
 
