@@ -32,8 +32,8 @@ def text_signal(tape: Tape, text: Tensor, *, contrast: bool = False) -> Tensor:
         contrast: take the dual signal away.
 
     Returns:
-        (K, N, D), of at least float32, on the device of the scores. Each sums to 1 over D, with the contrast to 0; less
-        1, where no unit speaks for the text.
+        (K, N, D), of at least float32, on the device of the scores. Each sums to 1 over D, with the contrast to 0; 1
+        less where no unit speaks for the text. Without the contrast such a signal is all zero, which a walk refuses.
 
     Raises:
         GroundingError: embeddings of another shape or type, or with NaN or infinity.
