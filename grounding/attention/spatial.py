@@ -22,8 +22,8 @@ def image_axes(shape: torch.Size) -> Axes:
 
 
 def input_axes(shape: torch.Size) -> Axes:
-    """Those of an image (N, C, h, w), of a film (N, C, t, h, w), or (N, t, 3, h, w) in colours; else none."""
-    if len(shape) == 5 and shape[1] not in (1, 3) and shape[2] == 3:
+    """Those of an image (N, C, h, w), of a film (N, C, t, h, w), or (N, t, 3, h, w) where t > 4; else none."""
+    if len(shape) == 5 and shape[1] > 4 and shape[2] == 3:
         return tuple(((name, size),) for name, size in zip(("n", "t", None, "h", "w"), shape, strict=True))
     return image_axes(shape) if len(shape) in (4, 5) else ()
 
