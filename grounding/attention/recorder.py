@@ -12,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from grounding.attention.annotations import attach_scales, detach_gates, release
+from grounding.attention.annotations import attach_folds, detach_gates, release
 from grounding.attention.checks import (
     check_batched,
     check_dense,
@@ -87,7 +87,7 @@ def record(
     if differentiable:
         check_gradient(outputs[0])
     named_scores = checked_names(names, scores.shape[1] if len(scores.shape) > 1 else 0)
-    attach_scales(recorder.operations)
+    attach_folds(recorder.operations, scores)
     detach_gates(recorder.operations)
     label(recorder.operations)
     recorder.close()

@@ -3,9 +3,10 @@
 import math
 from contextlib import suppress
 
-from grounding.attention.excitation import mwp_at
+from grounding.attention.excitation import readings
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import image_of, layers, named_layer, same_signal
+from grounding.attention.mass import watched
 from grounding.attention.rows import LayerRow, LayerTable
 from grounding.attention.signals import Signals, expand_signals
 from grounding.attention.spatial import grid
@@ -21,11 +22,8 @@ def layer_table(tape: Tape, signals: Signals | None) -> LayerTable:
     named = _named(tape)
     usable = {value: _usable(tape, value) for value in named}
     readable = [value for value in named if usable[value] == "yes"]
-    total = float(weights.abs().sum())
-    mass = {
-        value: float(maps.detach().abs().sum()) / total
-        for value, maps in zip(readable, mwp_at(tape, weights, readable), strict=True)
-    }
+    found = readings(tape, watched(weights, "mean"), readable, contrast=False, watch="none")
+    mass = {value: float(reading.maps.flatten(1).sum(1).mean()) for value, reading in zip(readable, found, strict=True)}
     rows = (
         LayerRow(name, tuple(value.shape), _stride(tape, value), usable[value], mass.get(value))
         for value, name in named.items()
