@@ -98,13 +98,15 @@ def test_the_mass_is_that_of_the_best_class_of_each_image(tape, table):
 
 
 def test_the_mass_of_given_signals(tape):
+    """The mean over signals and images of what gets there of the sizes of the weights, each signal summing to 1."""
     weights = torch.rand(3, 2, 5) - 0.5
     weights[0, 1] = 0
-    for signals, whole in ((CLASSES, 4), ([[0, 1]], 2), (weights, float(weights.abs().sum()))):
+    shares = weights.abs() / weights.abs().sum(2, keepdim=True).clamp(min=1e-9)
+    for signals, plain in ((CLASSES, CLASSES), ([[0, 1]], [[0, 1]]), (3 * weights, shares)):
         for row in tape.layers(signals):
             if row.mass is not None:
-                given = float(mwp(tape, signals, layer=row.name).abs().sum())
-                assert row.mass == pytest.approx(given / whole, rel=1e-5)
+                maps = mwp(tape, plain, layer=row.name)
+                assert row.mass == pytest.approx(float(maps.sum((2, 3)).mean()), rel=1e-5)
     with pytest.raises(GroundingError, match="output is 9"):
         tape.layers([9])
 
