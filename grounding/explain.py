@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 
-from grounding.attention.excitation import Layer, contrastive_mwp_at, mwp_at
+from grounding.attention.excitation import Layer, readings
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, layers, reshaped
+from grounding.attention.outputs import Output
 from grounding.attention.recorder import record
+from grounding.attention.signals import class_number
 from grounding.attention.spatial import grid
-from grounding.errors import GroundingError, did_you_mean
+from grounding.attention.two_towers import similarities
+from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
 from grounding.painting import signed_picture, tiled
 
@@ -40,12 +42,14 @@ class Evidence:
         mwp: (h, w) float32, sums to 1 less what falls on units that nothing excites: what speaks for the output.
         dual_mwp: (h, w) float32, the same for the dual signal, the classifier with the weights -W: what speaks against.
         contrastive_mwp: (h, w) float32, signed, the first less the second.
+        mass: the sum of `mwp`: the share of the evidence for the output that gets to this layer.
     """
 
     layer: str
     mwp: Map = field(repr=False)
     contrastive_mwp: Map = field(repr=False)
     dual_mwp: Map = field(repr=False)
+    mass: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -90,10 +94,12 @@ class Explanation:
 
 
 def explain(
-    model: Callable[..., Tensor],
+    model: Callable[..., Any],
     image: Tensor,
-    top: int = 3,
+    top: int | None = None,
     *,
+    text: Tensor | None = None,
+    output: Output | None = None,
     outputs: Sequence[int | str] | None = None,
     layers: Sequence[Layer] | None = None,
     strides: Sequence[float] | None = None,
@@ -106,7 +112,12 @@ def explain(
     Args:
         model: in evaluation mode, or a function; takes (1, C, H, W) and returns scores (1, T).
         image: (C, H, W) or (1, C, H, W) floating point, prepared as the model wants it.
-        top: how many outputs, highest score first.
+        top: how many outputs, highest score first; by default 3, or all of fewer.
+        text: (T, D) embeddings of texts, which are explained in place of outputs: the model has two towers (what
+            open_clip and Hugging Face call a CLIP), or is the tower of images alone, and returns embeddings (1, D). The
+            scores are the products of the rows with the image's embedding, made 1 long: cosines, where the rows are 1
+            long too; times the model's scale of logits, they give its probabilities. The maps do not depend on lengths.
+        output: which of what the model returns are the scores, or the embeddings, as in `record`.
         outputs: explain these instead: positions, or names of `names`.
         layers: read here: names of modules or entries of `attention.layers.layers`, as in `mwp`. By default the last
             layer with signal at its places (the last block of a vision transformer may have all of it on the class
@@ -124,20 +135,20 @@ def explain(
     """
     image = _one_image(image)
     given = None if picture is None else check_image(picture)
-    tape = record(model, image)
+    if text is not None:
+        model, output = similarities(model, text, output), None
+    tape = record(model, image, output=output, names=names)
     scores = _scores(tape)
-    names = _names(names, len(scores))
+    names = tape.names or [f"output {index}" for index in range(len(scores))]
     chosen = _top(scores, top) if outputs is None else _chosen(outputs, names)
-    signals = torch.zeros(len(chosen), len(scores), device=scores.device)
-    signals[range(len(chosen)), chosen] = 1
-    depths = _depths(tape, signals, layers, strides)
-    plain, signed = mwp_at(tape, signals, depths), contrastive_mwp_at(tape, signals, depths)  # (1, K, h, w) each
+    depths = _depths(tape, chosen, layers, strides)
+    plain, signed = (readings(tape, chosen, depths, contrast=contrast) for contrast in (False, True))
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
     predictions = []
     for k, index in enumerate(chosen):
         read = zip(labels, plain, signed, strict=True)
-        evidence = tuple(_evidence(label, ours[0, k], difference[0, k]) for label, ours, difference in read)
+        evidence = tuple(_evidence(label, ours.maps[0, k], both.maps[0, k]) for label, ours, both in read)
         numbers = float(scores[index]), float(probabilities[index])
         predictions.append(Prediction(index, names[index], *numbers, evidence))
     return Explanation(tuple(predictions), _stretched(image) if given is None else given)
@@ -145,7 +156,8 @@ def explain(
 
 def _evidence(layer: str, plain: Tensor, difference: Tensor) -> Evidence:
     """The walk is linear in the signal, so what the contrast took away from the MWP is the dual MWP."""
-    return Evidence(layer, *(each.float().cpu().numpy() for each in (plain, difference, plain - difference)))
+    ours, signed, dual = (each.float().cpu().numpy() for each in (plain, difference, plain - difference))
+    return Evidence(layer, ours, signed, dual, float(plain.sum()))
 
 
 def _one_image(image: Tensor) -> Tensor:
@@ -178,39 +190,24 @@ def _scores(tape: Tape) -> Tensor:
     return scores[0].double()
 
 
-def _names(names: Sequence[str] | None, count: int) -> list[str]:
-    if names is None:
-        return [f"output {index}" for index in range(count)]
-    if isinstance(names, str) or len(names) != count:
-        given = f"the text '{names}'" if isinstance(names, str) else f"{len(names)} of them"
-        raise GroundingError(f"names are {given}: expected a list of {count}, one for each output")
-    return list(names)
-
-
-def _top(scores: Tensor, top: int) -> list[int]:
+def _top(scores: Tensor, top: int | None) -> list[int]:
     """Positions of the highest scores, of equals the first."""
+    if top is None:
+        top = min(3, len(scores))
     if type(top) is not int or not 1 <= top <= len(scores):
         raise GroundingError(f"top is {top}: expected a number from 1 to {len(scores)}, the outputs of the model")
     return sorted(range(len(scores)), key=lambda index: -float(scores[index]))[:top]
 
 
-def _chosen(outputs: Sequence[int | str], names: list[str]) -> list[int]:
+def _chosen(outputs: Sequence[int | str], names: Sequence[str]) -> list[int]:
     if isinstance(outputs, str) or not outputs:
         raise GroundingError("outputs are empty or a text: expected a list of positions or names")
-    return [_index(output, names) for output in outputs]
+    return [class_number(output, len(names), names) for output in outputs]
 
 
-def _index(output: int | str, names: list[str]) -> int:
-    if isinstance(output, str):
-        if output not in names:
-            raise GroundingError(f"no output is named '{output}': {did_you_mean(output, names, 'see names', most=3)}")
-        return names.index(output)
-    if not 0 <= output < len(names):
-        raise GroundingError(f"output is {output}: expected a position from 0 to {len(names) - 1}")
-    return output
-
-
-def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides: Sequence[float] | None) -> list[Layer]:
+def _depths(
+    tape: Tape, signals: Sequence[int], asked: Sequence[Layer] | None, strides: Sequence[float] | None
+) -> list[Layer]:
     """The layers to read, for `mwp`."""
     if asked is not None and strides is not None:
         raise GroundingError("both layers and strides were given: expected one of them")
@@ -227,7 +224,8 @@ def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides:
     if not places:
         raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
     coarse = [at for at in places if places[at] == places[max(places)]]
-    reached = [at for at, maps in zip(coarse, mwp_at(tape, signals, coarse), strict=True) if bool(maps.any())]
+    found = readings(tape, signals, coarse, contrast=False)
+    reached = [at for at, reading in zip(coarse, found, strict=True) if bool(reading.maps.any())]
     last = max(reached or coarse)
     finer = min(at for at in places if places[at] < 8 * places[last])
     return list(dict.fromkeys([last, finer]))
@@ -261,5 +259,7 @@ def _grid(explanation: Explanation) -> Image.Image:
             maps = evidence.mwp, evidence.contrastive_mwp, -evidence.dual_mwp
             row += [signed_picture(picture, values) for values in maps]
         rows.append(row)
-        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}")
+        arrived = [evidence.mass for evidence in prediction.evidence]
+        lost = f"\n{', '.join(f'{mass:.0%}' for mass in arrived)} arrives" if min(arrived) < 0.995 else ""
+        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}{lost}")
     return tiled(rows, titles, captions, _CELL_PX)

@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from grounding.attention.excitation import contrastive_mwp_at as contrastive_mwp_at
     from grounding.attention.excitation import mwp as mwp
     from grounding.attention.excitation import mwp_at as mwp_at
+    from grounding.attention.excitation import readings as readings
     from grounding.attention.graph import Flow as Flow
     from grounding.attention.graph import Rule as Rule
     from grounding.attention.graph import Tape as Tape
     from grounding.attention.recorder import record as record
+    from grounding.attention.two_towers import text_signal as text_signal
 
 _HOMES = {
     "Flow": "grounding.attention.graph",
@@ -22,7 +24,9 @@ _HOMES = {
     "explain": "grounding.explain",  # the name that it has always had
     "mwp": "grounding.attention.excitation",
     "mwp_at": "grounding.attention.excitation",
+    "readings": "grounding.attention.excitation",
     "record": "grounding.attention.recorder",
+    "text_signal": "grounding.attention.two_towers",
 }
 __all__ = sorted(_HOMES)
 

@@ -10,6 +10,7 @@ passes *down*, from the scores to the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -18,21 +19,26 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from grounding.attention.rows import LayerTable
 from grounding.errors import GroundingError
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A dimension of tokens, of which those from `first` on are the places of a (height, width) grid, row by row."""
+    """A dimension of tokens, of which those from `first` on are the places of a grid of these `sides`, row by row."""
 
     first: int
-    height: int
-    width: int
+    sides: tuple[int, ...]  # (height, width) or (time, height, width)
+
+    @property
+    def count(self) -> int:
+        """How many tokens are places."""
+        return math.prod(self.sides)
 
 
 _SPOILT = -1  # the version of a content that has changed since the recording
 
-Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
+Factor = tuple[str | Tokens | None, int]  # "n", "t", "h", "w", tokens or anything else, and its size
 Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
 Affine = tuple[Tensor | float, Tensor | float]  # s and t of y -> s y + t, each a number or one for each channel
 
@@ -293,6 +299,9 @@ class Tape:
         outputs: the tensors that the network returned; the first are the scores.
         modules: the names of the network's modules, each with the name that `Operation.module` has for it.
         differentiable: it has the autograd graph of all that it holds; then it cannot be copied or pickled.
+        input_names: of each input the keyword that it was given by, or else `inputs[0]` and so on.
+        names: T names of the scores; empty where they have none.
+        table: what makes `layers`.
     """
 
     inputs: tuple[Value, ...]
@@ -300,12 +309,29 @@ class Tape:
     operations: tuple[Operation, ...] = field(repr=False)
     outputs: tuple[Tensor, ...] = field(repr=False)
     modules: Mapping[str, str] = field(repr=False)
-    differentiable: bool = False
+    differentiable: bool
+    input_names: tuple[str, ...]
+    names: tuple[str, ...]
+    table: Callable[[Tape, Any], LayerTable]
 
     @property
     def scores(self) -> Tensor:
         """(N, T), what the top-down signals weigh."""
         return self.outputs[0]
+
+    def layers(self, signals: Any = None) -> LayerTable:
+        """The layers that a map can be read at, or why not, and how much winning probability arrives at each.
+
+        Args:
+            signals: as `mwp` takes them; by default, for each image, its highest score.
+
+        Returns:
+            A list of `LayerRow`, from the inputs up, that prints as a table.
+
+        Raises:
+            GroundingError: signals that do not fit.
+        """
+        return self.table(self, signals)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For copies and pickles, which an autograd graph has none of."""

@@ -1,7 +1,7 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,61 +13,97 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
-from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
+from grounding.attention.checks import (
+    check_batched,
+    check_dense,
+    check_evaluation_mode,
+    check_images,
+    check_model,
+    is_input,
+)
 from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
 from grounding.attention.module_names import ModuleNames
+from grounding.attention.outputs import Output, pick, scores_first
 from grounding.attention.rules.table import rule_of
-from grounding.attention.spatial import image_axes, label
+from grounding.attention.signals import checked_names
+from grounding.attention.spatial import input_axes, label
+from grounding.attention.table import layer_table
 from grounding.attention.writes import Write, last_written, overlap
 from grounding.errors import GroundingError
 
 
 def record(
-    model: Callable[..., Tensor | tuple[Tensor, ...]],
+    model: Callable[..., Any],
     *inputs: Tensor,
+    output: Output | None = None,
+    names: Sequence[str] | None = None,
     rules: Mapping[OpOverload, Rule] | None = None,
     differentiable: bool = False,
+    **keywords: Any,
 ) -> Tape:
     """Run one forward pass and record it. Nothing of the model is patched, hooked, edited or switched.
 
     Args:
         model: a module in evaluation mode, or any function of tensors, that returns the scores (N, T), or a tuple of
-            tensors with the scores first.
+            tensors with the scores first; anything else, where `output` says what the scores are.
         inputs: what it is called with. The images are the first of them that is (N, C, H, W) and that the scores depend
             on: the layers of `layers.layers` and strides are counted from these.
+        output: which of what the model returns are the scores: the name of an attribute or key such as `logits` (in
+            others, joined by dots), a position, or a function that picks them.
+        names: T names of the scores, by which signals may then be given.
         rules: of your own, by ATen operation; they come before the package's.
         differentiable: keep the autograd graph, so that maps have a gradient by the inputs and the weights: through x,
             W+ and Z of arXiv 1608.00507, equation 10. The scores, `Tape.scores`, then have theirs too.
+        keywords: what else the model is called with, by name. Tensors of floating point numbers are inputs too, and
+            bytes; other tensors (ids, masks) and other values are constants.
 
     Raises:
         GroundingError: batch normalisation or dropout in training mode, a forward pass that changes a tensor of the
-            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs; a
-            differentiable recording where gradients are off, or of what requires none.
+            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs; names
+            that are not as many as the scores; one image without a batch; a differentiable recording where gradients
+            are off, or of what requires none.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
     check_model(model)
-    check_images(inputs)
+    named = {name: value for name, value in keywords.items() if is_input(value)}
+    tensors = (*inputs, *named.values())
+    check_images(tensors)
     if differentiable:
         check_differentiable()
-    recorder = _Recorder(model, inputs, rules or {}, Gradients() if differentiable else None)
+    recorder = _Recorder(model, tensors, rules or {}, Gradients() if differentiable else None)
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable), recorder:
-        returned = model(*inputs)
-    outputs = returned if type(returned) is tuple else (returned,)
-    check_outputs(outputs)
-    output = recorder.value_of(outputs[0])
-    if not output.active:
+        try:
+            returned = pick(model(*inputs, **keywords), output)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            if not isinstance(error, GroundingError):
+                check_batched(recorder.inputs, recorder.operations, error)
+            raise
+    check_batched(recorder.inputs, recorder.operations)
+    outputs = scores_first(returned, output)
+    scores = recorder.value_of(outputs[0])
+    if not scores.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     if differentiable:
         check_gradient(outputs[0])
-    attach_folds(recorder.operations, output)
+    named_scores = checked_names(names, scores.shape[1] if len(scores.shape) > 1 else 0)
+    attach_folds(recorder.operations, scores)
     detach_gates(recorder.operations)
     label(recorder.operations)
     recorder.close()
-    release(recorder.operations, output)
-    operations = tuple(recorder.operations)
-    return Tape(recorder.inputs, output, operations, outputs, recorder.modules.canonical, differentiable)
+    release(recorder.operations, scores)
+    return Tape(
+        recorder.inputs,
+        scores,
+        tuple(recorder.operations),
+        outputs,
+        recorder.modules.canonical,
+        differentiable,
+        (*(f"inputs[{at}]" for at in range(len(inputs))), *named),
+        named_scores,
+        layer_table,
+    )
 
 
 @dataclass(slots=True)
@@ -113,8 +149,7 @@ class _Recorder(TorchDispatchMode):
             self._known[tensor] = _Known(value, self._writes(tensor))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
         for value in self.inputs:
-            if len(value.shape) == 4:
-                value.axes = image_axes(value.shape)
+            value.axes = input_axes(value.shape)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

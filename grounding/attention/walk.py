@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
+from grounding.attention.choices import Choices
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
@@ -14,8 +15,6 @@ from grounding.attention.rules.proportional import signed_addition
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
-RESIDUAL = ("split", "main", "signed")
-BIAS = ("none", "share")
 _TENSORS = 4  # a walk holds about so many tensors as large as its largest one at the same time
 
 
@@ -151,15 +150,15 @@ def _allocates(operation: Operation) -> bool:
 
 
 def walk(
-    tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual: str, bias: str, channels: bool
+    tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], choices: Choices, channels: bool, contrasted: int
 ) -> list[Tensor]:
     """P of the signals at each of the layers.
 
     Args:
         p: (K, *output.shape), the signals.
         steps: of `plan`, for the same layers and the same `residual`.
-        bias: whether biases take their share.
         channels: keep all units apart instead of summing each place.
+        contrasted: from the first signal on so many are contrasted, where the steps have a contrast.
 
     Returns:
         For each layer (N, K, h, w); with `channels` (N, K, *layer.shape[1:]).
@@ -179,7 +178,7 @@ def walk(
                 flows[value] = flows[value].shared()
                 probability = flows[value].probability()
                 read[value] = probability if channels else sum_to_map(probability, value)
-            for value, flow in _descend(step, flows, residual, bias, map_only):
+            for value, flow in _descend(step, flows, choices, map_only, contrasted):
                 if gradients and isinstance(flow, Flow):
                     flow = flow.shared()  # autograd may need what it holds: nothing may be overwritten
                 if value in map_only:
@@ -194,7 +193,7 @@ def walk(
 
 
 def _descend(
-    step: Step, flows: dict[Value, Flow], residual: str, bias: str, map_only: set[Value]
+    step: Step, flows: dict[Value, Flow], choices: Choices, map_only: set[Value], contrasted: int
 ) -> Iterable[tuple[Value, Flow | Tensor]]:
     """One operation down: the values that receive signal, and what each receives: a map, where nothing else is read."""
     operation, rule = step.operation, step.operation.rule
@@ -203,14 +202,14 @@ def _descend(
     if rule.every_output:
         return zip(operation.inputs, rule.pass_down(operation, flows), strict=True)
     flow = flows[operation.outputs[0]]
-    if residual == "main" and (main := main_branch(operation)):
+    if choices.residual == "main" and (main := main_branch(operation)):
         return [(main, sum_to(flow, main))]
-    if residual == "signed" and rule.joins == "sum" and len(operation.inputs) == 2:
+    if choices.residual == "signed" and rule.joins == "sum" and len(operation.inputs) == 2:
         return zip(operation.inputs, signed_addition(operation, flow), strict=True)
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow, bias))]
-    if bias == "share" and rule.with_bias is not None:
+        return [(source, contrast(operation, flow, contrasted, choices.bias))]
+    if choices.bias == "share" and rule.with_bias is not None:
         return zip(operation.inputs, rule.with_bias(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):
         map_ = rule.pass_map(operation, flow)
