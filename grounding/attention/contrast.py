@@ -6,8 +6,8 @@ from grounding.attention.graph import Flow, Operation, Tape
 from grounding.errors import GroundingError
 
 
-def contrast(classifier: Operation, flow: Flow) -> Flow:
-    """MWP less dual MWP at the input of the classifier: its rule with the weights W, less its rule with -W.
+def contrast(classifier: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """MWP less dual MWP at each input of the classifier: its rule with the weights W, less its rule with -W.
 
     Every rule is linear in the signal, so the signed difference is carried down in one walk. It is taken in at least
     float32, because the two are close.
@@ -18,9 +18,14 @@ def contrast(classifier: Operation, flow: Flow) -> Flow:
     assert rule.dual is not None, "a classifier is an operation with weights"
     flow = flow.shared()
     precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
-    (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
-    difference = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
-    return Flow(difference, mwp.activation, own=True).to(flow.ratio.dtype)
+    both = zip(rule.pass_down(classifier, precise), rule.dual(classifier, precise), strict=True)
+    return tuple(_difference(mwp, dual_mwp).to(flow.ratio.dtype) for mwp, dual_mwp in both)
+
+
+def _difference(mwp: Flow, dual_mwp: Flow) -> Flow:
+    """Of two flows to one value, which have its activation in common."""
+    ratio = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
+    return Flow(ratio, mwp.activation, own=True)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

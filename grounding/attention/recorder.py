@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_scales, detach_gates, release
+from grounding.attention.canonical import canonical
 from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
 from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
@@ -60,13 +61,20 @@ def record(
         raise GroundingError("the output of the model does not depend on its inputs")
     if differentiable:
         check_gradient(outputs[0])
-    attach_scales(recorder.operations)
-    detach_gates(recorder.operations)
-    label(recorder.operations)
     recorder.close()
-    release(recorder.operations, output)
-    operations = tuple(recorder.operations)
-    return Tape(recorder.inputs, output, operations, outputs, recorder.modules.canonical, differentiable)
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
+        operations = in_linear_form(recorder.operations, output, rules or {})
+    release(operations, output)
+    return Tape(recorder.inputs, output, tuple(operations), outputs, recorder.modules.canonical, differentiable)
+
+
+def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
+    """The recorded operations with what is linear written in the forms that have rules, and annotated."""
+    operations = canonical(recorded, given)
+    attach_scales(operations)
+    detach_gates(operations)
+    label(operations)
+    return operations
 
 
 @dataclass(slots=True)

@@ -202,7 +202,7 @@ def _descend(
         return [(main, sum_to(flow, main))]
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow))]
+        return zip(operation.inputs, contrast(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):
         map_ = rule.pass_map(operation, flow)
         if map_ is not None:
