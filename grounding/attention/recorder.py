@@ -18,6 +18,8 @@ from grounding.attention.checks import check_dense, check_evaluation_mode, check
 from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
+from grounding.attention.head import join_head
+from grounding.attention.linear_sums import merge_sums
 from grounding.attention.module_names import ModuleNames
 from grounding.attention.rules.table import rule_of
 from grounding.attention.spatial import image_axes, label
@@ -70,11 +72,11 @@ def record(
 
 def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
     """The recorded operations with what is linear written in the forms that have rules, and annotated."""
-    operations = canonical(recorded, given)
+    operations = merge_sums(canonical(recorded, given))
     attach_scales(operations)
     detach_gates(operations)
     label(operations)
-    return operations
+    return join_head(operations, output)
 
 
 @dataclass(slots=True)
