@@ -101,7 +101,7 @@ def record(
         outputs,
         recorder.modules.canonical,
         differentiable,
-        (*(f"inputs[{at}]" for at in range(len(inputs))), *named),
+        _input_names(len(inputs), named, recorder.modules.canonical),
         named_scores,
         layer_table,
     )
@@ -114,6 +114,12 @@ def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOv
     detach_gates(operations)
     label(operations)
     return join_head(operations, output)
+
+
+def _input_names(positional: int, named: Iterable[str], modules: Mapping[str, str]) -> tuple[str, ...]:
+    """Of each input its keyword, where no module has that name, or its place in `Tape.inputs`."""
+    keywords = [*[""] * positional, *named]
+    return tuple(name if name and name not in modules else f"inputs[{at}]" for at, name in enumerate(keywords))
 
 
 @dataclass(slots=True)
