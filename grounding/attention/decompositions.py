@@ -162,6 +162,12 @@ def triple_product(
     return (first * (weight * last)).sum(summed)
 
 
+def gated_half(x: Tensor, dim: int = -1) -> Tensor:
+    """`glu`: the first half along a dimension, times the sigmoid of the second."""
+    half, gate = x.chunk(2, dim)
+    return half * gate.sigmoid()
+
+
 def traced_convolution(*args: Any) -> Tensor:
     """`_convolution`, which traced networks call with flags of the backend behind the arguments of `convolution`."""
     output: Tensor = aten.convolution.default(*args[:9])
@@ -180,6 +186,7 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
     aten._convolution.default: traced_convolution,
     aten.addcmul.default: add_product,
+    aten.glu.default: gated_half,
     aten.baddbmm.default: add_matrix_product,
     aten.mv.default: matrix_times_vector,
     aten.addmv.default: add_matrix_times_vector,

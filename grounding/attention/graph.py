@@ -124,7 +124,8 @@ class Operation:
     """One ATen operation of the forward pass.
 
     Attributes:
-        overload: for instance `aten.convolution.default`; None for a write through a view.
+        overload: for instance `aten.convolution.default`; None for memory that was written in parts, through views. Its
+            arguments are the index of `writes.last_written` and the values written, and `starts`, where these begin.
         args, kwargs: as it was called, every tensor replaced by its `Value`.
         inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
         outputs: what it returned; an in-place operation returns a new value. Of outputs that are whole numbers, such as
@@ -286,7 +287,7 @@ class Rule:
         pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
         joins: which of two activations carry signal. `sum`: both. `product`: the one that is no gate, else the one that
             is not broadcast, else both. `matrix product`: the one that is no gate, else both. `first`: the first alone
-            (difference, quotient).
+            (difference, quotient). `choice`: all but masks and indices, which only choose.
         makes: what the outputs are where they are multiplied with an activation. `gate`: a constant. `attention
             weights`: a constant, also after a linear layer has mixed those of several heads.
         folds: (operation, dimension of its input) -> whether each entry y of that dimension becomes s y + t with
@@ -295,6 +296,7 @@ class Rule:
         moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations
             that only rearrange; None where it is merged with another.
         ignores_values: the outputs depend on the shape of the operands alone, so they are constants.
+        overwrites: it writes all of its first operand and reads nothing of it.
     """
 
     pass_down: Callable[..., tuple[Flow, ...]] | None
@@ -305,12 +307,13 @@ class Rule:
     dual: Callable[[Operation, Flow], tuple[Flow, ...]] | None = None
     with_bias: Callable[..., tuple[Flow, ...]] | None = None
     pass_map: Callable[[Operation, Flow], Tensor | None] | None = None
-    joins: Literal["sum", "product", "matrix product", "first"] | None = None
+    joins: Literal["sum", "product", "matrix product", "first", "choice"] | None = None
     makes: Literal["gate", "attention weights"] | None = None
     folds: Callable[[Operation, int], bool] | None = None
     affine: Callable[[Operation, int], Affine] | None = None
     moves_dimension: Callable[[Operation, int], int | None] | None = None
     ignores_values: bool = False
+    overwrites: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ from grounding.attention.rules.table import rule_of
 from grounding.attention.signals import checked_names
 from grounding.attention.spatial import input_axes, label
 from grounding.attention.table import layer_table
+from grounding.attention.writes import Write, last_written, overlap
 from grounding.errors import GroundingError
 
 
@@ -124,14 +125,13 @@ def _input_names(positional: int, named: Iterable[str], modules: Mapping[str, st
 
 @dataclass(slots=True)
 class _Storage:
-    """Memory that came into being during the recording: how often it was written, and the last active value there.
+    """Memory that came into being during the recording, and all that was written there since the first activation.
 
     As long as `reference` lives, no other storage can have the address that is the key of this one.
     """
 
     reference: StorageWeakRef
-    writes: int = 0
-    written: Value | None = None
+    writes: list[Write] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -161,7 +161,9 @@ class _Recorder(TorchDispatchMode):
         self._kept: dict[int, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
             self._watch(tensor)
-            self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
+            value = Value(tensor.shape, tensor.stride(), active=True)
+            self._write(tensor, value)
+            self._known[tensor] = _Known(value, self._writes(tensor))
         self.inputs = tuple(self._known[tensor].value for tensor in inputs)
         for value in self.inputs:
             value.axes = input_axes(value.shape)
@@ -185,25 +187,40 @@ class _Recorder(TorchDispatchMode):
                     f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
                     "in training mode: call model.eval() first"
                 )
-        values = {id(tensor): self.value_of(tensor) for tensor in given}
+        if _is_view(func) and self._stale(given[0]):
+            return self._look_through(func, args, kwargs, given)
+        read = given[1:] if rule is not None and rule.overwrites else given
+        values = {id(tensor): self.value_of(tensor) for tensor in read}
+        for tensor in mutated:  # what is overwritten has a value that nobody reads
+            values.setdefault(id(tensor), Value(tensor.shape, tensor.stride(), active=False))
         constant = rule is not None and rule.ignores_values
-        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and not constant)
+        active = tuple(values[id(tensor)] for tensor in read if values[id(tensor)].active and not constant)
         check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
-            self._keep(rule, given, values)
+            self._keep(rule, read, values)
         for tensor in mutated:
             self._rescue(func, tensor)
         result = func(*args, **kwargs)
         outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
         check_dense(func, outputs)
         before = {_memory(tensor) for tensor in given}
-        for tensor in outputs:
-            if _memory(tensor) not in before:
-                self._watch(tensor)
+        fresh = [tensor for tensor in outputs if _memory(tensor) not in before]
+        for tensor in fresh:
+            self._watch(tensor)
         if self._gradients is not None:
             self._gradients.follow(self._fused or str(func), func, given, outputs)
         if active or mutated:
-            self._note(func, rule, args, kwargs, values, active, mutated, outputs)
+            self._note(func, rule, args, kwargs, values, active, mutated, fresh, outputs)
+        return result
+
+    def _look_through(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Tensor]
+    ) -> Any:
+        """Make a view of memory that was written in parts: what it holds is asked for when it is read."""
+        result = func(*args, **kwargs)
+        if self._gradients is not None:
+            outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+            self._gradients.follow(self._fused or str(func), func, given, outputs)
         return result
 
     def _write_out(
@@ -226,15 +243,17 @@ class _Recorder(TorchDispatchMode):
         values: dict[int, Value],
         active: tuple[Value, ...],
         mutated: list[Tensor],
+        fresh: list[Tensor],
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
         depth = max((value.depth for value in active), default=0) + (rule is not None and rule.dual is not None)
+        unreturned = [tensor for tensor in mutated if not any(tensor is output for output in outputs)]
+        outputs = outputs + unreturned
         results = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
-        for tensor in mutated:
-            storage = self._storages[_memory(tensor)]
-            storage.writes += 1
-            storage.written = results[0] if active and results else storage.written
+        for tensor, value in zip(outputs, results, strict=True):
+            if any(tensor is each for each in (*mutated, *fresh)):
+                self._write(tensor, value if active else None)
         for tensor, value in zip(outputs, results, strict=True):
             if active or tensor in self._known:
                 self._known[tensor] = _Known(value, self._writes(tensor))
@@ -248,18 +267,31 @@ class _Recorder(TorchDispatchMode):
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
         known: _Known | None = self._known.get(tensor, None)
-        storage = self._storages.get(_memory(tensor))
-        writes = known.writes if known else 0
-        active = known is not None and known.value.active
-        if storage and storage.writes != writes and (active or storage.written):
-            old = known.value if known is not None and active else None
-            sources = tuple(value for value in (old, storage.written) if value)
-            value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
-            write = Operation(None, sources, {}, sources, (value,), self.modules.caller(), rule_of(None, {}))
-            self.operations.append(write)
-            self._known[tensor] = _Known(value, storage.writes)
+        value = known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
+        if not self._stale(tensor):
             return value
-        return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
+        writes = self._storages[_memory(tensor)].writes
+        if known is None or overlap(tensor, writes[known.writes :]):
+            value = self._written(tensor, writes)
+        self._known[tensor] = _Known(value, len(writes))
+        return value
+
+    def _written(self, tensor: Tensor, writes: list[Write]) -> Value:
+        """The value of a tensor whose memory was written in parts; an operation of the tape makes it."""
+        found = last_written(tensor, writes)
+        parts, index = found or ([write for write in writes if write.value is not None], None)
+        sources = tuple(part.value for part in parts if part.value is not None)
+        depth = max((source.depth for source in sources), default=0)
+        value = Value(tensor.shape, tensor.stride(), bool(sources), depth=depth)
+        if sources:
+            args: tuple[Value, ...] = ()
+            if index is not None:
+                args = (Value(index.shape, index.stride(), active=False), *sources)
+                self._hold(args[0], index)
+            starts = tuple(part.offset - int(tensor.storage_offset()) for part in parts)
+            module, rule = self.modules.caller(), rule_of(None, {})
+            self.operations.append(Operation(None, args, {"starts": starts}, sources, (value,), module, rule))
+        return value
 
     def close(self) -> None:
         """Note the version of all that was kept."""
@@ -270,15 +302,27 @@ class _Recorder(TorchDispatchMode):
     def _watch(self, tensor: Tensor) -> None:
         self._storages[_memory(tensor)] = _Storage(StorageWeakRef(tensor.untyped_storage()))
 
+    def _write(self, tensor: Tensor, value: Value | None) -> None:
+        """Note what was written to a tensor, None for constants: these matter once an activation was written."""
+        writes = self._storages[_memory(tensor)].writes
+        if value is not None or writes:
+            writes.append(Write.to(tensor, value))
+
     def _writes(self, tensor: Tensor) -> int:
         storage = self._storages.get(_memory(tensor))
-        return storage.writes if storage else 0
+        return len(storage.writes) if storage else 0
+
+    def _stale(self, tensor: Tensor) -> bool:
+        """Whether its memory was written since its value was noted, if ever."""
+        known: _Known | None = self._known.get(tensor, None)
+        return self._writes(tensor) != (known.writes if known is not None else 0)
 
     def _keep(self, rule: Rule | None, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
         for tensor in tensors:
             value = values[id(tensor)]
-            if value.tensor is None and (not value.active or (rule is not None and rule.needs_values)):
+            needed = not value.active or (rule is not None and rule.needs_values)
+            if value.tensor is None and (needed or not tensor.dtype.is_floating_point):  # masks and indices choose
                 self._hold(value, tensor)
 
     def _hold(self, value: Value, tensor: Tensor) -> None:
@@ -325,3 +369,10 @@ def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
     """Position and name of each argument that the operation writes to."""
     arguments = enumerate(func._schema.arguments)
     return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
+
+
+@functools.cache
+def _is_view(func: OpOverload) -> bool:
+    """Whether an operation returns the memory of its first argument, and writes nothing."""
+    aliases = [each.alias_info for each in func._schema.returns if each.alias_info is not None]
+    return bool(aliases) and not any(alias.is_write for alias in aliases)

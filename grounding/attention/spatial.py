@@ -186,6 +186,42 @@ def sliced(operation: Operation, shape: torch.Size) -> Axes:
     return tuple(axes)
 
 
+def overlaid(operation: Operation, shape: torch.Size) -> Axes:
+    """Memory written in parts: the places of the finest part, along the dimensions that it lies in."""
+    output, parts = operation.outputs[0], zip(operation.inputs, operation.kwargs["starts"], strict=True)
+    return max((_along(output, part, start) for part, start in parts if part.axes), key=_count, default=())
+
+
+def _along(output: Value, part: Value, start: int) -> Axes:
+    """The axes of a part of the memory of a value, for its dimensions: those with the same step from entry to entry.
+
+    Of an image that covers a part of the rows, as with padding, the rows are still rows; tokens may lie among others.
+
+    Args:
+        start: elements from the beginning of the value to that of the part; negative where the part begins before.
+    """
+    axes: list[tuple[Factor, ...]] = []
+    same_rank, left = len(part.shape) == len(output.shape), list(range(len(part.shape)))
+    for dim, (size, step) in enumerate(zip(output.shape, output.stride, strict=True)):
+        alike = [at for at in left if part.stride[at] == step or (same_rank and part.shape[at] == size == 1)]
+        at = (dim if dim in alike else None) if same_rank else next(iter(alike), None)
+        axes.append(((None, size),))
+        if at is None:
+            continue
+        left = [other for other in left if other > at]
+        before = start // step % size if step > 0 and start >= 0 else 0
+        match part.axes[at]:
+            case factors if part.shape[at] == size:
+                axes[dim] = factors
+            case (("t" | "h" | "w" as name, smaller),) if smaller < size:
+                axes[dim] = ((name, size),)
+            case (("h", _), ("w", _)) | (("t", _), ("h", _), ("w", _)) if before + part.shape[at] <= size:
+                axes[dim] = ((Tokens(before, tuple(side for _, side in part.axes[at])), size),)
+            case ((Tokens() as tokens, smaller),) if before + smaller <= size:
+                axes[dim] = ((Tokens(before + tokens.first, tokens.sides), size),)
+    return tuple(axes)
+
+
 def is_image(value: Value) -> bool:
     """Whether the dimensions of a value are those of (N, C, h, w) or (N, C, t, h, w)."""
     return len(value.shape) in (4, 5) and value.axes == image_axes(value.shape)

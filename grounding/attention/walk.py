@@ -10,8 +10,8 @@ from grounding.attention.choices import Choices
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.choices import maximum
 from grounding.attention.rules.proportional import signed_addition
-from grounding.attention.rules.routing import maximum
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
