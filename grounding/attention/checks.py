@@ -50,7 +50,7 @@ def check_images(inputs: Sequence[Any]) -> None:
 
 
 def check_batched(inputs: Sequence[Value], operations: Sequence[Operation], failure: Exception | None = None) -> None:
-    """That no input was one image without a batch, (C, H, W): the network failed on it, or ran all the same.
+    """That no input was one image without a batch, (C, H, W): the network fails on it, or runs all the same.
 
     A convolution of PyTorch takes such an image: it adds a dimension, and takes it away from the output.
     """
@@ -61,11 +61,13 @@ def check_batched(inputs: Sequence[Value], operations: Sequence[Operation], fail
         for each in operations
     )
     for value in inputs:
-        alone = len(value.shape) == 3 and value.shape[0] in (1, 3, 4)
-        if alone and ((squeezed and read == (1, *value.shape)) or (failure is not None and not operations)):
+        ran = squeezed and read == (1, *value.shape)
+        failed = failure is not None and not operations and len(value.shape) == 3 and value.shape[0] in (1, 3, 4)
+        if ran or failed:
+            expected = "(N, C, H, W)" if len(value.shape) == 3 else "(N, C, T, H, W)"
             because = str(failure or "").strip().partition("\n")[0][:80]
             raise GroundingError(
-                f"an image has shape {tuple(value.shape)}: expected a batch (N, C, H, W), add a dimension, images[None]"
+                f"an image has shape {tuple(value.shape)}: expected a batch {expected}, add a dimension, images[None]"
                 + (f" (the model failed: {because})" if because else "")
             ) from failure
 

@@ -90,6 +90,30 @@ class Value:
             self.version = write_count(self.tensor)
 
 
+@dataclass(eq=False, slots=True)
+class Derived(Value):
+    """A constant that is computed from others whenever it is read, so that it takes no memory and never is outdated.
+
+    Attributes:
+        function: gives the content from the contents of `sources`; one that can be pickled.
+        sources: constants of the recording, or numbers.
+    """
+
+    function: Callable[..., Tensor] = field(default=torch.as_tensor, repr=False)
+    sources: tuple[Any, ...] = field(default=(), repr=False)
+
+    def content(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values, in this dtype."""
+        given = (each.content() if isinstance(each, Value) else each for each in self.sources)
+        tensor = self.function(*given)
+        return tensor.to(dtype or tensor.dtype)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether one of the sources has changed since the recording."""
+        return any(each.overwritten for each in self.sources if isinstance(each, Value))
+
+
 def write_count(tensor: Tensor) -> int:
     """PyTorch's count of the writes to a tensor; it does not count those to a tensor made in inference mode."""
     return 0 if tensor.is_inference() else tensor._version
@@ -111,6 +135,7 @@ class Operation:
         folds: the operations, affine channel by channel, that alone follow this convolution or linear layer, such as a
             batch normalisation or a layer scale; each with the dimension of its input that the channels are.
         folded: it is one of these.
+        parts: the recorded operations that this one stands for, where it is a linear map that was written as several.
     """
 
     overload: OpOverload | None
@@ -122,10 +147,13 @@ class Operation:
     rule: Rule | None = field(default=None, repr=False)
     folds: tuple[tuple[Operation, int], ...] = field(default=(), repr=False)
     folded: bool = False
+    parts: tuple[Operation, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
         """As PyTorch prints it."""
+        if self.parts:
+            return f"the linear map of {', '.join(dict.fromkeys(part.name for part in self.parts))}"
         return str(self.overload) if self.overload is not None else "an in-place write through a view"
 
     @property

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
+from grounding.attention.canonical import canonical
 from grounding.attention.checks import (
     check_batched,
     check_dense,
@@ -24,6 +25,8 @@ from grounding.attention.checks import (
 from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
+from grounding.attention.head import join_head
+from grounding.attention.linear_sums import merge_sums
 from grounding.attention.module_names import ModuleNames
 from grounding.attention.outputs import Output, pick, scores_first
 from grounding.attention.rules.table import rule_of
@@ -88,22 +91,36 @@ def record(
     if differentiable:
         check_gradient(outputs[0])
     named_scores = checked_names(names, scores.shape[1] if len(scores.shape) > 1 else 0)
-    attach_folds(recorder.operations, scores)
-    detach_gates(recorder.operations)
-    label(recorder.operations)
     recorder.close()
-    release(recorder.operations, scores)
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
+        operations = in_linear_form(recorder.operations, scores, rules or {})
+    release(operations, scores)
     return Tape(
         recorder.inputs,
         scores,
-        tuple(recorder.operations),
+        tuple(operations),
         outputs,
         recorder.modules.canonical,
         differentiable,
-        (*(f"inputs[{at}]" for at in range(len(inputs))), *named),
+        _input_names(len(inputs), named, recorder.modules.canonical),
         named_scores,
         layer_table,
     )
+
+
+def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
+    """The recorded operations with what is linear written in the forms that have rules, and annotated."""
+    operations = merge_sums(canonical(recorded, given))
+    attach_folds(operations, output)
+    detach_gates(operations)
+    label(operations)
+    return join_head(operations, output)
+
+
+def _input_names(positional: int, named: Iterable[str], modules: Mapping[str, str]) -> tuple[str, ...]:
+    """Of each input its keyword, where no module has that name, or its place in `Tape.inputs`."""
+    keywords = [*[""] * positional, *named]
+    return tuple(name if name and name not in modules else f"inputs[{at}]" for at, name in enumerate(keywords))
 
 
 @dataclass(slots=True)

@@ -208,7 +208,7 @@ def _descend(
         return zip(operation.inputs, signed_addition(operation, flow), strict=True)
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow, contrasted, choices.bias))]
+        return zip(operation.inputs, contrast(operation, flow, contrasted, choices.bias), strict=True)
     if choices.bias == "share" and rule.with_bias is not None:
         return zip(operation.inputs, rule.with_bias(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):

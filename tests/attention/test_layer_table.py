@@ -164,6 +164,26 @@ def test_several_inputs_and_what_the_scores_do_not_depend_on():
     assert mwp(tape, CLASSES, layer="inputs[0]").shape == (2, 2, 16, 16)
 
 
+def test_an_input_with_the_name_of_a_module_is_called_by_its_place():
+    tape = record(Network().eval().forward, x=IMAGES)
+    assert tape.input_names == ("x",)
+
+    class Named(nn.Module):
+        """Its layer and its input have one name."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem, self.fc = nn.Conv2d(3, 4, 1), nn.Linear(4, 5)
+
+        def forward(self, *, stem):
+            return self.fc(self.stem(stem).relu().mean((2, 3)))
+
+    tape = record(Named().eval(), stem=IMAGES)
+    assert [row.name for row in tape.layers()][:2] == ["inputs[0]", "stem"]
+    assert mwp(tape, CLASSES, layer="inputs[0]", channels=True).shape[2] == 3
+    assert mwp(tape, CLASSES, layer="stem", channels=True).shape[2] == 4
+
+
 def test_above_the_contrast_and_scores_at_places():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 5, 1), nn.AvgPool2d(4))
     rows = {row.name: row for row in record(model, IMAGES).layers()}

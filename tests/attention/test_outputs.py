@@ -204,6 +204,12 @@ def test_one_image_without_a_batch(name):
     assert (caught.value.__cause__ is None) == ("runs" in name)
 
 
+def test_one_film_without_a_batch():
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5)).eval()
+    with pytest.raises(GroundingError, match=facts(r"shape \(3, 3, 5, 5\)", r"\(N, C, T, H, W\)", r"images\[None\]")):
+        record(model, torch.rand(3, 3, 5, 5))
+
+
 def test_what_is_no_image_without_a_batch():
     """A sound (N, C, t), a batch that the model makes itself, tokens, and an image of ten channels."""
     sound = nn.Sequential(nn.Conv1d(8, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
