@@ -25,6 +25,9 @@ _LINEAR = (aten.linear.default, aten.mm.default, aten.addmm.default)
 _SUMS = {aten.add.Tensor: 1.0, aten.add_.Tensor: 1.0, aten.sub.Tensor: -1.0, aten.sub_.Tensor: -1.0}
 _SAME = "view _unsafe_view unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
+_WITHOUT_BIAS = {  # of merged layers, whose biases are not kept: none can take its share
+    overload: replace(TABLE[overload], with_bias=None) for overload in (aten.linear.default, aten.convolution.default)
+}
 _PASSING = frozenset(rules_for(_SAME, TABLE[aten.clone.default]))
 _NORMALISING = frozenset(rules_for(_NORMS, TABLE[aten.native_batch_norm.default]))
 
@@ -150,6 +153,7 @@ def _as_layer(operation: Operation, one: _Branch, other: _Branch) -> list[Operat
         else:
             return None
     layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None)
+    layer.rule = _WITHOUT_BIAS[aten.linear.default]
     if layer.outputs[0].shape == output.shape:
         layer.outputs = (output,)
         return [layer]
@@ -174,7 +178,9 @@ def _as_convolution(operation: Operation, one: _Branch, other: _Branch) -> list[
     padding = [max(a[3], b[3]) for a, b in zip(*settings, strict=True)]
     weight, output = _sum_of(one, other), operation.outputs[0]
     arguments = (one.source, weight, None, stride, padding, dilation, False, [0] * len(padding), groups)
-    return [emit(operation, aten.convolution.default, *arguments, output=output)]
+    layer = emit(operation, aten.convolution.default, *arguments, output=output)
+    layer.rule = _WITHOUT_BIAS[aten.convolution.default]
+    return [layer]
 
 
 def _geometry(layer: Operation) -> list[tuple[int, int, int, int, int]]:
@@ -197,7 +203,10 @@ def _of_single_elements(layer: Operation) -> bool:
 
 
 def _by_package(operation: Operation) -> bool:
-    return operation.overload is not None and operation.rule is TABLE.get(operation.overload)
+    return operation.overload is not None and operation.rule in (
+        TABLE.get(operation.overload),
+        _WITHOUT_BIAS.get(operation.overload),
+    )
 
 
 def _sum_of(*branches: _Branch) -> Derived:

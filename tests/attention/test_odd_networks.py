@@ -4,18 +4,15 @@ Each is a list of stages, every one an affine map and an activation, written pla
 as people write it. The oracle walks the stages by the definition, with the matrix of each made column by column.
 """
 
-import copy
 import functools
 import math
-import pickle
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import contrastive_mwp, mwp, record
-from grounding.errors import GroundingError, UnsupportedOperationError
+from grounding.attention import record
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
 IMAGES, CHANNELS, TAGS = 2, 6, 4
