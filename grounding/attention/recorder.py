@@ -1,6 +1,6 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
-import functools
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,12 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_scales, detach_gates, release
 from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
-from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
+from grounding.attention.kinds import Kind, kind_of
 from grounding.attention.module_names import ModuleNames
 from grounding.attention.rules.table import rule_of
 from grounding.attention.spatial import image_axes, label
@@ -83,6 +82,12 @@ class _Storage:
 
 @dataclass(slots=True)
 class _Known:
+    """A tensor that may carry signal: its value, and the writes to its memory, up to then.
+
+    As long as `reference` gives the tensor, no other has the identity that is the key of this one.
+    """
+
+    reference: weakref.ref[Tensor]
     value: Value
     writes: int = 0
 
@@ -99,17 +104,18 @@ class _Recorder(TorchDispatchMode):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rules = rules
+        self._kinds: dict[OpOverload, Kind] = {}
         self._gradients = gradients
         self._fused = ""  # the fused operation that is being written out
         self.operations: list[Operation] = []
         self.modules = ModuleNames(model, record.__code__)
-        self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
+        self._known: dict[int, _Known] = {}  # by the identity of a tensor
         self._storages: dict[int, _Storage] = {}
         self._kept: dict[int, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
             self._watch(tensor)
-            self._known[tensor] = _Known(Value(tensor.shape, tensor.stride(), active=True))
-        self.inputs = tuple(self._known[tensor].value for tensor in inputs)
+            self._learn(tensor, Value(tensor.shape, tensor.stride(), active=True))
+        self.inputs = tuple(self._known[id(tensor)].value for tensor in inputs)
         for value in self.inputs:
             if len(value.shape) == 4:
                 value.axes = image_axes(value.shape)
@@ -118,31 +124,28 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        plainer = None if func in self._rules else decomposition(func)
-        if plainer is not None:
-            return self._write_out(func, plainer, args, kwargs)
-        rule = rule_of(func, self._rules)
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = kind_of(func, self._rules)
+        if kind.plainer is not None:
+            return self._write_out(func, kind.plainer, args, kwargs)
+        rule = kind.rule
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
-        if func.namespace in ("quantized", "_quantized"):
+        if kind.quantised:
             raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
-        mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in _written(func))
-        for tensor in mutated:
-            if _memory(tensor) not in self._storages:
-                raise GroundingError(
-                    f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
-                    "in training mode: call model.eval() first"
-                )
+        mutated = self._mutated(func, kind, args, kwargs) if kind.written else []
         values = {id(tensor): self.value_of(tensor) for tensor in given}
         constant = rule is not None and rule.ignores_values
-        active = tuple(values[id(tensor)] for tensor in given if values[id(tensor)].active and not constant)
-        check_evaluation_mode(func, args, kwargs, bool(active))
+        active = () if constant else tuple([value for tensor in given if (value := values[id(tensor)]).active])
+        if kind.has_modes:
+            check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
             self._keep(rule, given, values)
         for tensor in mutated:
             self._rescue(func, tensor)
         result = func(*args, **kwargs)
-        outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+        outputs = [result] if isinstance(result, Tensor) else _tensors(_as_sequence(result))
         check_dense(func, outputs)
         before = {_memory(tensor) for tensor in given}
         for tensor in outputs:
@@ -153,6 +156,17 @@ class _Recorder(TorchDispatchMode):
         if active or mutated:
             self._note(func, rule, args, kwargs, values, active, mutated, outputs)
         return result
+
+    def _mutated(self, func: OpOverload, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The tensors that the operation is about to write to."""
+        mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in kind.written)
+        for tensor in mutated:
+            if _memory(tensor) not in self._storages:
+                raise GroundingError(
+                    f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
+                    "in training mode: call model.eval() first"
+                )
+        return mutated
 
     def _write_out(
         self, func: OpOverload, plainer: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -177,27 +191,31 @@ class _Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
-        depth = max((value.depth for value in active), default=0) + (rule is not None and rule.dual is not None)
-        results = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
+        depth = 0
+        if active:
+            depth = max([value.depth for value in active]) + (rule is not None and rule.dual is not None)
+        results = tuple([Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs])
         for tensor in mutated:
             storage = self._storages[_memory(tensor)]
             storage.writes += 1
             storage.written = results[0] if active and results else storage.written
         for tensor, value in zip(outputs, results, strict=True):
-            if active or tensor in self._known:
-                self._known[tensor] = _Known(value, self._writes(tensor))
+            if active or self._recall(tensor) is not None:
+                self._learn(tensor, value)
             if active and not tensor.dtype.is_floating_point:
                 self._hold(value, tensor)  # the argmax of a maximum
         if active:
-            recorded = tuple(_replace(arg, values) for arg in args)
-            named = {name: _replace(arg, values) for name, arg in kwargs.items()}
+            recorded = tuple([arg if type(arg) in _PLAIN else _replace(arg, values) for arg in args])
+            named = {name: _replace(arg, values) for name, arg in kwargs.items()} if kwargs else {}
             self.operations.append(Operation(func, recorded, named, active, results, self.modules.caller(), rule))
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
-        known: _Known | None = self._known.get(tensor, None)
+        known = self._recall(tensor)
         storage = self._storages.get(_memory(tensor))
         writes = known.writes if known else 0
+        if known is not None and (storage is None or storage.writes == writes):
+            return known.value
         active = known is not None and known.value.active
         if storage and storage.writes != writes and (active or storage.written):
             old = known.value if known is not None and active else None
@@ -205,7 +223,7 @@ class _Recorder(TorchDispatchMode):
             value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
             write = Operation(None, sources, {}, sources, (value,), self.modules.caller(), rule_of(None, {}))
             self.operations.append(write)
-            self._known[tensor] = _Known(value, storage.writes)
+            self._learn(tensor, value)
             return value
         return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
 
@@ -218,9 +236,14 @@ class _Recorder(TorchDispatchMode):
     def _watch(self, tensor: Tensor) -> None:
         self._storages[_memory(tensor)] = _Storage(StorageWeakRef(tensor.untyped_storage()))
 
-    def _writes(self, tensor: Tensor) -> int:
+    def _recall(self, tensor: Tensor) -> _Known | None:
+        """What is known of a tensor; None of one that never carried signal."""
+        known = self._known.get(id(tensor))
+        return known if known is not None and known.reference() is tensor else None
+
+    def _learn(self, tensor: Tensor, value: Value) -> None:
         storage = self._storages.get(_memory(tensor))
-        return storage.writes if storage else 0
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), value, storage.writes if storage else 0)
 
     def _keep(self, rule: Rule | None, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
@@ -248,28 +271,28 @@ def _memory(tensor: Tensor) -> int:
     return address
 
 
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
+
+
 def _tensors(leaves: Iterable[Any]) -> list[Tensor]:
     """The tensors among the arguments or results of an operation; these nest no deeper than lists."""
     tensors: list[Tensor] = []
     for leaf in leaves:
+        if type(leaf) in _PLAIN:  # far cheaper than to ask whether it is a tensor
+            continue
         if isinstance(leaf, Tensor):
             tensors.append(leaf)
         elif isinstance(leaf, (list, tuple)):
-            tensors += [item for item in leaf if isinstance(item, Tensor)]
+            tensors += [item for item in leaf if type(item) not in _PLAIN and isinstance(item, Tensor)]
     return tensors
 
 
+def _as_sequence(result: Any) -> Any:
+    return result if isinstance(result, (tuple, list)) else (result,)
+
+
 def _replace(argument: Any, values: dict[int, Value]) -> Any:
-    """The argument with each tensor replaced by its value."""
-    if isinstance(argument, Tensor):
-        return values[id(argument)]
+    """The argument with each tensor, which `values` has by its identity, replaced by its value."""
     if isinstance(argument, (list, tuple)):
-        return [_replace(item, values) for item in argument]
-    return argument
-
-
-@functools.cache
-def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
-    """Position and name of each argument that the operation writes to."""
-    arguments = enumerate(func._schema.arguments)
-    return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
+        return [values.get(id(item), item) for item in argument]
+    return values.get(id(argument), argument)

@@ -4,6 +4,7 @@ The functions from `aligned` to `sliced` say it of one output of an operation fr
 of the operations that it holds for (`rules`). They return no axes where the output has no places.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from grounding.attention.graph import Axes, Factor, Operation, Tokens, Value
 
 
+@functools.lru_cache(maxsize=1024)
 def image_axes(shape: torch.Size) -> Axes:
     """Those of (N, C, h, w)."""
     return tuple(((name, size),) for name, size in zip(("n", None, "h", "w"), shape, strict=True))
@@ -63,6 +65,9 @@ def aligned(operation: Operation, shape: torch.Size) -> Axes:
 
     An image (N, C, h, w) may also have other sides; with another number of channels its places count as gone.
     """
+    first = operation.inputs[0]
+    if len(operation.inputs) == 1 and first.shape == shape:
+        return first.axes
     sources = _sources(operation)
     alike = max((value.axes for value in sources if value.shape == shape), key=_count, default=())
     pooled = len(shape) == 4 and is_image(sources[0]) and sources[0].shape[:2] == shape[:2]
