@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from grounding.config import METHOD
 from grounding.errors import GroundingError
@@ -80,6 +81,22 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Warnings of the package say no file and line: whoever typed a command can do nothing about these."""
+    others = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if category.__module__.startswith("grounding."):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            others(message, category, *where)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show  # type: ignore[assignment]  # the signature, which changes with Python
+        yield
+
+
 def exit_status(command: Callable[[], int], advice: str = "") -> int:
     """Run a command and return its exit status.
 
@@ -92,7 +109,7 @@ def exit_status(command: Callable[[], int], advice: str = "") -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     try:
-        with _termination_as_interrupt():
+        with _termination_as_interrupt(), _warnings_in_one_line():
             status = command()
         if sys.stdout is not None:  # None where it was closed from the start
             sys.stdout.flush()

@@ -77,7 +77,8 @@ class MapConfig:
     """
 
     stride: int | None = limited(None, 1, 1024)
-    residual: Literal["split", "main"] = "split"
+    residual: Literal["split", "main", "signed"] = "split"
+    bias: Literal["none", "share"] = "none"
     resolution: int = limited(96, 8, 1024)
     point_smoothing: float = limited(1 / 16, 0, 1)
     box_smoothing: float = limited(1 / 48, 0, 1)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from grounding.attention.excitation import Layer, contrastive_mwp_at, mwp_at
+from grounding.attention.excitation import Layer, readings
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, layers, reshaped
 from grounding.attention.recorder import record
@@ -40,12 +40,14 @@ class Evidence:
         mwp: (h, w) float32, sums to 1 less what falls on units that nothing excites: what speaks for the output.
         dual_mwp: (h, w) float32, the same for the dual signal, the classifier with the weights -W: what speaks against.
         contrastive_mwp: (h, w) float32, signed, the first less the second.
+        mass: the sum of `mwp`: the share of the evidence for the output that gets to this layer.
     """
 
     layer: str
     mwp: Map = field(repr=False)
     contrastive_mwp: Map = field(repr=False)
     dual_mwp: Map = field(repr=False)
+    mass: float
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -131,13 +133,13 @@ def explain(
     signals = torch.zeros(len(chosen), len(scores), device=scores.device)
     signals[range(len(chosen)), chosen] = 1
     depths = _depths(tape, signals, layers, strides)
-    plain, signed = mwp_at(tape, signals, depths), contrastive_mwp_at(tape, signals, depths)  # (1, K, h, w) each
+    plain, signed = (readings(tape, signals, depths, contrast=contrast) for contrast in (False, True))
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
     predictions = []
     for k, index in enumerate(chosen):
         read = zip(labels, plain, signed, strict=True)
-        evidence = tuple(_evidence(label, ours[0, k], difference[0, k]) for label, ours, difference in read)
+        evidence = tuple(_evidence(label, ours.maps[0, k], both.maps[0, k]) for label, ours, both in read)
         numbers = float(scores[index]), float(probabilities[index])
         predictions.append(Prediction(index, names[index], *numbers, evidence))
     return Explanation(tuple(predictions), _stretched(image) if given is None else given)
@@ -145,7 +147,8 @@ def explain(
 
 def _evidence(layer: str, plain: Tensor, difference: Tensor) -> Evidence:
     """The walk is linear in the signal, so what the contrast took away from the MWP is the dual MWP."""
-    return Evidence(layer, *(each.float().cpu().numpy() for each in (plain, difference, plain - difference)))
+    ours, signed, dual = (each.float().cpu().numpy() for each in (plain, difference, plain - difference))
+    return Evidence(layer, ours, signed, dual, float(plain.sum()))
 
 
 def _one_image(image: Tensor) -> Tensor:
@@ -227,7 +230,8 @@ def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides:
     if not places:
         raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
     coarse = [at for at in places if places[at] == places[max(places)]]
-    reached = [at for at, maps in zip(coarse, mwp_at(tape, signals, coarse), strict=True) if bool(maps.any())]
+    found = readings(tape, signals, coarse, contrast=False)
+    reached = [at for at, reading in zip(coarse, found, strict=True) if bool(reading.maps.any())]
     last = max(reached or coarse)
     finer = min(at for at in places if places[at] < 8 * places[last])
     return list(dict.fromkeys([last, finer]))
@@ -261,5 +265,7 @@ def _grid(explanation: Explanation) -> Image.Image:
             maps = evidence.mwp, evidence.contrastive_mwp, -evidence.dual_mwp
             row += [signed_picture(picture, values) for values in maps]
         rows.append(row)
-        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}")
+        arrived = [evidence.mass for evidence in prediction.evidence]
+        lost = f"\n{', '.join(f'{mass:.0%}' for mass in arrived)} arrives" if min(arrived) < 0.995 else ""
+        captions.append(f"{prediction.name}\nscore {prediction.score:.2f}, {prediction.probability:.1%}{lost}")
     return tiled(rows, titles, captions, _CELL_PX)

@@ -13,6 +13,7 @@ from grounding import attention, baselines
 from grounding.attention import Tape, record
 from grounding.attention.excitation import DEFAULT_STRIDE
 from grounding.attention.layers import find_layer, indexed_layer, same_signal
+from grounding.attention.mass import tell_losses
 from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
 from grounding.config import METHOD, MapConfig
@@ -72,15 +73,23 @@ class Method(Protocol):
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
-    layer, stride = _place(encoding, config)
-    maps = attention.contrastive_mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)
-    return maps[0].clamp(min=0)
+    return _walk(encoding, signals, config, contrast=True).clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk without the contrast: MWP, channels summed."""
-    layer, stride = _place(encoding, config)
-    return attention.mwp(encoding.tape, signals, layer=layer, stride=stride, residual=config.residual)[0]
+    return _walk(encoding, signals, config, contrast=False)
+
+
+def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
+    """(K, h, w), with a warning where little of the signals arrives."""
+    tape, (layer, stride) = encoding.tape, _place(encoding, config)
+    place = find_layer(tape, stride) if stride is not None else layer or 0
+    (found,) = attention.readings(
+        tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
+    )
+    tell_losses(found)
+    return found.maps[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from grounding.tagging.sources import load_classifier
+
 # A name for each family of architectures.
 TIMM = """
     vit_tiny_patch16_224 deit3_small_patch16_224 beit_base_patch16_224 eva02_tiny_patch14_224 cait_xxs24_224
@@ -25,7 +27,7 @@ TIMM = """
     mnasnet_small lcnet_050 tinynet_e rexnet_100 hardcorenas_a repghostnet_050 selecsls42 tresnet_m inception_v4
     inception_resnet_v2 xception41 nasnetalarge pnasnet5large botnet26t_256 halonet26t lambda_resnet26t bat_resnext26ts
     gcresnet33ts repvgg_a0 mobileone_s0 vgg11 legacy_xception naflexvit_base_patch16_gap samvit_base_patch16_224
-    efficientvim_m1
+    efficientvim_m1 mobilenetv1_100
 """
 TRANSFORMERS = """
     beit bit convnext convnextv2 cvt data2vec-vision deit dinov2 dinov2_with_registers donut-swin efficientnet focalnet
@@ -142,6 +144,16 @@ def clip_heads(features: Callable[[Tensor], Tensor]) -> dict[str, Callable[[Tens
     return {"": features, f" + {PHRASES} phrases": phrases}
 
 
+def own_network(name: str, size_px: int | None) -> Network:
+    """A classifier of the package, with random weights, at its own size or a smaller one."""
+    classifier = load_classifier(name)
+    for module in classifier.network.modules():
+        if callable(reset := getattr(module, "reset_parameters", None)):
+            reset()
+    own = classifier.preprocessing.image_size_px
+    return Network(classifier.network, min(own, size_px or own), {"": lambda images: classifier.evidence(images)[0]})
+
+
 @dataclass(frozen=True)
 class Family:
     """Where networks come from: the module and package of the library, the names, and what builds one of a size."""
@@ -153,6 +165,7 @@ class Family:
 
 
 FAMILIES = {
+    "grounding": Family("grounding", "grounding", lambda: ["embedded"], own_network),
     "torchvision": Family(
         "torchvision", "torchvision", lambda: torchvision.models.list_models(torchvision.models), torchvision_network
     ),

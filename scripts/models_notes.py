@@ -67,7 +67,7 @@ def choices(operation: Operation, makers: dict[Value, Operation]) -> Iterator[st
             if from_weights(inputs[0], makers):
                 yield "linear bottleneck"
     elif "batch_norm" in name:
-        yield "batch norm folded" if operation.scales else "batch norm passed"
+        yield "batch norm folded" if operation.folded else "batch norm passed"
     elif joins == "sum" and len(inputs) == 2:
         yield "sum"
     elif joins == "matrix product":
@@ -81,7 +81,7 @@ def choices(operation: Operation, makers: dict[Value, Operation]) -> Iterator[st
             one_a_channel = len(other.shape) == 4 and other.shape[2:] == (1, 1) != inputs[0].shape[2:]
             yield "quotient" if name == "div" else "channel gate" if one_a_channel else "gate"
         elif any(isinstance(arg, Value) and arg not in active for arg in operation.args[:2]):
-            yield "layer scale folded" if operation.scales else "constant factor"
+            yield "layer scale folded" if operation.folded else "constant factor"
     elif f" {name} " in PASSED:
         yield f"{name.strip('_').removeprefix('native_')} passed"
 

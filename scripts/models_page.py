@@ -23,6 +23,8 @@ COLUMNS = {
     "map": "height x width",
     "mass": "sum of the MWP at that layer, of the signal for which it is furthest from 1; class tokens count too",
     "error": "the conservation error, abs(1 - mass)",
+    "mass_trained": "the same with trained weights, where some are at hand, on the package's sample picture",
+    "mass_trained_image": "the same at the image",
     "sum_of_abs": "largest sum of abs(P) over all units; it would exceed the mass if shares were negative",
     "forward_ms": "milliseconds of one forward pass",
     "times": "time of K contrastive maps, forward pass included, in forward passes",
@@ -41,6 +43,8 @@ between 0.5 and 1.5, every fifth one negative; shifts of batch normalisation lie
 0 and 0.02; the statistics of batch normalisation are those of four noise images. Networks of `transformers` have their
 default configuration, but 3 layers (those under `clip` 4) where the depth is one number, and at most 224 px.
 """
+TRAINED = """Training makes depthwise convolutions lose: most of their units are active by their bias alone (Z = 0), and
+pass nothing down. Random weights do not show it."""
 
 
 @dataclass
@@ -56,6 +60,7 @@ class Row:
     map: list[int] = field(default_factory=list)
     mass: float | None = None
     error: float | None = None
+    trained: list[float] = field(default_factory=list)  # the mass at the layer, and at the image
     absolute: float | None = None
     forward_ms: float | None = None
     multiple: float | None = None
@@ -76,6 +81,7 @@ def cells(row: Row) -> dict[str, str]:
         "x".join(map(str, row.map)),
         number(row.mass, ".4g"),
         number(row.error, ".0e"),
+        *(number(mass, ".2g") for mass in row.trained or (None, None)),
         number(row.absolute, ".4g"),
         number(row.forward_ms, ".0f"),
         number(row.multiple, ".1f"),
@@ -117,14 +123,19 @@ def page(
         "# Models",
         "",
         "On which networks Excitation Backprop gives a map, how much of the signal arrives there, and what it costs.",
-        "Weights are random: nothing here says how well a map points. Measured and written by",
-        f"`python scripts/models_table.py`; every row is in [{link}]({link}).",
+        "Weights are random where nothing else is said: nothing here says how well a map points. Measured and written",
+        f"by `python scripts/models_table.py`; every row is in [{link}]({link}).",
         "",
         f"K = {setting['signals']} signals, {setting['threads']} threads, {libraries}.",
     )
     if missing:
         yield f"Left out: {', '.join(missing)}."
     yield from ("", *sources(records), "")
+    at_hand = [each for each in records if each["mass_trained"]]
+    if at_hand:
+        columns = ["network", "source", "layer", "stride", "mass", "mass_trained", "mass_trained_image"]
+        yield from ("**Mass with random and with trained weights**, where these are at hand:", "")
+        yield from (*table_lines(columns, ([each[column] for column in columns] for each in at_hand)), "", TRAINED, "")
     refused = [(each["network"], each["source"], each["problem"]) for each in records if each["problem"]]
     if refused:
         yield from ("**No map, or a suspect one:**", "", *table_lines(["network", "source", "why"], refused), "")

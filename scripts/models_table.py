@@ -30,10 +30,11 @@ import torch
 from models_networks import FAMILIES, PHRASES, Family, noise, prepare
 from models_notes import rule_notes
 from models_page import Row, cells, write_csv, write_page
+from models_trained import trained
 from torch import Tensor
 from tqdm import tqdm
 
-from grounding.attention import Tape, contrastive_mwp, mwp, record
+from grounding.attention import Tape, contrastive_mwp, readings, record
 from grounding.attention.graph import Value
 from grounding.attention.layers import find_layer, layers
 from grounding.attention.spatial import grid
@@ -53,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--match", default="*", metavar="PATTERN", help="only names like this, such as 'resnet*'")
     parser.add_argument("--signals", type=int, default=8, metavar="K", help="top-down signals (default 8)")
+    parser.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder with trained weights, NAME_imagenet.safetensors"
+    )
     parser.add_argument("--size-px", type=int, help="side of images, where one may choose (default: mostly 224)")
     parser.add_argument("--repeats", type=int, default=5, help="runs whose median is taken (default 5; 0: no times)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
@@ -138,11 +142,27 @@ def measure(family: str, name: str, options: argparse.Namespace) -> Iterator[Row
         own = replace(row, name=name + suffix)
         try:
             fill(own, run, options.signals, options.repeats)
+            own.trained = trained_masses(family, name, options)
         except GroundingError as error:
             own.kind, own.problem = "named error", one_line(error)
         except Exception as error:
             own.kind, own.problem = "unexpected error", one_line(error)
         yield own
+
+
+def trained_masses(family: str, name: str, options: argparse.Namespace) -> list[float]:
+    """The mass of the K highest scores together at the layer to read, and at the image; empty without weights."""
+    at_hand = trained(family, name, options.weights)
+    if at_hand is None:
+        return []
+    tape = record(*at_hand)
+    found = readings(tape, best(tape, options.signals), [layer_to_read(tape)[0], 0], contrast=False, channels=True)
+    return [float(reading.mass.mean()) for reading in found]
+
+
+def best(tape: Tape, signals: int) -> Tensor:
+    """(K, T), one signal for each of the highest scores."""
+    return torch.eye(tape.output.shape[-1])[tape.scores[0].topk(signals).indices]
 
 
 def one_line(error: Exception) -> str:
@@ -155,16 +175,16 @@ def fill(row: Row, run: Callable[[Tensor], Tensor], signals: int, repeats: int) 
     """Measure one network."""
     images = noise(row.size_px)
     tape = record(run, images)
-    weights = torch.eye(tape.output.shape[-1])[tape.scores[0].topk(signals).indices]  # (K, T)
+    weights = best(tape, signals)
     index, stop = layer_to_read(tape)
     height, width = grid(stop) or (0, 0)
     modules = {value: operation.module for operation in tape.operations for value in operation.outputs}
     row.layer = modules.get(stop, "image")
     row.stride, row.map = math.sqrt(row.size_px / height * row.size_px / width), [height, width]
     row.notes = rule_notes(tape, stop)
-    units = mwp(tape, weights, layer=index, channels=True)[0].flatten(1).double()  # (K, units)
+    units = readings(tape, weights, [index], contrast=False, channels=True)[0].maps[0].flatten(1).double()  # (K, units)
     row.mass, row.error, row.absolute = conservation(units)
-    maps = contrastive_mwp(tape, weights, layer=index)  # (1, K, h, w)
+    maps = readings(tape, weights, [index])[0].maps  # (1, K, h, w)
     row.problem = trouble(units, maps)
     row.kind = "suspect" if row.problem else row.kind
     del tape, modules, stop, units

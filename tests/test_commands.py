@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import pytest
 
@@ -88,3 +89,22 @@ def test_a_path_has_a_name_and_a_home(monkeypatch):
     monkeypatch.setenv("USERPROFILE", "/home/me")
     assert path_option("~/x").as_posix() == "/home/me/x"
     assert path_option("x/~").as_posix() == "x/~"
+
+
+class Told(UserWarning):
+    """A warning of the package."""
+
+
+Told.__module__ = "grounding.somewhere"
+
+
+def test_a_warning_of_the_package_is_one_line_and_others_are_as_python_has_them(capfd):
+    def command():
+        warnings.warn("little arrives", Told, stacklevel=1)
+        warnings.warn("old", UserWarning, stacklevel=1)
+        return 0
+
+    with pytest.warns(UserWarning, match="old") as others:
+        assert exit_status(command) == 0
+    assert [str(warning.message) for warning in others] == ["old"]
+    assert capfd.readouterr().err == "warning: little arrives\n"

@@ -1,5 +1,6 @@
 """What turns signals into word maps: each method against its definition, and what every one of them must hold."""
 
+import copy
 import itertools
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from grounding import attention
+from grounding.attention.mass import LostMassWarning
 from grounding.baselines.shared import prepare
 from grounding.config import METHOD, LocalizerConfig, MapConfig, RegionConfig, WholeConfig
 from grounding.errors import GroundingError
@@ -259,3 +261,21 @@ def test_signals_are_one_for_the_first_output_of_a_tag(classifier):
     assert twice.signals(["man", "red"]).nonzero().tolist() == [[0, 1], [1, 3]]
     assert twice.signals([]).shape == (0, 6)
     assert set(itertools.chain(*twice.signals(["man"]).tolist())) == {0.0, 1.0}
+
+
+def by_bias(classifier, deaf):
+    """The same, but the first `deaf` channels below the features are active by their bias alone, whatever is seen."""
+    network = copy.deepcopy(classifier.network)
+    last = [module for module in network.modules() if isinstance(module, nn.Conv2d)][-1]
+    with torch.no_grad():
+        last.weight[:deaf] = -last.weight[:deaf].abs()
+        last.bias[:deaf] = 100.0
+    return TagClassifier(network, classifier.tags, classifier.preprocessing, "deaf", map_layer=-4)
+
+
+@pytest.mark.parametrize("method", [METHOD, "mwp"])
+def test_a_network_that_loses_its_signals_is_told_of_and_grounds_nothing(classifier, method):
+    scene = Localizer(by_bias(classifier, 8), method=method).encode(sample_scene())
+    with pytest.warns(LostMassWarning, match="less than a fifth"):
+        result = scene.ground("a man with a dog")
+    assert {found.status for found in result} == {"empty-map"}

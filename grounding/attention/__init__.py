@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from grounding.attention.excitation import contrastive_mwp_at as contrastive_mwp_at
     from grounding.attention.excitation import mwp as mwp
     from grounding.attention.excitation import mwp_at as mwp_at
+    from grounding.attention.excitation import readings as readings
     from grounding.attention.graph import Flow as Flow
     from grounding.attention.graph import Rule as Rule
     from grounding.attention.graph import Tape as Tape
@@ -22,6 +23,7 @@ _HOMES = {
     "explain": "grounding.explain",  # the name that it has always had
     "mwp": "grounding.attention.excitation",
     "mwp_at": "grounding.attention.excitation",
+    "readings": "grounding.attention.excitation",
     "record": "grounding.attention.recorder",
 }
 __all__ = sorted(_HOMES)

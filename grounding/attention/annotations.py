@@ -1,4 +1,4 @@
-"""What the recorded operations are to each other: which scale is folded, what is a gate, what needs no content."""
+"""What the recorded operations are to each other: what is folded, what is a gate, what needs no content."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,11 @@ def readers_of(operations: Sequence[Operation]) -> dict[Value, list[Operation]]:
     return readers
 
 
-def attach_scales(operations: list[Operation]) -> None:
-    """Tell each convolution and linear layer which scale alone follows it: of a batch normalisation, or a layer scale.
+def attach_folds(operations: list[Operation], output: Value) -> None:
+    """Tell each convolution and linear layer which operations, affine channel by channel, alone follow it.
 
-    Between the two may lie reshapes and permutations that keep the outputs of the layer one dimension.
+    Those are batch normalisations, in one or written out, and layer scales. Between them may lie casts and copies, and
+    reshapes and permutations that keep the outputs of the layer one dimension.
     """
     readers = readers_of(operations)
     for operation in operations:
@@ -30,13 +31,12 @@ def attach_scales(operations: list[Operation]) -> None:
             continue
         value = operation.outputs[0]
         axis: int | None = 1 if operation.overload is _CONVOLUTION else len(value.shape) - 1
-        while axis is not None and len(following := readers.get(value, [])) == 1:
+        while axis is not None and value is not output and len(following := readers.get(value, [])) == 1:
             above = following[0]
             rule = above.rule
-            if rule and rule.scale:
-                above.scales = rule.scale(above, axis)
-                operation.scales += above.scales
-                axis = axis if above.scales else None
+            if rule and rule.folds and rule.folds(above, axis):
+                above.folded = True
+                operation.folds += ((above, axis),)
             else:
                 axis = rule.moves_dimension(above, axis) if rule and rule.moves_dimension and above.outputs else None
             value = above.outputs[0] if axis is not None else value

@@ -6,11 +6,11 @@ from grounding.attention.graph import Flow, Operation, Tape
 from grounding.errors import GroundingError
 
 
-def contrast(classifier: Operation, flow: Flow) -> Flow:
+def contrast(classifier: Operation, flow: Flow, contrasted: int, bias: str) -> Flow:
     """MWP less dual MWP at the input of the classifier: its rule with the weights W, less its rule with -W.
 
-    Every rule is linear in the signal, so the signed difference is carried down in one walk. It is taken in at least
-    float32, because the two are close.
+    Only of the first `contrasted` signals; of the others their mean. Every rule is linear in the signal, so the signed
+    difference is carried down in one walk. It is taken in at least float32, because the two are close.
     """
     rule = classifier.rule
     assert rule is not None, "a classifier is an operation with weights"
@@ -18,9 +18,13 @@ def contrast(classifier: Operation, flow: Flow) -> Flow:
     assert rule.dual is not None, "a classifier is an operation with weights"
     flow = flow.shared()
     precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
-    (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
-    difference = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
-    return Flow(difference, mwp.activation, own=True).to(flow.ratio.dtype)
+    if bias == "share" and rule.with_bias is not None:
+        (mwp,), (dual_mwp,) = (rule.with_bias(classifier, precise, negate=negate) for negate in (False, True))
+    else:
+        (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
+    difference = mwp.ratio[:contrasted] - dual_mwp.ratio[:contrasted]
+    mean = (mwp.ratio[contrasted:] + dual_mwp.ratio[contrasted:]) / 2
+    return Flow(torch.cat([difference, mean]), mwp.activation, own=True).to(flow.ratio.dtype)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from grounding.attention.choices import Choices
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
+from grounding.attention.mass import Reading, Watch, check_arrival, watched
 from grounding.attention.signals import expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import RESIDUAL, at_once, plan, walk, with_gradients
+from grounding.attention.walk import at_once, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -27,6 +29,7 @@ def mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -40,7 +43,11 @@ def mwp(
             default (of several inputs the first (N, C, H, W)), -1 the classifier's input; or a value of the tape, such
             as `tape.inputs[1]`.
         stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
-        residual: `split` shares a sum in proportion to its inputs, `main` gives all to the deeper one.
+        residual: `split` shares a sum of two activations among those that have its sign, in proportion; `signed`
+            gives each P * x_i / (x_1 + x_2) whatever their signs, as the authors' code does; `main` gives all to the
+            deeper one.
+        bias: `none` gives biases nothing, as the paper; `share` counts them in Z = W+ x + b+, with batch normalisation
+            folded in, so that less passes down. Of the dual unit, the bias is -b.
         channels: keep the channels apart, or the units of a layer that has no places.
         dtype: of the walk; by default float32, or float64 where signals or network are. bfloat16 is faster on
             processors that have it, and maps move by about a hundredth.
@@ -53,9 +60,14 @@ def mwp(
     Raises:
         UnsupportedOperationError: an operation on the way down has no rule, or no gradient that a differentiable tape
             needs; nothing has been computed.
-        GroundingError: signals or options that do not fit, or no such layer.
+        GroundingError: signals or options that do not fit, no such layer, or one that nothing gets to.
+
+    Warns:
+        LostMassWarning: little of the winning probability gets to the layer, or nothing of one signal (see `mass`).
     """
-    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=False)[0]
+    return _maps(
+        tape, signals, [_one_layer(tape, layer, stride)], Choices(residual, bias), channels, dtype, contrast=False
+    )[0]
 
 
 def mwp_at(
@@ -64,11 +76,12 @@ def mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=False)
+    return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=False)
 
 
 def contrastive_mwp(
@@ -78,6 +91,7 @@ def contrastive_mwp(
     layer: Layer | None = None,
     stride: float | None = None,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -93,7 +107,9 @@ def contrastive_mwp(
         GroundingError: also a layer that lies above the input of the classifier.
     """
     stride = DEFAULT_STRIDE if layer is None and stride is None else stride
-    return _read(tape, signals, [_one_layer(tape, layer, stride)], residual, channels, dtype, contrast=True)[0]
+    return _maps(
+        tape, signals, [_one_layer(tape, layer, stride)], Choices(residual, bias), channels, dtype, contrast=True
+    )[0]
 
 
 def contrastive_mwp_at(
@@ -102,36 +118,78 @@ def contrastive_mwp_at(
     layers: Sequence[Layer],
     *,
     residual: str = "split",
+    bias: str = "none",
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
     """`contrastive_mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
-    return _read(tape, signals, _layers(tape, layers), residual, channels, dtype, contrast=True)
+    return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=True)
+
+
+def readings(
+    tape: Tape,
+    signals: Tensor,
+    layers: Sequence[Layer],
+    *,
+    contrast: bool = True,
+    residual: str = "split",
+    bias: str = "none",
+    channels: bool = False,
+    dtype: torch.dtype | None = None,
+    watch: Watch = "each",
+) -> tuple[Reading, ...]:
+    """The maps of `contrastive_mwp_at`, or without `contrast` of `mwp_at`, each with the mass that got to its layer.
+
+    Measured of each signal, it takes as long as twice as many signals would; of their mean, as one more. Arguments and
+    errors are those of `contrastive_mwp_at`, but a layer that nothing gets to is no error here, nor worth a warning.
+    """
+    return _read(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast, watch)
+
+
+def _maps(
+    tape: Tape,
+    signals: Tensor,
+    stops: list[Value],
+    choices: Choices,
+    channels: bool,
+    dtype: torch.dtype | None,
+    contrast: bool,
+) -> tuple[Tensor, ...]:
+    """The maps of the signals at each of the layers, which say something."""
+    watch: Watch = "none" if with_gradients(tape) else "mean"
+    found = _read(tape, signals, stops, choices, channels, dtype, contrast, watch)
+    for reading, stop in zip(found, stops, strict=True):
+        check_arrival(reading, stop)
+    return tuple(reading.maps for reading in found)
 
 
 def _read(
     tape: Tape,
     signals: Tensor,
     stops: list[Value],
-    residual: str,
+    choices: Choices,
     channels: bool,
     dtype: torch.dtype | None,
     contrast: bool,
-) -> tuple[Tensor, ...]:
-    """The maps of all signals at each of the layers."""
-    if residual not in RESIDUAL:
-        raise GroundingError(f"residual is '{residual}': expected 'split' or 'main'")
+    watch: Watch,
+) -> tuple[Reading, ...]:
+    """The maps of the signals at each of the layers, with what arrives of each signal, of their mean, or of none."""
     stops = [same_signal(tape, stop) for stop in stops]
     p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
-    steps = plan(tape, stops, residual, contrast)
+    steps = plan(tape, stops, choices.residual, contrast)
     for stop in stops:
         if not channels and grid(stop) is None:
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
-    group = at_once(tape, steps, channels)
-    parts = [walk(tape, signals, steps, stops, residual, channels) for signals in p.split(group)]
-    return tuple(torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True))
+    count, group = len(p), at_once(tape, steps, channels)
+    rows = torch.cat([p, watched(p, watch)])
+    parts = [
+        walk(tape, rows[at : at + group], steps, stops, choices, channels, contrasted=max(0, count - at))
+        for at in range(0, max(1, len(rows)), group)
+    ]
+    found = [torch.cat(of_layer, 1) for of_layer in zip(*parts, strict=True)]
+    return tuple(Reading(maps[:, :count], maps[:, count:].flatten(2).sum(2)) for maps in found)
 
 
 def _one_layer(tape: Tape, layer: Layer | None, stride: float | None) -> Value:

@@ -34,6 +34,7 @@ _SPOILT = -1  # the version of a content that has changed since the recording
 
 Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
 Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
+Affine = tuple[Tensor | float, Tensor | float]  # s and t of y -> s y + t, each a number or one for each channel
 
 
 @dataclass(eq=False, slots=True)
@@ -100,8 +101,9 @@ class Operation:
             the indices of a maximum, the content is always kept.
         module: the name of the innermost module that called it, such as `layer3.0.conv1`.
         rule: what the engine knows of it; None where that is nothing.
-        scales: the constant factors, channel by channel, of the batch normalisations and layer scales that alone
-            follow this convolution or linear layer. The product with such a factor has it too.
+        folds: the operations, affine channel by channel, that alone follow this convolution or linear layer, such as a
+            batch normalisation or a layer scale; each with the dimension of its input that the channels are.
+        folded: it is one of these.
     """
 
     overload: OpOverload | None
@@ -111,7 +113,8 @@ class Operation:
     outputs: tuple[Value, ...]
     module: str = ""
     rule: Rule | None = field(default=None, repr=False)
-    scales: tuple[Value | float, ...] = ()
+    folds: tuple[tuple[Operation, int], ...] = field(default=(), repr=False)
+    folded: bool = False
 
     @property
     def name(self) -> str:
@@ -244,14 +247,17 @@ class Rule:
             `spatial`). Leave it None if you do not know where they go: then no map can be read above the operation.
         every_output: `pass_down` gets the flows of all outputs that carry signal, by value, instead of one.
         dual: of an operation with weights, `pass_down` with the weights -W: the dual unit.
+        with_bias: of an operation with weights, (operation, flow, negate=...) -> what `pass_down`, or `dual` where
+            `negate` is set, give where the bias takes its share: Z = W+ x + b+.
         pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
         joins: which of two activations carry signal. `sum`: both. `product`: the one that is no gate, else the one that
             is not broadcast, else both. `matrix product`: the one that is no gate, else both. `first`: the first alone
             (difference, quotient).
         makes: what the outputs are where they are multiplied with an activation. `gate`: a constant. `attention
             weights`: a constant, also after a linear layer has mixed those of several heads.
-        scale: (operation, dimension of its input) -> the constants that multiply each entry of that dimension, which
-            are folded into the layer below; empty where there are none.
+        folds: (operation, dimension of its input) -> whether each entry y of that dimension becomes s y + t with
+            constants s and t, so that it is folded into the layer below.
+        affine: (operation, dimension of its input) -> s and t, where `folds` says that there are such.
         moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations
             that only rearrange; None where it is merged with another.
         ignores_values: the outputs depend on the shape of the operands alone, so they are constants.
@@ -263,10 +269,12 @@ class Rule:
     places: Callable[[Operation, torch.Size], Axes] | None = None
     every_output: bool = False
     dual: Callable[[Operation, Flow], tuple[Flow, ...]] | None = None
+    with_bias: Callable[..., tuple[Flow, ...]] | None = None
     pass_map: Callable[[Operation, Flow], Tensor | None] | None = None
     joins: Literal["sum", "product", "matrix product", "first"] | None = None
     makes: Literal["gate", "attention weights"] | None = None
-    scale: Callable[[Operation, int], tuple[Value | float, ...]] | None = None
+    folds: Callable[[Operation, int], bool] | None = None
+    affine: Callable[[Operation, int], Affine] | None = None
     moves_dimension: Callable[[Operation, int], int | None] | None = None
     ignores_values: bool = False
 

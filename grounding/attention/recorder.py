@@ -11,7 +11,7 @@ from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from grounding.attention.annotations import attach_scales, detach_gates, release
+from grounding.attention.annotations import attach_folds, detach_gates, release
 from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
@@ -59,7 +59,7 @@ def record(
         raise GroundingError("the output of the model does not depend on its inputs")
     if differentiable:
         check_gradient(outputs[0])
-    attach_scales(recorder.operations)
+    attach_folds(recorder.operations, output)
     detach_gates(recorder.operations)
     label(recorder.operations)
     recorder.close()

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
+from grounding.attention.choices import Choices
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.proportional import signed_addition
 from grounding.attention.rules.routing import maximum
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
-RESIDUAL = ("split", "main")
 _TENSORS = 4  # a walk holds about so many tensors as large as its largest one at the same time
 
 
@@ -98,7 +99,7 @@ def _check_gradients(operation: Operation) -> None:
 
 def _values(operation: Operation) -> list[Value]:
     """All that the rule of an operation may read."""
-    arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs, *operation.scales)
+    arguments = (*operation.args, *operation.kwargs.values(), *operation.outputs)
     each = (each for arg in arguments for each in (arg if isinstance(arg, list) else [arg]))
     return [value for value in each if isinstance(value, Value)]
 
@@ -148,13 +149,16 @@ def _allocates(operation: Operation) -> bool:
     return operation.weighted or (operation.rule is not None and operation.rule.pass_down is maximum)
 
 
-def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual: str, channels: bool) -> list[Tensor]:
+def walk(
+    tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], choices: Choices, channels: bool, contrasted: int
+) -> list[Tensor]:
     """P of the signals at each of the layers.
 
     Args:
         p: (K, *output.shape), the signals.
         steps: of `plan`, for the same layers and the same `residual`.
         channels: keep all units apart instead of summing each place.
+        contrasted: from the first signal on so many are contrasted, where the steps have a contrast.
 
     Returns:
         For each layer (N, K, h, w); with `channels` (N, K, *layer.shape[1:]).
@@ -174,7 +178,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
                 flows[value] = flows[value].shared()
                 probability = flows[value].probability()
                 read[value] = probability if channels else sum_to_map(probability, value)
-            for value, flow in _descend(step, flows, residual, map_only):
+            for value, flow in _descend(step, flows, choices, map_only, contrasted):
                 if gradients and isinstance(flow, Flow):
                     flow = flow.shared()  # autograd may need what it holds: nothing may be overwritten
                 if value in map_only:
@@ -189,7 +193,7 @@ def walk(tape: Tape, p: Tensor, steps: list[Step], stops: list[Value], residual:
 
 
 def _descend(
-    step: Step, flows: dict[Value, Flow], residual: str, map_only: set[Value]
+    step: Step, flows: dict[Value, Flow], choices: Choices, map_only: set[Value], contrasted: int
 ) -> Iterable[tuple[Value, Flow | Tensor]]:
     """One operation down: the values that receive signal, and what each receives: a map, where nothing else is read."""
     operation, rule = step.operation, step.operation.rule
@@ -198,11 +202,15 @@ def _descend(
     if rule.every_output:
         return zip(operation.inputs, rule.pass_down(operation, flows), strict=True)
     flow = flows[operation.outputs[0]]
-    if residual == "main" and (main := main_branch(operation)):
+    if choices.residual == "main" and (main := main_branch(operation)):
         return [(main, sum_to(flow, main))]
+    if choices.residual == "signed" and rule.joins == "sum" and len(operation.inputs) == 2:
+        return zip(operation.inputs, signed_addition(operation, flow), strict=True)
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow))]
+        return [(source, contrast(operation, flow, contrasted, choices.bias))]
+    if choices.bias == "share" and rule.with_bias is not None:
+        return zip(operation.inputs, rule.with_bias(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):
         map_ = rule.pass_map(operation, flow)
         if map_ is not None:

@@ -494,7 +494,7 @@ def test_what_cannot_be_recorded(model, inputs, message):
         (torch.zeros(2, 3, TAGS), {}, "signals are"),
         (torch.zeros(2, TAGS, dtype=torch.long), {}, "floating point"),
         (torch.full((1, TAGS), torch.nan), {}, "NaN"),
-        (torch.zeros(2, TAGS), {"residual": "both"}, "expected 'split' or 'main'"),
+        (torch.zeros(2, TAGS), {"residual": "both"}, "expected 'split', 'main' or 'signed'"),
         (torch.zeros(2, TAGS), {"layer": 99}, "layer is 99: the network has"),
         (torch.zeros(2, TAGS), {"layer": 1, "stride": 16}, "both stride 16 and layer 1"),
         (torch.zeros(2, TAGS), {"stride": 0}, "stride is 0"),

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from grounding.attention import contrastive_mwp, contrastive_mwp_at, mwp, mwp_at, record
+from grounding.attention import contrastive_mwp, contrastive_mwp_at, mwp, mwp_at, readings, record
 from grounding.attention.layers import layers
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
@@ -571,8 +571,8 @@ def test_layers_inside_a_block_against_the_matrices(contrast):
     model, images = Named(), torch.rand(2, 5, dtype=torch.float64)
     names = ["head", "inner.mix", "inner.left", "inner.right", "stem"]
     names = names[1:] if contrast else names
-    walk = contrastive_mwp_at if contrast else mwp_at
-    found = dict(zip(names, walk(record(model, images), shares(), names, channels=True), strict=True))
+    read = readings(record(model, images), shares(), names, contrast=contrast, channels=True)
+    found = dict(zip(names, (reading.maps for reading in read), strict=True))
     for n in range(2):
         with torch.no_grad():
             stem = model.stem(images[n]).relu()

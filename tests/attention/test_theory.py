@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import contrastive_mwp, record
+from grounding.attention import contrastive_mwp, readings, record
 from grounding.images import sample_scene
 
 EXAMPLES = settings(max_examples=40, deadline=None)
@@ -27,7 +27,7 @@ def pooled(weight, bias=None, pool=lambda x: x.mean((2, 3))):
 def contrastive(model, x):
     """(N, T, h, w): the contrastive map of every output at the features themselves, layer 0."""
     tape = record(model, x)
-    return contrastive_mwp(tape, torch.eye(tape.scores.shape[1], dtype=torch.float64), layer=0)
+    return readings(tape, torch.eye(tape.scores.shape[1], dtype=torch.float64), [0])[0].maps
 
 
 def for_and_against(weight, x):

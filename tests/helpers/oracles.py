@@ -3,14 +3,19 @@
 import torch
 from torch.nn import functional
 
-from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention import contrastive_mwp, mwp, readings, record
+from grounding.attention.layers import find_layer
 
 SIGNALS, TAGS, IMAGES = 3, 4, 2
 
 
-def units(tape, signals, walk=mwp, **options):
-    """(K, N, C, h, w): every unit of the layer, signals first."""
-    return walk(tape, signals, channels=True, **options).transpose(0, 1)
+def units(tape, signals, walk=mwp, layer=None, stride=None, **options):
+    """(K, N, C, h, w): every unit of the layer, signals first, also where none of them gets anything."""
+    contrast = walk is contrastive_mwp
+    stride = 16 if contrast and layer is None and stride is None else stride
+    layer = find_layer(tape, stride) if stride else layer or 0
+    (found,) = readings(tape, signals, [layer], contrast=contrast, channels=True, **options)
+    return found.maps.transpose(0, 1)
 
 
 def contrastive(tape, signals, **options):
@@ -56,7 +61,8 @@ def check(function, shape, matrix=None, seed=None, lowest=0.05):
     assert found.dtype == torch.float64
     assert found.any() or drawn  # of some weights that hypothesis draws no unit is excited
     if len(shape) == 3:
-        torch.testing.assert_close(mwp(tape, signals), found.sum(2).transpose(0, 1), rtol=1e-9, atol=1e-12)
+        (maps,) = readings(tape, signals, [0], contrast=False)
+        torch.testing.assert_close(maps.maps, found.sum(2).transpose(0, 1), rtol=1e-9, atol=1e-12)
     fixed = dense(function, shape) if matrix is None else None
     for n, image in enumerate(images):
         weights = fixed if fixed is not None else matrix(image)

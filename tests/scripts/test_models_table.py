@@ -135,6 +135,32 @@ def test_rows_of_tiny_networks(tiny, tmp_path, capsys):
     assert "map 4, named error 1, suspect 1, unexpected error 1" in captured.out
 
 
+def test_trained_weights_have_columns_and_a_table_of_their_own(tiny, script, monkeypatch, tmp_path):
+    """Of those here all scores but one lose all: of 8 signals 1 arrives, at the layer and at the image."""
+    model = leaky()
+    with torch.no_grad():
+        model.last.weight[:7] = -1
+        model.last.weight[7] = 1
+    at_hand = {"good": (model, torch.rand(1, 3, 64, 64))}
+    monkeypatch.setattr(script, "trained", lambda family, name, folder: at_hand.get(name))
+    status, rows, page = tiny("--repeats", "0", "--match", "[gl]*")
+    assert status == 0
+    assert [row["trained"] for row in rows] == [[pytest.approx(1 / 8)] * 2] * 2 + [[]]
+    assert "| good | tiny | first | 16 | 1 | 0.12 | 0.12 |" in page
+    assert "| leaky |" not in page
+    with (tmp_path / "models.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["mass_trained"] for row in written] == ["0.12", "0.12", ""]
+
+
+def test_the_embedded_classifier_has_trained_weights_and_timm_where_a_file_is(script, tmp_path):
+    trained = importlib.import_module("models_trained").trained
+    run, image = trained("grounding", "embedded", None)
+    assert record(run, image).scores.shape[0] == 1
+    assert trained("timm", "resnet18", tmp_path) is None
+    assert trained("torchvision", "resnet18", tmp_path) is None
+
+
 def test_an_interrupted_run_goes_on(tiny, script, monkeypatch, capsys):
     measure = script.measure
 

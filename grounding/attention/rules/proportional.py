@@ -8,7 +8,7 @@ from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule
 from grounding.attention.rules.arithmetic import accept_any_operands, apply, excitation, reciprocal, rules_for, sum_to
-from grounding.attention.rules.folding import product_scale
+from grounding.attention.rules.folding import of_channels, scaled, shifted
 from grounding.attention.spatial import aligned
 
 aten = torch.ops.aten
@@ -44,7 +44,7 @@ def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     active = [(value, max(0.0, factor)) for value, factor in terms if getattr(value, "active", False)]
     if len(active) == 1:
         value, factor = active[0]
-        return (sum_to(flow if factor else Flow(flow.ratio * 0), value),)
+        return (sum_to(flow if factor or operation.folded else Flow(flow.ratio * 0), value),)
     parts = [factor * value.content(flow.ratio.dtype) for value, factor in active]
     sign = (parts[0] + parts[1]).sign()
     parts = [(part * sign).clamp_(min=0) for part in parts]
@@ -53,12 +53,31 @@ def addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     return tuple(sum_to(flow.scaled(per_unit * part), value) for part, (value, _) in zip(parts, active, strict=True))
 
 
+def signed_addition(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """A sum of two activations, whatever their signs: P x_i / (x_1 + x_2), and 0 where the sum is 0.
+
+    It is made in at least single precision, so that it is what lies above saw: behind a rectifier, whose output is a
+    factor of P, nothing grows where the sum is small.
+    """
+    alpha = float(operation.kwargs.get("alpha", 1))
+    values = (operation.args[0], operation.args[1])
+    precise = torch.promote_types(flow.ratio.dtype, torch.float32)
+    parts = [factor * value.content(precise) for value, factor in zip(values, (1.0, alpha), strict=True)]
+    flow = flow.shared()
+    each = flow.activation if flow.activation is not None else flow.ratio.new_ones(())
+    per_unit = each.to(precise) * reciprocal(parts[0] + parts[1])
+    return tuple(
+        sum_to(Flow(flow.ratio, (per_unit * part).to(flow.ratio.dtype)), value)
+        for part, value in zip(parts, values, strict=True)
+    )
+
+
 def product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """A product with, or quotient by, a constant: through where that is positive, or folded. Two factors: half each."""
     if len(operation.inputs) == 2:
         half = Flow(flow.ratio * 0.5, flow.activation)
         return tuple(sum_to(half, value) for value in operation.inputs)
-    if not operation.scales and not all(getattr(arg, "active", False) for arg in operation.args[:2]):
+    if not operation.folded and not all(getattr(arg, "active", False) for arg in operation.args[:2]):
         constant = next(arg for arg in operation.args if not getattr(arg, "active", False))
         if isinstance(constant, (int, float)):
             flow = flow if constant > 0 else Flow(flow.ratio * 0)
@@ -88,16 +107,26 @@ def matrix_product(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 _AVERAGE = Rule(average, needs_values=True, places=aligned)
 _RESAMPLING = Rule(resampling, needs_values=True, places=aligned)
-_SUM = Rule(addition, needs_values=True, refuses=accept_any_operands, joins="sum", places=aligned)
+_SUM = Rule(
+    addition,
+    needs_values=True,
+    refuses=accept_any_operands,
+    joins="sum",
+    places=aligned,
+    folds=of_channels,
+    affine=shifted,
+)
 _MATRIX_PRODUCT = Rule(
     matrix_product, needs_values=True, refuses=accept_any_operands, joins="matrix product", places=aligned
 )
-_PRODUCT = Rule(product, refuses=accept_any_operands, joins="product", scale=product_scale, places=aligned)
+_PRODUCT = Rule(product, refuses=accept_any_operands, joins="product", places=aligned, folds=of_channels, affine=scaled)
 RULES: dict[OpOverload, Rule] = {
     **rules_for("mean mean.dim sum.dim_IntList", _AVERAGE),
     **rules_for("avg_pool2d _adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d col2im", _RESAMPLING),
     **rules_for("add.Tensor add_.Tensor", _SUM),
     **rules_for("mul.Tensor mul_.Tensor", _PRODUCT),
-    **rules_for("div.Tensor div_.Tensor", Rule(product, joins="first", places=aligned)),
+    **rules_for(
+        "div.Tensor div_.Tensor", Rule(product, joins="first", places=aligned, folds=of_channels, affine=scaled)
+    ),
     **rules_for("bmm", _MATRIX_PRODUCT),
 }

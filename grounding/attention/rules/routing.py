@@ -7,7 +7,15 @@ from torch._ops import OpOverload
 
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import accept_any_operands, apply, rules_for, sum_to
-from grounding.attention.rules.folding import norm_scale, permuted_dimension, reshaped_dimension
+from grounding.attention.rules.folding import (
+    normalised,
+    of_channels,
+    of_features,
+    permuted_dimension,
+    reshaped_dimension,
+    shifted,
+    unchanged,
+)
 from grounding.attention.spatial import aligned, joined, permuted, regrouped, selected, sliced, split, stacked
 
 aten = torch.ops.aten
@@ -110,8 +118,9 @@ def _positive_power(operation: Operation) -> str | None:
     return first_operand_alone(operation) if exponent > 0 else f"the power {exponent} is not above 0"
 
 
-_NORM = Rule(identity, places=aligned, scale=norm_scale)
+_NORM = Rule(identity, places=aligned, folds=of_features, affine=normalised)
 _PASSING = Rule(identity, places=aligned)
+_COPY = Rule(identity, places=aligned, folds=of_channels, affine=unchanged)
 _GATE = Rule(identity, places=aligned, makes="gate")
 _WEIGHTS = Rule(identity, places=aligned, makes="attention weights")
 _RESHAPE = Rule(reshape, places=regrouped, moves_dimension=reshaped_dimension)
@@ -124,11 +133,11 @@ RULES: dict[OpOverload, Rule] = {
         _NORM,
     ),
     **rules_for(
-        "native_layer_norm native_group_norm _fused_rms_norm native_dropout clone detach alias _to_copy "
-        "relu relu_ hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ gelu gelu_ silu silu_ hardswish hardswish_ "
+        "native_layer_norm native_group_norm _fused_rms_norm relu relu_ hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ gelu gelu_ silu silu_ hardswish hardswish_ "
         "leaky_relu leaky_relu_ elu elu_ celu celu_ selu selu_ mish mish_ softplus _prelu_kernel _log_softmax",
         _PASSING,
     ),
+    **rules_for("native_dropout clone detach alias _to_copy", _COPY),
     **rules_for("as_strided_", Rule(identity, places=aligned, refuses=_same_layout)),
     **rules_for("pow.Tensor_Scalar", Rule(identity, places=aligned, refuses=_positive_power)),
     **rules_for("sigmoid sigmoid_ hardsigmoid hardsigmoid_ tanh tanh_", _GATE),
@@ -138,7 +147,9 @@ RULES: dict[OpOverload, Rule] = {
         "gt.Scalar ge.Scalar lt.Scalar le.Scalar gt.Tensor ge.Tensor lt.Tensor le.Tensor",
         Rule(None, places=aligned, makes="gate"),
     ),
-    **rules_for("sub.Tensor sub_.Tensor", Rule(shift, joins="first", places=aligned)),
+    **rules_for(
+        "sub.Tensor sub_.Tensor", Rule(shift, joins="first", places=aligned, folds=of_channels, affine=shifted)
+    ),
     **rules_for("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze", _RESHAPE),
     **rules_for("permute transpose.int", _PERMUTATION),
     **rules_for("t", Rule(routing, places=permuted)),

@@ -1,7 +1,7 @@
 """Excitation Backprop through convolutions and linear layers, where nearly all of the arithmetic is.
 
-Both give P(x) = x * (W+^T P(y) / Z) with Z = W+ x, without bias, as arXiv 1608.00507, equation 10. W+ and Z are made
-once and serve all signals, whose walks are one batch.
+Both give P(x) = x * (W+^T P(y) / Z) with Z = W+ x, without bias, as arXiv 1608.00507, equation 10; or, where the bias
+is to take its share, with Z = W+ x + b+. W+ and Z are made once and serve all signals, whose walks are one batch.
 """
 
 import functools
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import functional
 
-from grounding.attention.graph import Flow, Operation, Rule, first_operand_alone
+from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import channels_last, excitation, reciprocal, rules_for
+from grounding.attention.rules.folding import fold
 from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
@@ -22,13 +23,14 @@ aten = torch.ops.aten
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
-def convolution(operation: Operation, flow: Flow, negate: bool = False) -> tuple[Flow, ...]:
-    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` takes -W: the dual unit."""
+def convolution(operation: Operation, flow: Flow, negate: bool = False, with_bias: bool = False) -> tuple[Flow, ...]:
+    """Any stride, padding, dilation and groups, in 1, 2 or 3 dimensions. `negate` takes -W, -b: the dual unit."""
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     x = excitation(source, flow.ratio.dtype)  # (N, C, h, w)
     positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), negate)  # (D, C / groups, ...)
     positive = channels_last(positive)
-    z = aten.convolution.default(x, positive, None, stride, padding, dilation, False, [0], groups)
+    bias = _positive_bias(operation, operation.args[2], flow.ratio.dtype, negate) if with_bias else None
+    z = aten.convolution.default(x, positive, bias, stride, padding, dilation, False, [0], groups)
     n = channels_last(flow.take_times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     settings = (_repeat(setting, x.dim() - 2) for setting in (stride, padding, dilation))
     extra = [  # rows and columns at the far edge that the stride skipped
@@ -41,8 +43,8 @@ def convolution(operation: Operation, flow: Flow, negate: bool = False) -> tuple
     return (Flow(back.reshape(len(flow.ratio), *x.shape), x, own=True),)
 
 
-def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tuple[Flow, ...]:
-    """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W: the dual unit.
+def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bias: bool = False) -> tuple[Flow, ...]:
+    """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W, -b: the dual unit.
 
     W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
     no signal reaches are skipped: most of them, behind a ReLU; not where P has a gradient, which need not be 0 with it.
@@ -54,6 +56,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
     x = source.content(dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
     p = flow.take().reshape(signals, -1, weight.shape[0])  # (K, M, out)
     sign = _sign(operation)
+    bias = _positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
     total = x.new_zeros(signals * len(x), weight.shape[1])  # (K * M, in)
     gradients = torch.is_grad_enabled()
     reached = p.flatten(0, 1).any(0) | (gradients and p.requires_grad)
@@ -63,6 +66,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False) -> tupl
             weight[rows].to(dtype), sign if sign is None or sign.numel() == 1 else sign[rows], negate
         )  # (rows, in)
         z = x @ positive.t()  # (M, rows)
+        z = z if bias is None else z + bias[..., rows]
         total.addmm_((p[:, :, rows] * reciprocal(z)).flatten(0, 1), positive)
     shape = source.shape
     return (Flow(total.reshape(signals, *shape), x.reshape(shape), own=True),)
@@ -104,17 +108,41 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
 
 
 def _sign(operation: Operation) -> Tensor | None:
-    """(D,) or (1,), the sign of batch normalisations and layer scales behind each output; None where there is none."""
-    if not operation.scales:
+    """The sign of the scale of all that is folded: (D,), or one for all outputs; None where nothing is folded."""
+    folded = fold(operation)
+    return None if folded is None else torch.as_tensor(folded[0]).detach().sign()
+
+
+def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype, negate: bool) -> Tensor | None:
+    """b+, or (-b)+ for the dual unit, (D,) or (M, D), of the unit whose weights `_positive` gives; None without a bias.
+
+    What is folded makes W x + b to s (W x + b) + t. `_positive` takes the sign of s alone, since P / Z is the same when
+    W and b are both divided by a number above 0: so b is sign(s) b + t / |s|. Where s is 0, so are the weights.
+    """
+    folded, precise = fold(operation), torch.promote_types(dtype, torch.float32)
+    b = 0.0 if bias is None else bias.content(precise)
+    if folded is not None:
+        scale, shift = (torch.as_tensor(each) for each in folded)
+        b = b * scale.detach().sign() + torch.where(scale != 0, shift / torch.where(scale != 0, scale, 1).abs(), 0)
+    if not isinstance(b, Tensor):
         return None
-    scales = [torch.tensor(s) if isinstance(s, float) else s.content(torch.float32).flatten() for s in operation.scales]
-    return functools.reduce(torch.mul, (scale.detach().sign() for scale in scales))
+    outputs = operation.outputs[0].shape[1 if operation.overload is aten.convolution.default else -1]
+    b = b.to(operation.args[1].content().device, dtype)
+    b = b.expand(*b.shape[:-1], outputs)
+    return b.clamp(max=0).neg() if negate else b.clamp(min=0)
+
+
+def _bias_of(operation: Operation) -> Value | None:
+    """The bias of a linear layer."""
+    if operation.overload is aten.addmm.default:
+        return operation.args[0]
+    return operation.args[2] if len(operation.args) > 2 else None
 
 
 def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:
     """W+, or (-W)+ for the dual unit, with the batch normalisation folded in: (D, ...)."""
     if sign is not None and not bool((sign == 1).all()):
-        weight = weight * sign.to(weight.dtype).reshape(-1, *[1] * (weight.dim() - 1))
+        weight = weight * sign.to(weight).reshape(-1, *[1] * (weight.dim() - 1))
     return weight.clamp(max=0).neg_() if negate else weight.clamp(min=0)
 
 
@@ -145,6 +173,7 @@ def _addmm_refusal(operation: Operation) -> str | None:
 _LINEAR = Rule(
     linear_layer,
     dual=functools.partial(linear_layer, negate=True),
+    with_bias=functools.partial(linear_layer, with_bias=True),
     needs_values=True,
     refuses=_linear_refusal,
     places=projected,
@@ -153,6 +182,7 @@ RULES: dict[OpOverload, Rule] = {
     aten.convolution.default: Rule(
         convolution,
         dual=functools.partial(convolution, negate=True),
+        with_bias=functools.partial(convolution, with_bias=True),
         pass_map=convolution_map,
         needs_values=True,
         refuses=_convolution_refusal,
