@@ -51,15 +51,16 @@ def last_written(tensor: Tensor, writes: Sequence[Write]) -> tuple[list[Write], 
     """
     if any(write.element_size != tensor.element_size() for write in writes):
         return None
-    held = tensor.untyped_storage().nbytes() // tensor.element_size()
-    of_write, of_element = (torch.full((held,), -1) for _ in range(2))
+    cells = torch.arange(tensor.untyped_storage().nbytes() // tensor.element_size())
+    of_write, of_element = torch.full_like(cells, -1), torch.zeros_like(cells)
     for number, write in enumerate(writes):
-        where = write.shape, write.stride, write.offset
-        of_write.as_strided(*where).fill_(-1 if write.value is None else number)
-        of_element.as_strided(*where).copy_(torch.arange(write.shape.numel()).reshape(write.shape))
-    where = tensor.shape, tensor.stride(), int(tensor.storage_offset())
-    of_write, of_element = of_write.as_strided(*where), of_element.as_strided(*where)
-    left = [number for number in of_write.unique().tolist() if number >= 0]
+        written = cells.as_strided(write.shape, write.stride, write.offset)
+        of_write[written] = -1 if write.value is None else number
+        of_element[written] = torch.arange(write.shape.numel()).reshape(write.shape)
+    read = cells.as_strided(tensor.shape, tensor.stride(), int(tensor.storage_offset()))
+    of_write, of_element = of_write[read], of_element[read]
+    counts = torch.bincount(of_write.flatten() + 1, minlength=len(writes) + 1)  # of constants first
+    left = counts[1:].nonzero()[:, 0].tolist()
     before = torch.zeros(len(writes) + 1, dtype=torch.int64)  # how many elements of others come first
     total = 0
     for number in left:

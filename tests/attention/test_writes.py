@@ -149,6 +149,44 @@ def test_an_image_that_is_written_into():
     check(function, SHAPE, lambda image: torch.diag(torch.arange(60) >= 15).double())
 
 
+def test_an_image_whose_batch_is_one_image_expanded():
+    image, head = positive(1, *SHAPE), normal(3, 60)
+
+    def model(x):
+        x[:1, 1:].mul_(0.5)
+        return functional.linear(x[:1].flatten(1), head)
+
+    found = units(record(model, image.clone().expand(2, -1, -1, -1)), torch.eye(3, dtype=torch.float64), layer=0)
+    plain = units(
+        record(lambda x: functional.linear(x.flatten(1), head * HALVED), image), torch.eye(3, dtype=torch.float64)
+    )
+    torch.testing.assert_close(found.sum(1), plain.sum(1))
+
+
+HALVED = torch.tensor([1, 0.5, 0.5, 0.5], dtype=torch.float64).repeat_interleave(15)
+
+
+def test_a_recurrent_network_that_collects_its_states():
+    """As by `stack`."""
+    step, again, head = normal(6, 15, seed=2), normal(6, 6, seed=3), normal(3, 24, seed=4)
+
+    def states(x):
+        state = torch.zeros(len(x), 6, dtype=x.dtype)
+        for row in x.flatten(2).unbind(1):
+            state = (row @ step.t() + state @ again.t()).relu()
+            yield state
+
+    def written(x):
+        kept = x.new_zeros(len(x), 4, 6)
+        for at, state in enumerate(states(x)):
+            kept[:, at] = state
+        return functional.linear(kept.flatten(1), head)
+
+    images, signals = positive(2, *SHAPE), torch.eye(3, dtype=torch.float64)
+    stacked = record(lambda x: functional.linear(torch.stack([*states(x)], 1).flatten(1), head), images)
+    torch.testing.assert_close(units(record(written, images), signals), units(stacked, signals))
+
+
 # --- places -----------------------------------------------------------------------------------------------------------
 
 
