@@ -26,8 +26,8 @@ def canonical(operations: Sequence[Operation], given: Mapping[OpOverload, Rule])
     """The same forward pass; operations with rules that the user gave stay as they are."""
     written: list[Operation] = []
     for operation in operations:
-        own = operation.overload is None or operation.overload in given
-        rewriting = None if own else _REWRITINGS.get(operation.overload)
+        overload = operation.overload
+        rewriting = _REWRITINGS.get(overload) if overload is not None and overload not in given else None
         written += (rewriting and rewriting(operation)) or [operation]
     return written
 

@@ -5,6 +5,8 @@ import torch
 from grounding.attention.graph import Flow, Operation, Tape
 from grounding.errors import GroundingError
 
+CLOSE_OVER = "make one a constant; of images and text, record(lambda images: model(images, text), images)"
+
 
 def contrast(classifier: Operation, flow: Flow) -> tuple[Flow, ...]:
     """MWP less dual MWP at each input of the classifier: its rule with the weights W, less its rule with -W.
@@ -26,6 +28,23 @@ def _difference(mwp: Flow, dual_mwp: Flow) -> Flow:
     """Of two flows to one value, which have its activation in common."""
     ratio = mwp.ratio - dual_mwp.ratio if torch.is_grad_enabled() else mwp.ratio.sub_(dual_mwp.ratio)
     return Flow(ratio, mwp.activation, own=True)
+
+
+def check_linear(tape: Tape) -> None:
+    """That the scores are no product of two activations: then there is no W to negate.
+
+    Raises:
+        GroundingError: they are, as those of an image and a text that were both recorded.
+    """
+    live = {tape.output}
+    for operation in reversed(tape.operations):
+        if live.isdisjoint(operation.outputs):
+            continue
+        joins = operation.rule.joins if operation.rule else None
+        if len(operation.inputs) > 1 and joins in ("product", "matrix product"):
+            raise GroundingError(f"the scores are a product of two activations ({operation.name}): {CLOSE_OVER}")
+        if not operation.weighted:
+            live.update(operation.inputs)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

@@ -61,7 +61,9 @@ def _ends(operations: Sequence[Operation], output: Value) -> tuple[list[Operatio
         if not reached - frontier:
             continue
         (last if operation.weighted else above).append(operation)
-        (frontier if operation.weighted else live).update(operation.inputs if operation.weighted else _carriers(operation))
+        (frontier if operation.weighted else live).update(
+            operation.inputs if operation.weighted else _carriers(operation)
+        )
     return last, above[::-1], past
 
 

@@ -27,6 +27,7 @@ _SAME = "view _unsafe_view unsqueeze squeeze squeeze.dim clone alias _to_copy na
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
 _PASSING = frozenset(rules_for(_SAME, TABLE[aten.clone.default]))
 _NORMALISING = frozenset(rules_for(_NORMS, TABLE[aten.native_batch_norm.default]))
+_Axis = tuple[int, int, int, int, int]  # of `_geometry`
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,33 +152,28 @@ def _as_convolution(operation: Operation, one: _Branch, other: _Branch) -> list[
     """One kernel, where strides and groups are equal and the centres of the two kernels meet."""
     assert one.layer and other.layer, "a branch without a layer is a skip connection"
     settings = [_geometry(each.layer) for each in (one, other) if each.layer]
-    dilation = [a[2] if a[0] > 1 else b[2] for a, b in zip(*settings, strict=True)]
-    for kernel, stride, spread, _padding, _centre in (axis for setting in settings for axis in setting):
-        if kernel % 2 == 0 or (kernel > 1 and spread not in dilation):
-            return None
-    alike = all(
-        a[1] == b[1] and a[4] == b[4] and (1 in (a[0], b[0]) or a[2] == b[2]) for a, b in zip(*settings, strict=True)
-    )
-    groups = one.layer.args[8]
-    if not alike or groups != other.layer.args[8]:
+    axes = list(zip(*settings, strict=True))  # for each dimension the setting of both
+    if one.layer.args[8] != other.layer.args[8] or not all(_meet(*axis) for axis in axes):
         return None
-    stride = [a[1] for a in settings[0]]
-    padding = [max(a[3], b[3]) for a, b in zip(*settings, strict=True)]
-    weight, output = _sum_of(one, other), operation.outputs[0]
+    wider = [max(axis) for axis in axes]
+    stride, dilation, padding = ([each[at] for each in wider] for at in (1, 2, 3))
+    groups, weight = one.layer.args[8], _sum_of(one, other)
     arguments = (one.source, weight, None, stride, padding, dilation, False, [0] * len(padding), groups)
-    return [emit(operation, aten.convolution.default, *arguments, output=output)]
+    return [emit(operation, aten.convolution.default, *arguments, output=operation.outputs[0])]
 
 
-def _geometry(layer: Operation) -> list[tuple[int, int, int, int, int]]:
+def _meet(one: _Axis, other: _Axis) -> bool:
+    """Whether two kernels, of sizes that may differ, are one about a common centre, along a dimension."""
+    same_centre = one[1] == other[1] and one[4] == other[4] and one[0] % 2 == other[0] % 2
+    return same_centre and (1 in (one[0], other[0]) or one[2] == other[2])
+
+
+def _geometry(layer: Operation) -> list[_Axis]:
     """For each dimension of a convolution: kernel, stride, dilation, padding, and the input at its first output."""
     kernel = layer.args[1].shape[2:]
-    stride, padding, dilation = (
-        list(each) * len(kernel) if len(each) == 1 else list(each) for each in (layer.args[3:6])
-    )
-    return [
-        (size, step, spread, pad, spread * (size // 2) - pad)
-        for size, step, spread, pad in zip(kernel, stride, dilation, padding, strict=True)
-    ]
+    stride, padding, dilation = (each * len(kernel) if len(each) == 1 else each for each in layer.args[3:6])
+    settings = zip(kernel, stride, dilation, padding, strict=True)
+    return [(size, step, spread, pad, spread * (size // 2) - pad) for size, step, spread, pad in settings]
 
 
 def _of_single_elements(layer: Operation) -> bool:
@@ -214,13 +210,13 @@ def _after(upper: Tensor | float, lower: Tensor | float) -> Tensor | float:
 def _total(one: Tensor, other: Tensor) -> Tensor:
     """The sum of two matrices, or of two kernels about their common centre."""
     sizes = [max(pair) for pair in zip(one.shape[2:], other.shape[2:], strict=True)]
-    wide = [
-        functional.pad(each, [(size - own) // 2 for size, own in zip(sizes[::-1], each.shape[:1:-1]) for _ in (0, 1)])
-        if sizes
-        else each
-        for each in (one, other)
-    ]
-    return wide[0] + wide[1]
+    return _widened(one, sizes) + _widened(other, sizes)
+
+
+def _widened(kernel: Tensor, sizes: list[int]) -> Tensor:
+    """A kernel with zeros about it, up to these sizes."""
+    missing = [size - own for size, own in zip(sizes, kernel.shape[2:], strict=True)]
+    return functional.pad(kernel, [each // 2 for each in reversed(missing) for _ in "ab"]) if missing else kernel
 
 
 def _norm_factor(weight: Tensor | float, variance: Tensor, eps: float) -> Tensor:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_scales, detach_gates, release
-from grounding.attention.canonical import canonical
+from grounding.attention.canonical import canonical, measure_depths
 from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
 from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
@@ -73,6 +73,7 @@ def record(
 def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
     """The recorded operations with what is linear written in the forms that have rules, and annotated."""
     operations = merge_sums(canonical(recorded, given))
+    measure_depths(operations)
     attach_scales(operations)
     detach_gates(operations)
     label(operations)

@@ -31,7 +31,9 @@ def replay(parts: Iterable[Operation], contents: Mapping[Value, Tensor], dtype: 
     return known
 
 
-def needed_for(wanted: Iterable[Value], makers: Mapping[Value, Operation]) -> tuple[list[Operation], list[Value]] | None:
+def needed_for(
+    wanted: Iterable[Value], makers: Mapping[Value, Operation]
+) -> tuple[list[Operation], list[Value]] | None:
     """The operations that compute values from what the tape kept, first to last, and what of that; None if none do."""
     parts: dict[Operation, None] = {}
     kept: dict[Value, None] = {}

@@ -163,7 +163,6 @@ HEADS = {  # name: (as it is written, the matrix)
     "einsum tc,nc->nt": (lambda f: torch.einsum("tc,nc->nt", W, f), W),
     "einsum nc,ct->nt": (lambda f: torch.einsum("nc,ct->nt", f, W.T), W),
     "einsum tc,nc->tn": (lambda f: torch.einsum("tc,nc->tn", W, f).T, W),
-    "einsum of prompts": (lambda f: torch.einsum("nc,ptc->npt", f, torch.stack([W, V])).mean(1), None),
     "constant on the left": (lambda f: (W @ f.T).T, W),
     "constant on the left, with a bias": (lambda f: torch.addmm(BIAS[:, None], W, f.T).T, W),
     "linear of constants": (lambda f: functional.linear(W, f).T, W),
@@ -214,12 +213,15 @@ HEADS = {  # name: (as it is written, the matrix)
     "a head for each class": (lambda f: torch.stack([f @ weight[:, None] for weight in W], 1)[..., 0], W),
     "LoRA": (Lora(), W + 2 * UP @ DOWN),
     "LoRA, negative scale": (Lora(-0.7), W - 0.7 * UP @ DOWN),
-    "two LoRAs": (lambda f: f @ W.T + 0.3 * ((f @ DOWN.T) @ UP.T) - (f @ DOWN.flip(0).T) @ UP.T, None),
+    "two LoRAs": (
+        lambda f: f @ W.T + 0.3 * ((f @ DOWN.T) @ UP.T) - (f @ DOWN.flip(0).T) @ UP.T,
+        W + 0.3 * UP @ DOWN - UP @ DOWN.flip(0),
+    ),
     "DoRA": (dora, (W + UP @ DOWN) * (BIAS.abs() / (W + UP @ DOWN).norm(dim=1))[:, None]),
     "difference of two heads": (lambda f: f @ W.T - functional.linear(f, V, BIAS), W - V),
     "average of two heads": (lambda f: torch.stack([f @ W.T, f @ V.T]).mean(0), (W + V) / 2),
     "weighted sum of two heads": (
-        lambda f: (torch.stack([f @ W.T, f @ V.T], 1) * torch.tensor([0.3, -0.7]).double()[:, None]).sum(1),
+        lambda f: (torch.stack([f @ W.T, f @ V.T], 1) * torch.tensor([0.3, -0.7], dtype=f.dtype)[:, None]).sum(1),
         0.3 * W - 0.7 * V,
     ),
     "linear skip connection": (lambda f: f[:, :TAGS] + f @ W.T, W + torch.eye(TAGS, CHANNELS).double()),
@@ -229,11 +231,138 @@ HEADS = {  # name: (as it is written, the matrix)
     "CLIP of Hugging Face": (hugging_face_clip, W / W.norm(dim=1, keepdim=True)),
     "SigLIP": (siglip, W / W.norm(dim=1, keepdim=True)),
 }
-HEADS["two LoRAs"] = (HEADS["two LoRAs"][0], W + 0.3 * UP @ DOWN - UP @ DOWN.flip(0))
-del HEADS["einsum of prompts"]
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_linear_head_however_it_is_written(name):
     head, matrix = HEADS[name]
     compare(lambda x: head(body(x)), BODY, matrix)
+
+
+def lora_convolution(x):
+    """A narrow convolution, and one of single places back, beside the layer."""
+    narrow = functional.conv2d(x, normal(2, 5, 3, 3, seed=21), padding=1)
+    return functional.conv2d(x, K2, B2, padding=1) + 0.5 * functional.conv2d(narrow, normal(CHANNELS, 2, 1, 1, seed=22))
+
+
+def normalised(x, seed):
+    mean, variance, scale = normal(CHANNELS, seed=seed), positive(CHANNELS, seed=seed), normal(CHANNELS, seed=seed + 1)
+    return functional.batch_norm(x, mean, variance, scale, B2)
+
+
+def parallel_branches(x):
+    """As RepVGG and ACNet are trained: kernels of several shapes, each with its batch normalisation."""
+    wide = functional.conv2d(x, K2, padding=1)
+    one = functional.conv2d(x, normal(CHANNELS, 5, 1, 1, seed=23))
+    flat = functional.conv2d(x, normal(CHANNELS, 5, 1, 3, seed=24), padding=(0, 1))
+    return normalised(wide, 25) + normalised(one, 27) + normalised(flat, 29)
+
+
+def strided_branches(x):
+    dilated = functional.conv2d(x, normal(CHANNELS, 5, 3, 3, seed=31), stride=2, dilation=2, padding=2)
+    return dilated + functional.conv2d(x, normal(CHANNELS, 5, 1, 1, seed=32) + 0.5, stride=2)
+
+
+def transposed(x):
+    return functional.conv_transpose2d(x, normal(5, CHANNELS, 3, 2, seed=33) + 0.1, B2, (2, 1), (1, 0), (1, 0))
+
+
+def grouped_transposed(x):
+    return functional.conv_transpose2d(x[:, :4], normal(4, CHANNELS // 2, 2, 2, seed=34), groups=2, dilation=2)
+
+
+def places_last(x):
+    return x.permute(0, 2, 3, 1)
+
+
+TOKENS, WIDTH = 4 * 4, 5
+MIX = normal(7, TOKENS, seed=35)
+MLP = normal(CHANNELS, WIDTH, seed=36) + 0.2
+GROUPS = normal(TOKENS, WIDTH, CHANNELS, seed=37) + 0.2
+LOW, HIGH = normal(2, WIDTH, seed=38), normal(CHANNELS, 2, seed=39)
+
+
+def tokens(x):
+    return x.flatten(2).transpose(1, 2)  # (N, 16, 5)
+
+
+def lora_of_tokens(x):
+    return functional.linear(x, MLP, B2) + functional.linear(functional.linear(x, LOW), HIGH) / -4
+
+
+def negative_lora(x):
+    return -torch.add(x @ MLP.T, (x @ LOW.T) @ HIGH.T * B2, alpha=0.5)
+
+
+BODIES = {  # name: (the second stage as it is written, plainly, what is done to its output)
+    "convolution, negative": (lambda x: -second(x), lambda x: functional.conv2d(x, -K2, -B2, padding=1), pooled),
+    "one less convolution": (
+        lambda x: 1.5 - second(x),
+        lambda x: 1.5 - functional.conv2d(x, K2, B2, padding=1),
+        pooled,
+    ),
+    "constant less convolution": (
+        lambda x: B1[:1, None] * 9 - second(x),
+        lambda x: functional.conv2d(x, -K2, 9 * B1[0] - B2, padding=1),
+        pooled,
+    ),
+    "LoRA of a convolution": (lora_convolution, lora_convolution, pooled),
+    "parallel branches": (parallel_branches, parallel_branches, pooled),
+    "strided branches": (strided_branches, strided_branches, pooled),
+    "transposed convolution": (transposed, transposed, pooled),
+    "transposed convolution, negative": (lambda x: 3 * -transposed(x), lambda x: -transposed(x), pooled),
+    "grouped transposed convolution": (grouped_transposed, grouped_transposed, pooled),
+    "grouped transposed convolution with signs": (
+        lambda x: normalised(grouped_transposed(x), 41),
+        lambda x: normalised(grouped_transposed(x), 41),
+        pooled,
+    ),
+    "mixing of tokens from the left": (
+        lambda x: torch.matmul(MIX, tokens(x)),
+        lambda x: torch.einsum("lt,ntc->nlc", MIX, tokens(x)),
+        lambda x: x.mean(1).repeat(1, 2)[:, :CHANNELS],
+    ),
+    "mixing of tokens, negative": (
+        lambda x: -torch.matmul(MIX, tokens(x)),
+        lambda x: torch.einsum("lt,ntc->nlc", -MIX, tokens(x)),
+        lambda x: x.mean(1).repeat(1, 2)[:, :CHANNELS],
+    ),
+    "linear layer of an expanded tensor": (
+        lambda x: functional.linear(tokens(x)[:, :1].expand(-1, 3, -1), MLP, B2),
+        lambda x: functional.linear(tokens(x)[:, :1].repeat(1, 3, 1), MLP, B2),
+        lambda x: x.mean(1),
+    ),
+    "a matrix for each token": (
+        lambda x: -torch.einsum("ntc,tcd->ntd", tokens(x), -GROUPS),
+        lambda x: torch.einsum("ntc,tcd->ntd", tokens(x), GROUPS),
+        lambda x: x.mean(1),
+    ),
+    "a matrix for each token, from the left": (
+        lambda x: torch.einsum("tdc,ntc->dtn", GROUPS.mT, tokens(x)).permute(2, 1, 0) * -1,
+        lambda x: torch.einsum("ntc,tcd->ntd", tokens(x), -GROUPS),
+        lambda x: x.mean(1),
+    ),
+    "LoRA of tokens": (
+        lambda x: lora_of_tokens(tokens(x)),
+        lambda x: functional.linear(tokens(x), MLP - HIGH @ LOW / 4, B2),
+        lambda x: x.mean(1),
+    ),
+    "LoRA with a scale for each output, negative": (
+        lambda x: negative_lora(tokens(x)),
+        lambda x: functional.linear(tokens(x), -(MLP + 0.5 * B2[:, None] * (HIGH @ LOW))),
+        lambda x: x.mean(1),
+    ),
+    "scaled addmm": (
+        lambda x: torch.addmm(B2, tokens(x).flatten(0, 1), MLP.T, alpha=-2, beta=3).unflatten(0, (len(x), -1)),
+        lambda x: functional.linear(tokens(x), -2 * MLP, 3 * B2),
+        lambda x: x.mean(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_linear_layer_however_it_is_written(name):
+    odd, plain, above = BODIES[name]
+    stages = [(first, torch.relu), (plain, torch.relu), (above, same)]
+    torch.testing.assert_close(odd(first(images)), plain(first(images)))
+    compare(lambda x: above(odd(first(x).relu()).relu()) @ W.T, stages, W)

@@ -1,7 +1,7 @@
 """Excitation Backprop through a linear map of one or several activations that the network computes in several steps.
 
-arXiv 1608.00507, equation 10, over all its inputs at once: P(x_j) = x_j * sum_i L+_ij P(y_i) / Z_i, with L the matrix of
-the whole map and Z = L+ x. A row of L is the gradient of one output, by replaying the operations that it stands for.
+arXiv 1608.00507, equation 10, over all its inputs at once: P(x_j) = x_j * sum_i L+_ij P(y_i) / Z_i, with L the matrix
+of the whole map and Z = L+ x. A row of L is the gradient of one output, by replaying the operations that it stands for.
 """
 
 import functools
@@ -36,9 +36,7 @@ def linear_map(operation: Operation, flow: Flow, negate: bool = False) -> tuple[
         z = sum((part @ x.flatten() for part, x in zip(positive, excited, strict=True)), p.new_zeros(len(rows)))
         n = p[:, rows] * reciprocal(z)  # (K, rows)
         totals = [total + n @ part for total, part in zip(totals, positive, strict=True)]
-    return tuple(
-        Flow(total.reshape(-1, *x.shape), x, own=True) for total, x in zip(totals, excited, strict=True)
-    )
+    return tuple(Flow(total.reshape(-1, *x.shape), x, own=True) for total, x in zip(totals, excited, strict=True))
 
 
 def _transpose(operation: Operation, dtype: torch.dtype) -> Callable[[Tensor], tuple[Tensor, ...]]:
