@@ -5,6 +5,7 @@ between. A sum with the activation itself, a skip connection, stays a sum; so do
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ aten = torch.ops.aten
 
 _LINEAR = (aten.linear.default, aten.mm.default, aten.addmm.default)
 _SUMS = {aten.add.Tensor: 1.0, aten.add_.Tensor: 1.0, aten.sub.Tensor: -1.0, aten.sub_.Tensor: -1.0}
-_SAME = "view _unsafe_view unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
+_SAME = "view _unsafe_view expand unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
 _PASSING = frozenset(rules_for(_SAME, TABLE[aten.clone.default]))
 _NORMALISING = frozenset(rules_for(_NORMS, TABLE[aten.native_batch_norm.default]))
@@ -85,7 +86,7 @@ def _linear_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterato
     if operation.overload in _LINEAR:
         weight = operation.args[1] if operation.overload is _LINEAR[0] else derive(torch.t, operation.args[-1])
         step = _Branch(below, (*branch.factors, weight), operation)
-    elif operation.overload in _PASSING and below.shape[-1:] == branch.source.shape[-1:]:
+    elif operation.overload in _PASSING and below.shape[-1:] == branch.source.shape[-1:] and _as_many(operation):
         step = replace(branch, source=below)
     elif (factors := _factors(operation, len(below.shape) - 1)) is not None:
         step = _Branch(below, (*branch.factors, *factors), branch.layer, not factors and branch.reshaped)
@@ -181,6 +182,11 @@ def _of_single_elements(layer: Operation) -> bool:
     return layer.args[8] == 1 and all(
         (kernel, stride, padding) == (1, 1, 0) for kernel, stride, _, padding, _ in _geometry(layer)
     )
+
+
+def _as_many(operation: Operation) -> bool:
+    """Whether it returns as many elements as it gets, as `expand` does in products of three dimensions."""
+    return math.prod(operation.inputs[0].shape) == math.prod(operation.outputs[0].shape)
 
 
 def _by_package(operation: Operation) -> bool:

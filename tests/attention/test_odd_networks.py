@@ -310,7 +310,7 @@ BODIES = {  # name: (the second stage as it is written, plainly, what is done to
     "parallel branches": (parallel_branches, parallel_branches, pooled),
     "strided branches": (strided_branches, strided_branches, pooled),
     "transposed convolution": (transposed, transposed, pooled),
-    "transposed convolution, negative": (lambda x: 3 * -transposed(x), lambda x: -transposed(x), pooled),
+    "transposed convolution, negative": (lambda x: 3 * -transposed(x), lambda x: -3 * transposed(x), pooled),
     "grouped transposed convolution": (grouped_transposed, grouped_transposed, pooled),
     "grouped transposed convolution with signs": (
         lambda x: normalised(grouped_transposed(x), 41),
