@@ -3,8 +3,10 @@
 import torch
 
 from grounding.attention.graph import Flow, Operation, Tape
+from grounding.attention.head import comes_past
 from grounding.errors import GroundingError
 
+PAST = "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
 CLOSE_OVER = "make one a constant; of images and text, record(lambda images: model(images, text), images)"
 
 
@@ -31,11 +33,14 @@ def _difference(mwp: Flow, dual_mwp: Flow) -> Flow:
 
 
 def check_linear(tape: Tape) -> None:
-    """That the scores are no product of two activations: then there is no W to negate.
+    """That there is one W to negate.
 
     Raises:
-        GroundingError: they are, as those of an image and a text that were both recorded.
+        GroundingError: the scores are a product of two activations, such as those of an image and a text that were both
+            recorded, or a sum over layers of which one lies below another.
     """
+    if comes_past(tape.operations, tape.output):
+        raise GroundingError(PAST)
     live = {tape.output}
     for operation in reversed(tape.operations):
         if live.isdisjoint(operation.outputs):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from grounding.attention.canonical import derive, emit, view_of
+from grounding.attention.canonical import derive, emit, fresh, view_of
 from grounding.attention.decompositions import by_name
 from grounding.attention.graph import Derived, Operation, Value
 from grounding.attention.rules.arithmetic import rules_for
@@ -84,7 +84,11 @@ def _linear_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterato
     below = operation.inputs[0]
     step: _Branch | None = None
     if operation.overload in _LINEAR:
-        weight = operation.args[1] if operation.overload is _LINEAR[0] else derive(torch.t, operation.args[-1])
+        weight = (
+            operation.args[1]
+            if operation.overload is _LINEAR[0]
+            else derive(torch.t, operation.args[-1].shape[::-1], operation.args[-1])
+        )
         step = _Branch(below, (*branch.factors, weight), operation)
     elif operation.overload in _PASSING and below.shape[-1:] == branch.source.shape[-1:] and _as_many(operation):
         step = replace(branch, source=below)
@@ -120,14 +124,21 @@ def _factors(operation: Operation, axis: int) -> tuple[Value | float, ...] | Non
     if operation.overload in _NORMALISING and axis == 1:
         call = by_name(operation.overload, *operation.args)
         weight = 1.0 if call.weight is None else call.weight
-        return (derive(_norm_factor, weight, call.running_var, call.eps),) if call.running_var is not None else None
+        return (
+            (derive(_norm_factor, call.running_var.shape, weight, call.running_var, call.eps),)
+            if call.running_var is not None
+            else None
+        )
     constant = next((arg for arg in operation.args[:2] if arg is not operation.inputs[0]), None)
     if operation.overload in _SUMS:
         subtracted = operation.args[0] is not operation.inputs[0]
         return (_SUMS[operation.overload] * operation.kwargs.get("alpha", 1),) if subtracted else ()
     if operation.overload in (aten.mul.Tensor, aten.mul_.Tensor):
         scales = product_scale(operation, axis)
-        return tuple(derive(torch.flatten, s) if isinstance(s, Value) else s for s in scales) or None
+        return (
+            tuple(derive(torch.flatten, (math.prod(s.shape),), s) if isinstance(s, Value) else s for s in scales)
+            or None
+        )
     if operation.overload in (aten.div.Tensor, aten.div_.Tensor) and isinstance(constant, (int, float)):
         return (1 / constant,) if constant else None
     return None
@@ -142,23 +153,24 @@ def _as_layer(operation: Operation, one: _Branch, other: _Branch) -> list[Operat
                 break
         else:
             return None
-    layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None)
-    if layer.outputs[0].shape == output.shape:
-        layer.outputs = (output,)
+    shape = torch.Size((*source.shape[:-1], output.shape[-1]))
+    end = output if shape == output.shape else fresh(*shape)
+    layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None, output=end)
+    if end is output:
         return [layer]
-    return [layer, emit(operation, aten.view.default, layer.outputs[0], list(output.shape), output=output)]
+    return [layer, emit(operation, aten.view.default, end, list(output.shape), output=output)]
 
 
 def _as_convolution(operation: Operation, one: _Branch, other: _Branch) -> list[Operation] | None:
     """One kernel, where strides and groups are equal and the centres of the two kernels meet."""
-    assert one.layer and other.layer, "a branch without a layer is a skip connection"
-    settings = [_geometry(each.layer) for each in (one, other) if each.layer]
-    axes = list(zip(*settings, strict=True))  # for each dimension the setting of both
-    if one.layer.args[8] != other.layer.args[8] or not all(_meet(*axis) for axis in axes):
+    layers = [each.layer for each in (one, other) if each.layer]
+    axes = list(zip(*map(_geometry, layers), strict=True))  # for each dimension the setting of both
+    groups = layers[0].args[8]
+    if groups != layers[1].args[8] or not all(_meet(*axis) for axis in axes):
         return None
     wider = [max(axis) for axis in axes]
     stride, dilation, padding = ([each[at] for each in wider] for at in (1, 2, 3))
-    groups, weight = one.layer.args[8], _sum_of(one, other)
+    weight = _sum_of(one, other)
     arguments = (one.source, weight, None, stride, padding, dilation, False, [0] * len(padding), groups)
     return [emit(operation, aten.convolution.default, *arguments, output=operation.outputs[0])]
 
@@ -194,7 +206,14 @@ def _by_package(operation: Operation) -> bool:
 
 
 def _sum_of(*branches: _Branch) -> Derived:
-    return derive(_total, *(derive(_composed, *branch.factors) for branch in branches))
+    terms = [derive(_composed, _shape_of(branch.factors), *branch.factors) for branch in branches]
+    return derive(_total, [max(sizes) for sizes in zip(*(term.shape for term in terms), strict=True)], *terms)
+
+
+def _shape_of(factors: Sequence[Value | float]) -> list[int]:
+    """Of the weights of a chain."""
+    weights = [each for each in factors if isinstance(each, Value) and len(each.shape) > 1]
+    return [weights[0].shape[0], *weights[-1].shape[1:]]
 
 
 def _composed(*factors: Tensor | float) -> Tensor:

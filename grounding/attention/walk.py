@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
-from grounding.attention.contrast import CLOSE_OVER, check_linear, classifiers, contrast
+from grounding.attention.contrast import CLOSE_OVER, PAST, check_linear, classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
 from grounding.attention.rules.routing import maximum
@@ -49,9 +49,7 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         steps.append(Step(operation, operation in contrasts, onward))
         live.update(onward)
         if operation in contrasts and not contrasted.isdisjoint(operation.outputs):
-            raise GroundingError(
-                "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
-            )
+            raise GroundingError(PAST)
         if operation in contrasts or not contrasted.isdisjoint(operation.outputs):
             contrasted.update(onward)
     if not live.issuperset(stops):
