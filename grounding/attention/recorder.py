@@ -12,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
-from grounding.attention.canonical import canonical
+from grounding.attention.canonical import canonical, measure_depths
 from grounding.attention.checks import (
     check_batched,
     check_dense,
@@ -110,6 +110,7 @@ def record(
 def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
     """The recorded operations with what is linear written in the forms that have rules, and annotated."""
     operations = merge_sums(canonical(recorded, given))
+    measure_depths(operations)
     attach_folds(operations, output)
     detach_gates(operations)
     label(operations)
