@@ -179,6 +179,8 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is _NUMBER and not isinstance(args[0], Tensor):
+            return args[0]  # a constant of a traced network, which PyTorch hands on as a number
         kind = self._kinds.get(func)
         if kind is None:
             kind = self._kinds[func] = kind_of(func, self._rules)
@@ -368,6 +370,7 @@ def _memory(tensor: Tensor) -> int:
     return address
 
 
+_NUMBER = torch.ops.aten._local_scalar_dense.default
 _PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
 
 
