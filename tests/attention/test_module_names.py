@@ -156,6 +156,11 @@ def test_beside_other_modules_a_network_keeps_its_name_and_the_end_will_do():
     assert_rounded(mwp(tape, SIGNALS, layer="model._orig_mod.fc", channels=True), SIGNALS[None])
 
 
+def test_a_name_inside_comes_before_that_of_the_wrapped():
+    tape = record(Wrap("backbone").eval(), IMAGES)
+    assert_rounded(mwp(tape, SIGNALS, layer="backbone"), mwp(tape, SIGNALS, layer="backbone.layer2"))
+
+
 def test_an_end_of_several_names():
     with pytest.raises(
         GroundingError,
