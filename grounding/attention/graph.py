@@ -90,6 +90,30 @@ class Value:
             self.version = write_count(self.tensor)
 
 
+@dataclass(eq=False, slots=True)
+class Derived(Value):
+    """A constant that is computed from others whenever it is read, so that it takes no memory and never is outdated.
+
+    Attributes:
+        function: gives the content from the contents of `sources`; one that can be pickled.
+        sources: constants of the recording, or numbers.
+    """
+
+    function: Callable[..., Tensor] = field(default=torch.as_tensor, repr=False)
+    sources: tuple[Any, ...] = field(default=(), repr=False)
+
+    def content(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values, in this dtype."""
+        given = (each.content() if isinstance(each, Value) else each for each in self.sources)
+        tensor = self.function(*given)
+        return tensor.to(dtype or tensor.dtype)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether one of the sources has changed since the recording."""
+        return any(each.overwritten for each in self.sources if isinstance(each, Value))
+
+
 def write_count(tensor: Tensor) -> int:
     """PyTorch's count of the writes to a tensor; it does not count those to a tensor made in inference mode."""
     return 0 if tensor.is_inference() else tensor._version
@@ -100,7 +124,8 @@ class Operation:
     """One ATen operation of the forward pass.
 
     Attributes:
-        overload: for instance `aten.convolution.default`; None for a write through a view.
+        overload: for instance `aten.convolution.default`; None for memory that was written in parts, through views. Its
+            arguments are the index of `writes.last_written` and the values written, and `starts`, where these begin.
         args, kwargs: as it was called, every tensor replaced by its `Value`.
         inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
         outputs: what it returned; an in-place operation returns a new value. Of outputs that are whole numbers, such as
@@ -110,6 +135,7 @@ class Operation:
         folds: the operations, affine channel by channel, that alone follow this convolution or linear layer, such as a
             batch normalisation or a layer scale; each with the dimension of its input that the channels are.
         folded: it is one of these.
+        parts: the recorded operations that this one stands for, where it is a linear map that was written as several.
     """
 
     overload: OpOverload | None
@@ -121,10 +147,13 @@ class Operation:
     rule: Rule | None = field(default=None, repr=False)
     folds: tuple[tuple[Operation, int], ...] = field(default=(), repr=False)
     folded: bool = False
+    parts: tuple[Operation, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
         """As PyTorch prints it."""
+        if self.parts:
+            return f"the linear map of {', '.join(dict.fromkeys(part.name for part in self.parts))}"
         return str(self.overload) if self.overload is not None else "an in-place write through a view"
 
     @property
@@ -197,6 +226,11 @@ class Flow:
         activation = None if self.activation is None else self.activation[:, channels]
         return Flow(self.ratio[:, :, channels], activation)
 
+    def reshape(self, *shape: int) -> Flow:
+        """The same elements in the same order, (K, *shape)."""
+        activation = None if self.activation is None else self.activation.reshape(shape)
+        return Flow(self.ratio.reshape(len(self.ratio), *shape), activation, self.own)
+
     def shared(self) -> Flow:
         """For several readers, none of which may write."""
         return Flow(self.ratio, self.activation)
@@ -258,7 +292,7 @@ class Rule:
         pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
         joins: which of two activations carry signal. `sum`: both. `product`: the one that is no gate, else the one that
             is not broadcast, else both. `matrix product`: the one that is no gate, else both. `first`: the first alone
-            (difference, quotient).
+            (difference, quotient). `choice`: all but masks and indices, which only choose.
         makes: what the outputs are where they are multiplied with an activation. `gate`: a constant. `attention
             weights`: a constant, also after a linear layer has mixed those of several heads.
         folds: (operation, dimension of its input) -> whether each entry y of that dimension becomes s y + t with
@@ -267,6 +301,7 @@ class Rule:
         moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations
             that only rearrange; None where it is merged with another.
         ignores_values: the outputs depend on the shape of the operands alone, so they are constants.
+        overwrites: it writes all of its first operand and reads nothing of it.
     """
 
     pass_down: Callable[..., tuple[Flow, ...]] | None
@@ -277,12 +312,13 @@ class Rule:
     dual: Callable[[Operation, Flow], tuple[Flow, ...]] | None = None
     with_bias: Callable[..., tuple[Flow, ...]] | None = None
     pass_map: Callable[[Operation, Flow], Tensor | None] | None = None
-    joins: Literal["sum", "product", "matrix product", "first"] | None = None
+    joins: Literal["sum", "product", "matrix product", "first", "choice"] | None = None
     makes: Literal["gate", "attention weights"] | None = None
     folds: Callable[[Operation, int], bool] | None = None
     affine: Callable[[Operation, int], Affine] | None = None
     moves_dimension: Callable[[Operation, int], int | None] | None = None
     ignores_values: bool = False
+    overwrites: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -4,6 +4,7 @@ The functions from `aligned` to `sliced` say it of one output of an operation fr
 of the operations that it holds for (`rules`). They return no axes where the output has no places.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from grounding.attention.graph import Axes, Factor, Operation, Tokens, Value
 SIDES = ("t", "h", "w")  # time, or depth, only of an image of three dimensions
 
 
+@functools.lru_cache(maxsize=1024)
 def image_axes(shape: torch.Size) -> Axes:
     """Those of (N, C, h, w), or of (N, C, t, h, w)."""
     names = ("n", None, *SIDES[-(len(shape) - 2) :])
@@ -73,6 +75,9 @@ def aligned(operation: Operation, shape: torch.Size) -> Axes:
 
     An image, of whole channels, may also have other sides; with another number of channels its places count as gone.
     """
+    first = operation.inputs[0]
+    if len(operation.inputs) == 1 and first.shape == shape:
+        return first.axes
     sources = _sources(operation)
     alike = max((value.axes for value in sources if value.shape == shape), key=_count, default=())
     before = sources[0].shape
@@ -183,6 +188,42 @@ def sliced(operation: Operation, shape: torch.Size) -> Axes:
                 axes[dim] = ((Tokens(first, tokens.sides), size),)
         case ((str() as name, whole),) if size == -(-whole // step):
             axes[dim] = ((name, size),)
+    return tuple(axes)
+
+
+def overlaid(operation: Operation, shape: torch.Size) -> Axes:
+    """Memory written in parts: the places of the finest part, along the dimensions that it lies in."""
+    output, parts = operation.outputs[0], zip(operation.inputs, operation.kwargs["starts"], strict=True)
+    return max((_along(output, part, start) for part, start in parts if part.axes), key=_count, default=())
+
+
+def _along(output: Value, part: Value, start: int) -> Axes:
+    """The axes of a part of the memory of a value, for its dimensions: those with the same step from entry to entry.
+
+    Of an image that covers a part of the rows, as with padding, the rows are still rows; tokens may lie among others.
+
+    Args:
+        start: elements from the beginning of the value to that of the part; negative where the part begins before.
+    """
+    axes: list[tuple[Factor, ...]] = []
+    same_rank, left = len(part.shape) == len(output.shape), list(range(len(part.shape)))
+    for dim, (size, step) in enumerate(zip(output.shape, output.stride, strict=True)):
+        alike = [at for at in left if part.stride[at] == step or (same_rank and part.shape[at] == size == 1)]
+        at = (dim if dim in alike else None) if same_rank else next(iter(alike), None)
+        axes.append(((None, size),))
+        if at is None:
+            continue
+        left = [other for other in left if other > at]
+        before = start // step % size if step > 0 and start >= 0 else 0
+        match part.axes[at]:
+            case factors if part.shape[at] == size:
+                axes[dim] = factors
+            case (("t" | "h" | "w" as name, smaller),) if smaller < size:
+                axes[dim] = ((name, size),)
+            case (("h", _), ("w", _)) | (("t", _), ("h", _), ("w", _)) if before + part.shape[at] <= size:
+                axes[dim] = ((Tokens(before, tuple(side for _, side in part.axes[at])), size),)
+            case ((Tokens() as tokens, smaller),) if before + smaller <= size:
+                axes[dim] = ((Tokens(before + tokens.first, tokens.sides), size),)
     return tuple(axes)
 
 

@@ -10,11 +10,12 @@ from grounding.attention.choices import Choices
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.choices import maximum
 from grounding.attention.rules.proportional import signed_addition
-from grounding.attention.rules.routing import maximum
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
+_FLOOR = 1 << 25  # elements: 128 MiB in float32
 _TENSORS = 4  # a walk holds about so many tensors as large as its largest one at the same time
 
 
@@ -131,7 +132,10 @@ def _passed(steps: list[Step]) -> set[Value]:
 
 
 def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
-    """How many signals to walk together, so that they need little more memory than the activations of the network."""
+    """How many signals to walk together, so that they need little more memory than the activations of the network.
+
+    Every group makes W+ and Z again, so where the activations are small, `_FLOOR` may be used instead.
+    """
     activations = sum(
         math.prod(value.shape)
         for operation in tape.operations
@@ -141,7 +145,7 @@ def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
     passed = _passed(steps)
     allocated = [step.onward[0] for step in steps if _allocates(step.operation)]
     largest = max((math.prod(value.shape) for value in allocated if channels or value in passed), default=1)
-    return max(1, activations // (_TENSORS * largest))
+    return max(1, max(activations, _FLOOR) // (_TENSORS * largest))
 
 
 def _allocates(operation: Operation) -> bool:
@@ -208,7 +212,7 @@ def _descend(
         return zip(operation.inputs, signed_addition(operation, flow), strict=True)
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow, contrasted, choices.bias))]
+        return zip(operation.inputs, contrast(operation, flow, contrasted, choices.bias), strict=True)
     if choices.bias == "share" and rule.with_bias is not None:
         return zip(operation.inputs, rule.with_bias(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):

@@ -134,7 +134,10 @@ LAYER_ERRORS = {
     "an infinite stride": ({"stride": INFINITY}, r"stride"),
     "NaN for a stride": ({"stride": NAN}, r"stride is nan: expected"),
     "a layer that nothing ran through": ({"layer": "unused"}, r"layer 'unused' computed nothing .*: name one before"),
-    "a residual of another name": ({"layer": 0, "residual": "all"}, r"residual is 'all': expected 'split' or 'main'"),
+    "a residual of another name": (
+        {"layer": 0, "residual": "all"},
+        r"residual is 'all': expected 'split', 'main' or 'signed'",
+    ),
     "integers": ({"layer": 0, "dtype": torch.int32}, r"dtype is torch.int32: expected a floating point type"),
     "complex": ({"layer": 0, "dtype": torch.complex64}, r"dtype is torch.complex64: expected a floating point type"),
     "units without places": ({"layer": "fc"}, r"\(2, 5\), no places: .*channels=True"),
@@ -216,7 +219,7 @@ def test_a_layer_above_the_contrast_of_a_convolution():
     [
         ("aten.sin.default", torch.sin),
         ("aten.exp.default", torch.exp),
-        ("aten.maximum.default", lambda x: x.maximum(x * x)),
+        ("aten.fmax.default", lambda x: x.fmax(x * x)),
     ],
 )
 @pytest.mark.parametrize("walk", [mwp, contrastive_mwp])
