@@ -181,6 +181,17 @@ def test_of_nested_names_the_outermost_is_meant():
     assert "a.layer" in [row.name for row in tape.layers()]
 
 
+def test_of_several_names_the_one_that_computed_something_is_meant():
+    """As in a network of two towers, of which one saw no image."""
+    towers = nn.ModuleDict({"text": Network(), "vision": MODEL})
+    tape = record(lambda images: towers["vision"](images), IMAGES)
+    assert_rounded(mwp(tape, SIGNALS, layer="layer2"), mwp(record(MODEL, IMAGES), SIGNALS, layer="layer2"))
+    assert "vision.backbone.layer1" in [row.name for row in tape.layers()]
+    idle = record(lambda images: towers["vision"].fc(images.mean((2, 3)) @ torch.ones(3, 4)), IMAGES)
+    with pytest.raises(GroundingError, match=facts("end of several names", "text.backbone", "vision.backbone")):
+        mwp(idle, SIGNALS, layer="layer2")
+
+
 def test_many_names_with_one_end_are_cut_short():
     blocks = (nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 3, 1))) for _ in range(7))
     model = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(768, 4)).eval()
