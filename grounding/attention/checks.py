@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from grounding.attention.decompositions import by_name
@@ -22,7 +23,9 @@ def check_model(model: Callable[..., Any]) -> None:
     """That it can be called, runs in this thread, and has its weights."""
     if not callable(model):
         raise GroundingError(f"record was given a {type(model).__name__}: expected a module or a function of tensors")
+    lazy = False
     for name, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        lazy = lazy or isinstance(module, LazyModuleMixin)
         if isinstance(module, _WRAPPERS):
             inner = ".".join(part for part in ("model", name, "module") if part)
             while isinstance(module.module, _WRAPPERS):
@@ -30,7 +33,7 @@ def check_model(model: Callable[..., Any]) -> None:
             raise GroundingError(
                 f"the model is wrapped in {type(module).__name__}, whose threads cannot be recorded: record {inner}"
             )
-    if isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
+    if lazy and isinstance(model, nn.Module) and any(map(is_lazy, model.parameters())):
         raise GroundingError("the model has lazy modules without weights: run it once first")
 
 
@@ -91,6 +94,11 @@ def check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[
             )
     if (func is aten.native_dropout.default and args[2] is not False) or func.overloadpacket is aten.bernoulli_:
         raise GroundingError(f"dropout is active ({func}): call model.eval() first")
+
+
+def has_modes(func: OpOverload) -> bool:
+    """Whether `check_evaluation_mode` has something to check of an operation."""
+    return _is_batch_norm(func) or func is aten.native_dropout.default or func.overloadpacket is aten.bernoulli_
 
 
 @functools.cache

@@ -22,10 +22,14 @@ aten = torch.ops.aten
 
 def by_name(operation: OpOverload, *args: Any, **kwargs: Any) -> SimpleNamespace:
     """The arguments of a call under the names of the operation's schema, defaults included."""
-    schema = operation._schema.arguments
-    defaults = {argument.name: argument.default_value for argument in schema}
-    given = zip((argument.name for argument in schema), args, strict=False)
-    return SimpleNamespace(**{**defaults, **dict(given), **kwargs})
+    defaults = _defaults(operation)
+    return SimpleNamespace(**{**defaults, **dict(zip(defaults, args, strict=False)), **kwargs})
+
+
+@functools.cache
+def _defaults(operation: OpOverload) -> dict[str, Any]:
+    """The arguments of an operation, in order, each with what it is where it is not given."""
+    return {argument.name: argument.default_value for argument in operation._schema.arguments}
 
 
 def attention_scores(

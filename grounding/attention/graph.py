@@ -226,6 +226,11 @@ class Flow:
         activation = None if self.activation is None else self.activation[:, channels]
         return Flow(self.ratio[:, :, channels], activation)
 
+    def reshape(self, *shape: int) -> Flow:
+        """The same elements in the same order, (K, *shape)."""
+        activation = None if self.activation is None else self.activation.reshape(shape)
+        return Flow(self.ratio.reshape(len(self.ratio), *shape), activation, self.own)
+
     def shared(self) -> Flow:
         """For several readers, none of which may write."""
         return Flow(self.ratio, self.activation)

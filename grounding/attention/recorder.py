@@ -1,6 +1,6 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
-import functools
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +10,9 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
-from grounding.attention.canonical import canonical
+from grounding.attention.canonical import canonical, measure_depths
 from grounding.attention.checks import (
     check_batched,
     check_dense,
@@ -22,10 +21,10 @@ from grounding.attention.checks import (
     check_model,
     is_input,
 )
-from grounding.attention.decompositions import decomposition
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
 from grounding.attention.head import join_head
+from grounding.attention.kinds import Kind, kind_of
 from grounding.attention.linear_sums import merge_sums
 from grounding.attention.module_names import ModuleNames
 from grounding.attention.outputs import Output, pick, scores_first
@@ -111,6 +110,7 @@ def record(
 def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
     """The recorded operations with what is linear written in the forms that have rules, and annotated."""
     operations = merge_sums(canonical(recorded, given))
+    measure_depths(operations)
     attach_folds(operations, output)
     detach_gates(operations)
     label(operations)
@@ -136,6 +136,12 @@ class _Storage:
 
 @dataclass(slots=True)
 class _Known:
+    """A tensor that may carry signal: its value, and how often its memory had been written then.
+
+    As long as `reference` gives the tensor, no other has the identity that is the key of this one.
+    """
+
+    reference: weakref.ref[Tensor]
     value: Value
     writes: int = 0
 
@@ -152,19 +158,20 @@ class _Recorder(TorchDispatchMode):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._rules = rules
+        self._kinds: dict[OpOverload, Kind] = {}
         self._gradients = gradients
         self._fused = ""  # the fused operation that is being written out
         self.operations: list[Operation] = []
         self.modules = ModuleNames(model, record.__code__)
-        self._known = WeakTensorKeyDictionary()  # tensor -> _Known; a dead tensor leaves
+        self._known: dict[int, _Known] = {}  # by the identity of a tensor
         self._storages: dict[int, _Storage] = {}
         self._kept: dict[int, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
             self._watch(tensor)
             value = Value(tensor.shape, tensor.stride(), active=True)
             self._write(tensor, value)
-            self._known[tensor] = _Known(value, self._writes(tensor))
-        self.inputs = tuple(self._known[tensor].value for tensor in inputs)
+            self._learn(tensor, value)
+        self.inputs = tuple(self._known[id(tensor)].value for tensor in inputs)
         for value in self.inputs:
             value.axes = input_axes(value.shape)
 
@@ -172,36 +179,34 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        plainer = None if func in self._rules else decomposition(func)
-        if plainer is not None:
-            return self._write_out(func, plainer, args, kwargs)
-        rule = rule_of(func, self._rules)
+        if func is _NUMBER and not isinstance(args[0], Tensor):
+            return args[0]  # a constant of a traced network, which PyTorch hands on as a number
+        kind = self._kinds.get(func)
+        if kind is None:
+            kind = self._kinds[func] = kind_of(func, self._rules)
+        if kind.plainer is not None:
+            return self._write_out(func, kind.plainer, args, kwargs)
+        rule = kind.rule
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
-        if func.namespace in ("quantized", "_quantized"):
+        if kind.quantised:
             raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
-        mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in _written(func))
-        for tensor in mutated:
-            if _memory(tensor) not in self._storages:
-                raise GroundingError(
-                    f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
-                    "in training mode: call model.eval() first"
-                )
-        if _is_view(func) and self._stale(given[0]):
+        mutated = self._mutated(func, kind, args, kwargs) if kind.written else []
+        if kind.is_view and self._stale(given[0]):
             return self._look_through(func, args, kwargs, given)
         read = given[1:] if rule is not None and rule.overwrites else given
         values = {id(tensor): self.value_of(tensor) for tensor in read}
         for tensor in mutated:  # what is overwritten has a value that nobody reads
             values.setdefault(id(tensor), Value(tensor.shape, tensor.stride(), active=False))
         constant = rule is not None and rule.ignores_values
-        active = tuple(values[id(tensor)] for tensor in read if values[id(tensor)].active and not constant)
-        check_evaluation_mode(func, args, kwargs, bool(active))
+        active = () if constant else tuple([value for tensor in read if (value := values[id(tensor)]).active])
+        if kind.has_modes:
+            check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
             self._keep(rule, read, values)
-        for tensor in mutated:
-            self._rescue(func, tensor)
+        self._rescue(func, mutated)
         result = func(*args, **kwargs)
-        outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+        outputs = [result] if isinstance(result, Tensor) else _tensors(_as_sequence(result))
         check_dense(func, outputs)
         before = {_memory(tensor) for tensor in given}
         fresh = [tensor for tensor in outputs if _memory(tensor) not in before]
@@ -213,13 +218,24 @@ class _Recorder(TorchDispatchMode):
             self._note(func, rule, args, kwargs, values, active, mutated, fresh, outputs)
         return result
 
+    def _mutated(self, func: OpOverload, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+        """The tensors that the operation is about to write to."""
+        mutated = _tensors(args[at] if at < len(args) else kwargs.get(name) for at, name in kind.written)
+        for tensor in mutated:
+            if _memory(tensor) not in self._storages:
+                raise GroundingError(
+                    f"the forward pass changes a tensor of the model ({func}), as batch normalisation does "
+                    "in training mode: call model.eval() first"
+                )
+        return mutated
+
     def _look_through(
         self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Tensor]
     ) -> Any:
         """Make a view of memory that was written in parts: what it holds is asked for when it is read."""
         result = func(*args, **kwargs)
         if self._gradients is not None:
-            outputs = _tensors(result if isinstance(result, (tuple, list)) else (result,))
+            outputs = _tensors(_as_sequence(result))
             self._gradients.follow(self._fused or str(func), func, given, outputs)
         return result
 
@@ -247,33 +263,37 @@ class _Recorder(TorchDispatchMode):
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
-        depth = max((value.depth for value in active), default=0) + (rule is not None and rule.dual is not None)
-        unreturned = [tensor for tensor in mutated if not any(tensor is output for output in outputs)]
-        outputs = outputs + unreturned
-        results = tuple(Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs)
+        depth = 0
+        if active:
+            depth = max([value.depth for value in active]) + (rule is not None and rule.dual is not None)
+        written = {id(tensor) for tensor in (*mutated, *fresh)}
+        outputs = outputs + [tensor for tensor in mutated if not any(tensor is output for output in outputs)]
+        results = tuple([Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs])
         for tensor, value in zip(outputs, results, strict=True):
-            if any(tensor is each for each in (*mutated, *fresh)):
+            if id(tensor) in written:
                 self._write(tensor, value if active else None)
         for tensor, value in zip(outputs, results, strict=True):
-            if active or tensor in self._known:
-                self._known[tensor] = _Known(value, self._writes(tensor))
+            if active or self._recall(tensor) is not None:
+                self._learn(tensor, value)
             if active and not tensor.dtype.is_floating_point:
                 self._hold(value, tensor)  # the argmax of a maximum
         if active:
-            recorded = tuple(_replace(arg, values) for arg in args)
-            named = {name: _replace(arg, values) for name, arg in kwargs.items()}
+            recorded = tuple([arg if type(arg) in _PLAIN else _replace(arg, values) for arg in args])
+            named = {name: _replace(arg, values) for name, arg in kwargs.items()} if kwargs else {}
             self.operations.append(Operation(func, recorded, named, active, results, self.modules.caller(), rule))
 
     def value_of(self, tensor: Tensor) -> Value:
         """The value that this tensor has now."""
-        known: _Known | None = self._known.get(tensor, None)
-        value = known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
-        if not self._stale(tensor):
-            return value
-        writes = self._storages[_memory(tensor)].writes
-        if known is None or overlap(tensor, writes[known.writes :]):
-            value = self._written(tensor, writes)
-        self._known[tensor] = _Known(value, len(writes))
+        known = self._recall(tensor)
+        storage = self._storages.get(_memory(tensor))
+        noted = known.writes if known is not None else 0
+        if storage is None or len(storage.writes) == noted:
+            return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
+        if known is not None and not overlap(tensor, storage.writes[noted:]):
+            value = known.value
+        else:
+            value = self._written(tensor, storage.writes)
+        self._learn(tensor, value)
         return value
 
     def _written(self, tensor: Tensor, writes: list[Write]) -> Value:
@@ -308,14 +328,19 @@ class _Recorder(TorchDispatchMode):
         if value is not None or writes:
             writes.append(Write.to(tensor, value))
 
-    def _writes(self, tensor: Tensor) -> int:
-        storage = self._storages.get(_memory(tensor))
-        return len(storage.writes) if storage else 0
-
     def _stale(self, tensor: Tensor) -> bool:
         """Whether its memory was written since its value was noted, if ever."""
-        known: _Known | None = self._known.get(tensor, None)
-        return self._writes(tensor) != (known.writes if known is not None else 0)
+        storage, known = self._storages.get(_memory(tensor)), self._recall(tensor)
+        return storage is not None and len(storage.writes) != (known.writes if known is not None else 0)
+
+    def _recall(self, tensor: Tensor) -> _Known | None:
+        """What is known of a tensor; None of one that never carried signal."""
+        known = self._known.get(id(tensor))
+        return known if known is not None and known.reference() is tensor else None
+
+    def _learn(self, tensor: Tensor, value: Value) -> None:
+        storage = self._storages.get(_memory(tensor))
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), value, len(storage.writes) if storage else 0)
 
     def _keep(self, rule: Rule | None, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
@@ -330,9 +355,9 @@ class _Recorder(TorchDispatchMode):
         value.lost_in = self._gradients.lost_in(tensor) if self._gradients is not None else ""
         self._kept.setdefault(_memory(tensor), []).append(value)
 
-    def _rescue(self, func: OpOverload, tensor: Tensor) -> None:
+    def _rescue(self, func: OpOverload, mutated: Iterable[Tensor]) -> None:
         """Copy what the tape holds of memory that `func` is about to overwrite."""
-        for value in self._kept.pop(_memory(tensor), []):
+        for value in (value for tensor in mutated for value in self._kept.pop(_memory(tensor), [])):
             if value.tensor is not None:
                 plain = self._gradients is None
                 value.tensor = value.tensor.clone() if plain else copy_with_graph(func, value.tensor)
@@ -344,35 +369,29 @@ def _memory(tensor: Tensor) -> int:
     return address
 
 
+_NUMBER = torch.ops.aten._local_scalar_dense.default
+_PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
+
+
 def _tensors(leaves: Iterable[Any]) -> list[Tensor]:
     """The tensors among the arguments or results of an operation; these nest no deeper than lists."""
     tensors: list[Tensor] = []
     for leaf in leaves:
+        if type(leaf) in _PLAIN:  # far cheaper than to ask whether it is a tensor
+            continue
         if isinstance(leaf, Tensor):
             tensors.append(leaf)
         elif isinstance(leaf, (list, tuple)):
-            tensors += [item for item in leaf if isinstance(item, Tensor)]
+            tensors += [item for item in leaf if type(item) not in _PLAIN and isinstance(item, Tensor)]
     return tensors
 
 
+def _as_sequence(result: Any) -> Any:
+    return result if isinstance(result, (tuple, list)) else (result,)
+
+
 def _replace(argument: Any, values: dict[int, Value]) -> Any:
-    """The argument with each tensor replaced by its value."""
-    if isinstance(argument, Tensor):
-        return values[id(argument)]
+    """The argument with each tensor, which `values` has by its identity, replaced by its value."""
     if isinstance(argument, (list, tuple)):
-        return [_replace(item, values) for item in argument]
-    return argument
-
-
-@functools.cache
-def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
-    """Position and name of each argument that the operation writes to."""
-    arguments = enumerate(func._schema.arguments)
-    return tuple((at, each.name) for at, each in arguments if each.alias_info is not None and each.alias_info.is_write)
-
-
-@functools.cache
-def _is_view(func: OpOverload) -> bool:
-    """Whether an operation returns the memory of its first argument, and writes nothing."""
-    aliases = [each.alias_info for each in func._schema.returns if each.alias_info is not None]
-    return bool(aliases) and not any(alias.is_write for alias in aliases)
+        return [values.get(id(item), item) for item in argument]
+    return values.get(id(argument), argument)

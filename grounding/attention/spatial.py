@@ -4,6 +4,7 @@ The functions from `aligned` to `sliced` say it of one output of an operation fr
 of the operations that it holds for (`rules`). They return no axes where the output has no places.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from grounding.attention.graph import Axes, Factor, Operation, Tokens, Value
 SIDES = ("t", "h", "w")  # time, or depth, only of an image of three dimensions
 
 
+@functools.lru_cache(maxsize=1024)
 def image_axes(shape: torch.Size) -> Axes:
     """Those of (N, C, h, w), or of (N, C, t, h, w)."""
     names = ("n", None, *SIDES[-(len(shape) - 2) :])
@@ -73,6 +75,9 @@ def aligned(operation: Operation, shape: torch.Size) -> Axes:
 
     An image, of whole channels, may also have other sides; with another number of channels its places count as gone.
     """
+    first = operation.inputs[0]
+    if len(operation.inputs) == 1 and first.shape == shape:
+        return first.axes
     sources = _sources(operation)
     alike = max((value.axes for value in sources if value.shape == shape), key=_count, default=())
     before = sources[0].shape

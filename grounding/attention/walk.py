@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
 from grounding.attention.choices import Choices
-from grounding.attention.contrast import classifiers, contrast
+from grounding.attention.contrast import CLOSE_OVER, PAST, check_linear, classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
 from grounding.attention.rules.choices import maximum
@@ -15,6 +15,7 @@ from grounding.attention.rules.proportional import signed_addition
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
+_FLOOR = 1 << 25  # elements: 128 MiB in float32
 _TENSORS = 4  # a walk holds about so many tensors as large as its largest one at the same time
 
 
@@ -34,6 +35,8 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         UnsupportedOperationError: one of them has no rule.
         GroundingError: a layer that no signal gets to, or that lies above the contrast; weights that have changed.
     """
+    if contrast:
+        check_linear(tape)
     contrasts = classifiers(tape) if contrast else []
     above = _leading_to(tape, stops, residual)
     live, contrasted, steps = {tape.output} & above, set[Value](), list[Step]()
@@ -48,9 +51,7 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         steps.append(Step(operation, operation in contrasts, onward))
         live.update(onward)
         if operation in contrasts and not contrasted.isdisjoint(operation.outputs):
-            raise GroundingError(
-                "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
-            )
+            raise GroundingError(PAST)
         if operation in contrasts or not contrasted.isdisjoint(operation.outputs):
             contrasted.update(onward)
     if not live.issuperset(stops):
@@ -91,6 +92,11 @@ def _check(operation: Operation, reached: set[Value]) -> None:
     if refusal is not None:
         because = refusal and f", because {refusal}"
         kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
+        if operation.weighted and len(operation.inputs) > 1:
+            raise UnsupportedOperationError(
+                f"{operation.name} of ({kinds}) multiplies two activations, which has no Excitation Backprop rule"
+                f"{because}: {CLOSE_OVER}"
+            )
         raise UnsupportedOperationError(
             f"{operation.name} of ({kinds}) has no Excitation Backprop rule{because}: read a layer above it, "
             "use a network without it, or give record() a rule"
@@ -145,7 +151,10 @@ def _passed(steps: list[Step]) -> set[Value]:
 
 
 def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
-    """How many signals to walk together, so that they need little more memory than the activations of the network."""
+    """How many signals to walk together, so that they need little more memory than the activations of the network.
+
+    Every group makes W+ and Z again, so where the activations are small, `_FLOOR` may be used instead.
+    """
     activations = sum(
         math.prod(value.shape)
         for operation in tape.operations
@@ -155,7 +164,7 @@ def at_once(tape: Tape, steps: list[Step], channels: bool) -> int:
     passed = _passed(steps)
     allocated = [step.onward[0] for step in steps if _allocates(step.operation)]
     largest = max((math.prod(value.shape) for value in allocated if channels or value in passed), default=1)
-    return max(1, activations // (_TENSORS * largest))
+    return max(1, max(activations, _FLOOR) // (_TENSORS * largest))
 
 
 def _allocates(operation: Operation) -> bool:

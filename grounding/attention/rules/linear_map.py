@@ -1,7 +1,7 @@
 """Excitation Backprop through a linear map of one or several activations that the network computes in several steps.
 
-arXiv 1608.00507, equation 10, over all its inputs at once: P(x_j) = x_j * sum_i L+_ij P(y_i) / Z_i, with L the matrix of
-the whole map and Z = L+ x. A row of L is the gradient of one output, by replaying the operations that it stands for.
+arXiv 1608.00507, equation 10, over all its inputs at once: P(x_j) = x_j * sum_i L+_ij P(y_i) / Z_i, with L the matrix
+of the whole map and Z = L+ x. A row of L is the gradient of one output, by replaying the operations that it stands for.
 """
 
 import functools

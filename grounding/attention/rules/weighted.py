@@ -16,10 +16,12 @@ from torch.nn import functional
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import channels_last, excitation, reciprocal, rules_for
 from grounding.attention.rules.folding import fold
+from grounding.attention.rules.reached import reached_outputs, some, some_outputs
 from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
 
+_FEW = 16  # images, below which PyTorch has no fast 1 x 1 convolution on one thread
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
@@ -39,14 +41,24 @@ def convolution(operation: Operation, flow: Flow, negate: bool = False, with_bia
             x.shape[2:], n.shape[2:], positive.shape[2:], *settings, strict=True
         )
     ]
-    back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
+    if _slow_transposed(n, positive, x, groups):
+        below = (n.permute(0, 2, 3, 1).flatten(0, 2) @ positive.flatten(1)).unflatten(0, (-1, *n.shape[2:]))
+        back = below.permute(0, 3, 1, 2)
+    else:
+        back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
     return (Flow(back.reshape(len(flow.ratio), *x.shape), x, own=True),)
+
+
+def _slow_transposed(n: Tensor, weight: Tensor, x: Tensor, groups: int) -> bool:
+    """Whether a 1 x 1 convolution of few images is one that PyTorch leaves to its slow kernels, on one thread."""
+    pointwise = x.dim() == 4 and math.prod(weight.shape[2:]) == 1 and groups == 1 and x.shape[2:] == n.shape[2:]
+    return pointwise and len(n) < _FEW and torch.get_num_threads() == 1 and n.device.type == "cpu"
 
 
 def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bias: bool = False) -> tuple[Flow, ...]:
     """`linear`, `addmm` or `mm` with constant weights. `negate` uses -W, -b: the dual unit.
 
-    W+ is made a few rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
+    W+ is made some rows at a time, each used for Z and for the product while it is in the cache. Rows of outputs that
     no signal reaches are skipped: most of them, behind a ReLU; not where P has a gradient, which need not be 0 with it.
     """
     linear = operation.overload is aten.linear.default
@@ -54,22 +66,21 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bi
     source = operation.inputs[0]
     dtype, signals = flow.ratio.dtype, len(flow.ratio)
     x = source.content(dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
-    p = flow.take().reshape(signals, -1, weight.shape[0])  # (K, M, out)
+    flow = flow.reshape(len(x), len(weight))  # (K, M, out)
     sign = _sign(operation)
     bias = positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
-    total = x.new_zeros(signals * len(x), weight.shape[1])  # (K * M, in)
-    gradients = torch.is_grad_enabled()
-    reached = p.flatten(0, 1).any(0) | (gradients and p.requires_grad)
-    block = len(weight) if gradients else max(1, _BLOCK // weight.shape[1])  # each would have a gradient as large as W
-    for rows in torch.split(reached.nonzero()[:, 0], max(1, block)):
-        positive = _positive(
-            weight[rows].to(dtype), sign if sign is None or sign.numel() == 1 else sign[rows], negate
-        )  # (rows, in)
+    block = max(1, max(_BLOCK, signals * x.numel()) // weight.shape[1])
+    below = None  # (K * M, in)
+    for rows in reached_outputs(flow, block):
+        among = sign if sign is None or sign.numel() == 1 else some(sign, rows, 0)
+        positive = _positive(some(weight, rows, 0).to(dtype), among, negate)  # (rows, in)
         z = x @ positive.t()  # (M, rows)
-        z = z if bias is None else z + bias[..., rows]
-        total.addmm_((p[:, :, rows] * reciprocal(z)).flatten(0, 1), positive)
-    shape = source.shape
-    return (Flow(total.reshape(signals, *shape), x.reshape(shape), own=True),)
+        z = z if bias is None else z + some(bias, rows, -1)
+        n = some_outputs(flow, rows).take_times(reciprocal(z)).flatten(0, 1)  # (K * M, rows)
+        below = n @ positive if below is None else below.addmm_(n, positive)
+    if below is None:
+        below = x.new_zeros(signals * len(x), x.shape[1])
+    return (Flow(below.reshape(signals, *source.shape), x.reshape(source.shape), own=True),)
 
 
 def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
