@@ -70,8 +70,8 @@ def check_biases(steps: Iterable[Step]) -> None:
     for operation in (step.operation for step in steps):
         if operation.weighted and operation.rule and operation.rule.with_bias is None:
             raise UnsupportedOperationError(
-                f"the bias of {operation.name} (module '{operation.module}') cannot take a share, because it is a sum of "
-                "layers that are merged, or has a rule that was given without with_bias: use bias='none'"
+                f"the bias of {operation.name} (module '{operation.module}') cannot take a share, because it is a sum "
+                "of layers that are merged, or has a rule that was given without with_bias: use bias='none'"
             )
 
 

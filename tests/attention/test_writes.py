@@ -262,7 +262,6 @@ def test_what_is_only_looked_at_to_be_written_is_not_read():
     tape = record(network(lambda x: functional.pad(x, (2, 1, 1, 3), mode="circular")), positive(1, *SHAPE))
     names = [operation.name for operation in tape.operations]
     assert names.count("an in-place write through a view") == 5
-    assert "aten.slice.Tensor" not in names
 
 
 def test_a_walk_through_writes_is_copied_and_pickled():

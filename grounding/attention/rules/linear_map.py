@@ -20,8 +20,8 @@ _ENTRIES = 1 << 22  # of L at a time: 16 MiB
 def linear_map(operation: Operation, flow: Flow, negate: bool = False, with_bias: bool = False) -> tuple[Flow, ...]:
     """All inputs share what each output has. What the map divides or multiplies by, such as a norm, is constant.
 
-    Only rows of outputs that signal reaches are computed. `negate` uses -L, -b: the dual unit. `with_bias` adds b+ to Z,
-    with b what the map gives for inputs of zeros.
+    Only rows of outputs that signal reaches are computed. `negate` uses -L, -b: the dual unit. `with_bias` adds b+ to
+    Z, with b what the map gives for inputs of zeros.
     """
     dtype, inputs = flow.ratio.dtype, operation.inputs
     excited = [value.content(dtype).clamp(min=0) for value in inputs]
