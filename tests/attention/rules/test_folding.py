@@ -255,7 +255,7 @@ def test_merged_layers_whose_biases_are_not_known_are_refused():
 
     tape, signals = record(model, positive(1, 3, 4, 4)), torch.eye(TAGS, dtype=torch.float64)
     assert mwp(tape, signals).any()
-    with pytest.raises(UnsupportedOperationError, match="cannot take a share, .* merged.*: use bias='none'"):
+    with pytest.raises(UnsupportedOperationError, match=r"cannot take a share, .* merged.*: use bias='none'"):
         mwp(tape, signals, bias="share")
 
 
