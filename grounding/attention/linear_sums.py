@@ -26,6 +26,9 @@ _LINEAR = (aten.linear.default, aten.mm.default, aten.addmm.default)
 _SUMS = {aten.add.Tensor: 1.0, aten.add_.Tensor: 1.0, aten.sub.Tensor: -1.0, aten.sub_.Tensor: -1.0}
 _SAME = "view _unsafe_view expand unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
+_WITHOUT_BIAS = {  # of merged layers, whose biases are not kept: none can take its share
+    overload: replace(TABLE[overload], with_bias=None) for overload in (aten.linear.default, aten.convolution.default)
+}
 _PASSING = frozenset(rules_for(_SAME, TABLE[aten.clone.default]))
 _NORMALISING = frozenset(rules_for(_NORMS, TABLE[aten.native_batch_norm.default]))
 _Axis = tuple[int, int, int, int, int]  # of `_geometry`
@@ -163,6 +166,7 @@ def _as_layer(operation: Operation, one: _Branch, other: _Branch) -> list[Operat
     shape = torch.Size((*source.shape[:-1], output.shape[-1]))
     end = output if shape == output.shape else fresh(*shape)
     layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None, output=end)
+    layer.rule = _WITHOUT_BIAS[aten.linear.default]
     if end is output:
         return [layer]
     return [layer, emit(operation, aten.view.default, end, list(output.shape), output=output)]
@@ -179,7 +183,9 @@ def _as_convolution(operation: Operation, one: _Branch, other: _Branch) -> list[
     stride, dilation, padding = ([each[at] for each in wider] for at in (1, 2, 3))
     weight = _sum_of(one, other)
     arguments = (one.source, weight, None, stride, padding, dilation, False, [0] * len(padding), groups)
-    return [emit(operation, aten.convolution.default, *arguments, output=operation.outputs[0])]
+    layer = emit(operation, aten.convolution.default, *arguments, output=operation.outputs[0])
+    layer.rule = _WITHOUT_BIAS[aten.convolution.default]
+    return [layer]
 
 
 def _meet(one: _Axis, other: _Axis) -> bool:
@@ -209,7 +215,10 @@ def _as_many(operation: Operation) -> bool:
 
 
 def _by_package(operation: Operation) -> bool:
-    return operation.overload is not None and operation.rule is TABLE.get(operation.overload)
+    return operation.overload is not None and operation.rule in (
+        TABLE.get(operation.overload),
+        _WITHOUT_BIAS.get(operation.overload),
+    )
 
 
 def _sum_of(*branches: _Branch) -> Derived:

@@ -61,6 +61,20 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
     return steps
 
 
+def check_biases(steps: Iterable[Step]) -> None:
+    """That every layer on the way has a bias that can take its share, or none.
+
+    Raises:
+        UnsupportedOperationError: one has a rule that knows of no bias.
+    """
+    for operation in (step.operation for step in steps):
+        if operation.weighted and operation.rule and operation.rule.with_bias is None:
+            raise UnsupportedOperationError(
+                f"the bias of {operation.name} (module '{operation.module}') cannot take a share, because it is a sum "
+                "of layers that are merged, or has a rule that was given without with_bias: use bias='none'"
+            )
+
+
 def _leading_to(tape: Tape, stops: list[Value], residual: str) -> set[Value]:
     """The values that signal goes through to the layers, and these."""
     above = set(stops)
