@@ -12,16 +12,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
 from torch import Tensor
 
 from grounding.attention.excitation import Layer, readings
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, layers, reshaped
+from grounding.attention.outputs import Output
 from grounding.attention.recorder import record
+from grounding.attention.signals import class_number
 from grounding.attention.spatial import grid
-from grounding.errors import GroundingError, did_you_mean
+from grounding.attention.two_towers import similarities
+from grounding.errors import GroundingError
 from grounding.images import RgbImage, check_image
 from grounding.painting import signed_picture, tiled
 
@@ -92,10 +94,12 @@ class Explanation:
 
 
 def explain(
-    model: Callable[..., Tensor],
+    model: Callable[..., Any],
     image: Tensor,
-    top: int = 3,
+    top: int | None = None,
     *,
+    text: Tensor | None = None,
+    output: Output | None = None,
     outputs: Sequence[int | str] | None = None,
     layers: Sequence[Layer] | None = None,
     strides: Sequence[float] | None = None,
@@ -108,7 +112,12 @@ def explain(
     Args:
         model: in evaluation mode, or a function; takes (1, C, H, W) and returns scores (1, T).
         image: (C, H, W) or (1, C, H, W) floating point, prepared as the model wants it.
-        top: how many outputs, highest score first.
+        top: how many outputs, highest score first; by default 3, or all of fewer.
+        text: (T, D) embeddings of texts, which are explained in place of outputs: the model has two towers (what
+            open_clip and Hugging Face call a CLIP), or is the tower of images alone, and returns embeddings (1, D). The
+            scores are the products of the rows with the image's embedding, made 1 long: cosines, where the rows are 1
+            long too; times the model's scale of logits, they give its probabilities. The maps do not depend on lengths.
+        output: which of what the model returns are the scores, or the embeddings, as in `record`.
         outputs: explain these instead: positions, or names of `names`.
         layers: read here: names of modules or entries of `attention.layers.layers`, as in `mwp`. By default the last
             layer with signal at its places (the last block of a vision transformer may have all of it on the class
@@ -126,14 +135,14 @@ def explain(
     """
     image = _one_image(image)
     given = None if picture is None else check_image(picture)
-    tape = record(model, image)
+    if text is not None:
+        model, output = similarities(model, text, output), None
+    tape = record(model, image, output=output, names=names)
     scores = _scores(tape)
-    names = _names(names, len(scores))
+    names = tape.names or [f"output {index}" for index in range(len(scores))]
     chosen = _top(scores, top) if outputs is None else _chosen(outputs, names)
-    signals = torch.zeros(len(chosen), len(scores), device=scores.device)
-    signals[range(len(chosen)), chosen] = 1
-    depths = _depths(tape, signals, layers, strides)
-    plain, signed = (readings(tape, signals, depths, contrast=contrast) for contrast in (False, True))
+    depths = _depths(tape, chosen, layers, strides)
+    plain, signed = (readings(tape, chosen, depths, contrast=contrast) for contrast in (False, True))
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
     predictions = []
@@ -181,39 +190,24 @@ def _scores(tape: Tape) -> Tensor:
     return scores[0].double()
 
 
-def _names(names: Sequence[str] | None, count: int) -> list[str]:
-    if names is None:
-        return [f"output {index}" for index in range(count)]
-    if isinstance(names, str) or len(names) != count:
-        given = f"the text '{names}'" if isinstance(names, str) else f"{len(names)} of them"
-        raise GroundingError(f"names are {given}: expected a list of {count}, one for each output")
-    return list(names)
-
-
-def _top(scores: Tensor, top: int) -> list[int]:
+def _top(scores: Tensor, top: int | None) -> list[int]:
     """Positions of the highest scores, of equals the first."""
+    if top is None:
+        top = min(3, len(scores))
     if type(top) is not int or not 1 <= top <= len(scores):
         raise GroundingError(f"top is {top}: expected a number from 1 to {len(scores)}, the outputs of the model")
     return sorted(range(len(scores)), key=lambda index: -float(scores[index]))[:top]
 
 
-def _chosen(outputs: Sequence[int | str], names: list[str]) -> list[int]:
+def _chosen(outputs: Sequence[int | str], names: Sequence[str]) -> list[int]:
     if isinstance(outputs, str) or not outputs:
         raise GroundingError("outputs are empty or a text: expected a list of positions or names")
-    return [_index(output, names) for output in outputs]
+    return [class_number(output, len(names), names) for output in outputs]
 
 
-def _index(output: int | str, names: list[str]) -> int:
-    if isinstance(output, str):
-        if output not in names:
-            raise GroundingError(f"no output is named '{output}': {did_you_mean(output, names, 'see names', most=3)}")
-        return names.index(output)
-    if not 0 <= output < len(names):
-        raise GroundingError(f"output is {output}: expected a position from 0 to {len(names) - 1}")
-    return output
-
-
-def _depths(tape: Tape, signals: Tensor, asked: Sequence[Layer] | None, strides: Sequence[float] | None) -> list[Layer]:
+def _depths(
+    tape: Tape, signals: Sequence[int], asked: Sequence[Layer] | None, strides: Sequence[float] | None
+) -> list[Layer]:
     """The layers to read, for `mwp`."""
     if asked is not None and strides is not None:
         raise GroundingError("both layers and strides were given: expected one of them")

@@ -60,10 +60,10 @@ class Row:
     map: list[int] = field(default_factory=list)
     mass: float | None = None
     error: float | None = None
-    trained: list[float] = field(default_factory=list)  # the mass at the layer, and at the image
     absolute: float | None = None
     forward_ms: float | None = None
     multiple: float | None = None
+    trained: list[float] = field(default_factory=list)  # the mass at the layer, and at the image
     notes: dict[str, int] = field(default_factory=dict)
     kind: str = "map"  # one of OUTCOMES
     problem: str = ""

@@ -17,7 +17,7 @@ from torchvision.models import get_model_weights
 
 from grounding.benchmarks.data import Source
 from grounding.benchmarks.measurer import Job
-from grounding.benchmarks.methods import MapMaker
+from grounding.benchmarks.methods import MapMaker, read_map_config
 from grounding.benchmarks.names import parse_methods
 from grounding.benchmarks.page import draw, metrics_table
 from grounding.benchmarks.run import run_benchmark
@@ -37,6 +37,7 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--size", type=int, default=384, help="side of the network's input in px")
     parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as maps.bias=share")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
@@ -44,7 +45,8 @@ def main() -> int:
         classifier = mobilenet(options.weights, options.size)
         source = Source("coco", options.root, options.split, limit=options.limit)
         makers = tuple(MapMaker(name) for name in parse_methods(options.methods))
-        job = Job("pointing", source, classifier.name, makers, given={"person": PEOPLE})
+        config = read_map_config(None, options.set)
+        job = Job("pointing", source, classifier.name, makers, config, given={"person": PEOPLE})
         metrics = run_benchmark(
             job, options.output, draw, lambda text: print(text, file=sys.stderr), None, 1, False, classifier
         )

@@ -103,6 +103,56 @@ def test_outputs_can_be_asked_for_by_position_and_by_name(model, image):
             np.testing.assert_allclose(one.contrastive_mwp, other.contrastive_mwp, rtol=1e-6, atol=1e-9)
 
 
+def test_the_scores_may_be_named_among_what_the_model_returns(model, image):
+    found = attention.explain(lambda x: {"loss": x.sum(), "logits": model(x)}, image, output="logits", top=2)
+    expected = attention.explain(model, image, top=2)
+    for one, other in zip(found.predictions, expected.predictions, strict=True):
+        assert (one.index, one.score) == (other.index, other.score)
+        assert_rounded(one.evidence[0].contrastive_mwp, other.evidence[0].contrastive_mwp)
+
+
+def test_by_default_there_are_three_outputs_or_all_of_fewer(image):
+    for count, expected in ((1, 1), (2, 2), (3, 3), (5, 3)):
+        scores = [float(at) for at in range(count)]
+        assert len(attention.explain(scores_of(*scores), image.float()).predictions) == expected
+
+
+class Clip(nn.Module):
+    """Two towers, as open_clip has them; its own output is no score."""
+
+    def __init__(self, tower):
+        super().__init__()
+        self.visual = tower
+
+    def encode_image(self, images):
+        return self.visual(images)
+
+    def forward(self, images):
+        return self.encode_image(images), None
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["tower", "both towers"])
+def test_texts_are_explained_in_place_of_outputs(model, image, whole):
+    text = torch.nn.functional.normalize(torch.randn(3, 5, generator=torch.Generator().manual_seed(1)), dim=1)
+    words = ["a dog", "a cat", "a bee"]
+    found = attention.explain(Clip(model) if whole else model, image, text=10 * text, names=words)
+    cosines = torch.nn.functional.cosine_similarity(model(image[None]), text.double()).detach()
+    order = cosines.argsort(descending=True).tolist()
+    assert [prediction.name for prediction in found.predictions] == [words[at] for at in order]
+    assert [prediction.score for prediction in found.predictions] == pytest.approx((10 * cosines[order]).tolist())
+    assert [prediction.probability for prediction in found.predictions] == pytest.approx(
+        (10 * cosines).softmax(0)[order].tolist()
+    )
+    tape = record(model, image[None])
+    for at, prediction in zip(order, found.predictions, strict=True):
+        for evidence in prediction.evidence:
+            end = evidence.layer.removeprefix("visual.")
+            signal = attention.text_signal(tape, text[[at]], contrast=True)
+            assert_rounded(evidence.contrastive_mwp, mwp(tape, signal, layer=end)[0, 0].float())
+    (one,) = attention.explain(model, image, text=text, outputs=["a cat"], names=words).predictions
+    assert_rounded(one.evidence[0].mwp, found.predictions[order.index(1)].evidence[0].mwp)
+
+
 def test_one_image_with_or_without_its_batch(model, image):
     one, other = (attention.explain(model, each, top=1).predictions[0] for each in (image, image[None]))
     assert_rounded(one.evidence[0].mwp, other.evidence[0].mwp)
@@ -259,6 +309,12 @@ NAN = float("nan")
         ({"top": 1.5}, "top is 1.5: expected a number from 1 to 5"),
         ({"names": ["a", "b"]}, "names are 2 of them: expected a list of 5, one for each output"),
         ({"names": "abcde"}, "names are the text 'abcde': expected a list of 5"),
+        ({"names": NAMES, "text": torch.ones(2, 5)}, "names are 5 of them: expected a list of 2, one for each output"),
+        ({"text": torch.ones(2, 6)}, r"the tower of images returned \(1, 5\): expected embeddings \(N, 6\)"),
+        ({"text": ["a dog"]}, r"text is a list: expected embeddings \(K, D\), a tensor"),
+        ({"text": torch.ones(2, 5), "output": "logits"}, "no output='logits': the model returned a Tensor"),
+        ({"output": "logits"}, "no output='logits': the model returned a Tensor: leave output out"),
+        ({"outputs": [True]}, "a class is True: expected a position from 0 to 4"),
         ({"outputs": ["dgo"], "names": NAMES}, "no output is named 'dgo': did you mean 'dog'"),
         ({"outputs": ["zz"], "names": NAMES}, "no output is named 'zz': see names"),
         ({"outputs": [5]}, "output is 5: expected a position from 0 to 4"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from grounding.attention.graph import Rule as Rule
     from grounding.attention.graph import Tape as Tape
     from grounding.attention.recorder import record as record
+    from grounding.attention.two_towers import text_signal as text_signal
 
 _HOMES = {
     "Flow": "grounding.attention.graph",
@@ -25,6 +26,7 @@ _HOMES = {
     "mwp_at": "grounding.attention.excitation",
     "readings": "grounding.attention.excitation",
     "record": "grounding.attention.recorder",
+    "text_signal": "grounding.attention.two_towers",
 }
 __all__ = sorted(_HOMES)
 

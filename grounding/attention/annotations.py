@@ -43,11 +43,11 @@ def attach_folds(operations: list[Operation], output: Value) -> None:
 
 
 def detach_gates(operations: list[Operation]) -> None:
-    """Leave out of the inputs of each operation on two activations what is a constant to the signal.
+    """Leave out of the inputs of each operation on several activations what is a constant to the signal.
 
     That is a gate beside an activation; the smaller of two factors, which modulates the larger; what is divided by or
-    subtracted. An operation whose inputs are all gates makes a gate; convolutions and linear layers only of
-    attention weights, where they mix heads.
+    subtracted; a mask or an index, of what is chosen by it. An operation whose inputs are all gates makes a gate;
+    convolutions and linear layers only of attention weights, where they mix heads.
     """
     gates: dict[Value, bool] = {}  # whether it is made of attention weights alone
     for operation in operations:
@@ -56,13 +56,18 @@ def detach_gates(operations: list[Operation]) -> None:
         passed = all(value in gates for value in operation.inputs) and (attention or not operation.weighted)
         if passed or makes:
             gates.update(dict.fromkeys(operation.outputs, attention))
-        if len(operation.inputs) == 2:
-            operation.inputs = _carriers(operation, gates)
+        operation.inputs = _carriers(operation, gates)
+        if not operation.inputs:
+            gates.update(dict.fromkeys(operation.outputs, False))
 
 
 def _carriers(operation: Operation, gates: dict[Value, bool]) -> tuple[Value, ...]:
-    """Which of two inputs carry the signal."""
+    """Which of several inputs carry the signal."""
     inputs, joins = operation.inputs, operation.rule.joins if operation.rule else None
+    if joins == "choice":
+        return tuple(value for value in inputs if value.tensor is None or value.tensor.dtype.is_floating_point)
+    if len(inputs) != 2:
+        return inputs
     if joins == "first":
         return inputs[:1]
     if joins in ("product", "matrix product"):
@@ -92,4 +97,5 @@ def release(operations: list[Operation], output: Value) -> None:
         if operation.rule and operation.rule.needs_values:
             (needed if carries else spare).update(arg for arg in operation.args if getattr(arg, "active", False))
     for value in spare - needed:
-        value.tensor = None
+        if value.tensor is not None and value.tensor.dtype.is_floating_point:
+            value.tensor = None

@@ -1,8 +1,7 @@
 """What cannot be recorded, said before anything is: wrapped models, training mode, tensors that are not dense."""
 
 import functools
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import is_lazy
 
 from grounding.attention.decompositions import by_name
+from grounding.attention.graph import Operation, Value
 from grounding.errors import GroundingError
 
 aten = torch.ops.aten
@@ -37,14 +37,42 @@ def check_model(model: Callable[..., Any]) -> None:
         raise GroundingError("the model has lazy modules without weights: run it once first")
 
 
-def check_images(inputs: tuple[Tensor, ...]) -> None:
-    """That there are pixels."""
+def is_input(argument: Any) -> bool:
+    """Whether a keyword argument of the model is an input: floating point numbers, or bytes, which may be pixels."""
+    return isinstance(argument, Tensor) and (argument.is_floating_point() or argument.dtype == torch.uint8)
+
+
+def check_images(inputs: Sequence[Any]) -> None:
+    """That there are tensors, and pixels."""
     if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
         raise GroundingError(f"record was given inputs of {[type(i).__name__ for i in inputs]}: expected tensors")
-    images = next((tensor for tensor in inputs if tensor.dim() == 4), inputs[0])
+    images = next((tensor for tensor in inputs if tensor.dim() in (4, 5)), inputs[0])
     if not images.numel():
         raise GroundingError(f"the images have shape {tuple(images.shape)}: expected at least one pixel")
     check_dense("the input", inputs)
+
+
+def check_batched(inputs: Sequence[Value], operations: Sequence[Operation], failure: Exception | None = None) -> None:
+    """That no input was one image without a batch, (C, H, W): the network fails on it, or runs all the same.
+
+    A convolution of PyTorch takes such an image: it adds a dimension, and takes it away from the output.
+    """
+    first = next((operation for operation in operations if operation.weighted), None)
+    read = first.inputs[0].shape if first is not None else ()
+    squeezed = first is not None and any(
+        each.overload is not None and each.overload.overloadpacket is aten.squeeze and first.outputs[0] in each.inputs
+        for each in operations
+    )
+    for value in inputs:
+        ran = squeezed and read == (1, *value.shape)
+        failed = failure is not None and not operations and len(value.shape) == 3 and value.shape[0] in (1, 3, 4)
+        if ran or failed:
+            expected = "(N, C, H, W)" if len(value.shape) == 3 else "(N, C, T, H, W)"
+            because = str(failure or "").strip().partition("\n")[0][:80]
+            raise GroundingError(
+                f"an image has shape {tuple(value.shape)}: expected a batch {expected}, add a dimension, images[None]"
+                + (f" (the model failed: {because})" if because else "")
+            ) from failure
 
 
 def check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
@@ -53,24 +81,6 @@ def check_dense(owner: object, tensors: Iterable[Tensor]) -> None:
         if tensor.is_quantized or tensor.layout is not torch.strided:
             kind = "quantised" if tensor.is_quantized else str(tensor.layout).removeprefix("torch.")
             raise GroundingError(f"{owner} has a {kind} tensor: expected a network of dense floating point tensors")
-
-
-def check_outputs(outputs: tuple[Any, ...]) -> None:
-    """That they are tensors, and the first, the scores, floating point numbers without NaN or infinity."""
-    others = [type(output).__name__ for output in outputs if not isinstance(output, Tensor)]
-    if others or not outputs:
-        raise GroundingError(
-            f"the model returned a {(others or ['tuple of nothing'])[0]}: expected one tensor, or a tuple of them with "
-            "the scores first; record a function that picks it, such as lambda images: model(images).logits"
-        )
-    scores = outputs[0]
-    if not scores.dtype.is_floating_point:
-        raise GroundingError(f"the model returned {scores.dtype}: expected floating point scores")
-    broken = (~(scores < math.inf)).flatten(1).any(1).nonzero()[:, 0].tolist() if scores.dim() > 1 else []
-    if broken:
-        raise GroundingError(
-            f"the scores of image {broken[0]} hold NaN or infinity: are its pixels what the model expects?"
-        )
 
 
 def check_evaluation_mode(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], active: bool) -> None:

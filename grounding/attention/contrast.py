@@ -6,8 +6,8 @@ from grounding.attention.graph import Flow, Operation, Tape
 from grounding.errors import GroundingError
 
 
-def contrast(classifier: Operation, flow: Flow, contrasted: int, bias: str) -> Flow:
-    """MWP less dual MWP at the input of the classifier: its rule with the weights W, less its rule with -W.
+def contrast(classifier: Operation, flow: Flow, contrasted: int, bias: str) -> tuple[Flow, ...]:
+    """MWP less dual MWP at each input of the classifier: its rule with the weights W, less its rule with -W.
 
     Only of the first `contrasted` signals; of the others their mean. Every rule is linear in the signal, so the signed
     difference is carried down in one walk. It is taken in at least float32, because the two are close.
@@ -19,12 +19,18 @@ def contrast(classifier: Operation, flow: Flow, contrasted: int, bias: str) -> F
     flow = flow.shared()
     precise = Flow(flow.probability().to(torch.promote_types(flow.ratio.dtype, torch.float32)))
     if bias == "share" and rule.with_bias is not None:
-        (mwp,), (dual_mwp,) = (rule.with_bias(classifier, precise, negate=negate) for negate in (False, True))
+        ours, dual = (rule.with_bias(classifier, precise, negate=negate) for negate in (False, True))
     else:
-        (mwp,), (dual_mwp,) = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
+        ours, dual = rule.pass_down(classifier, precise), rule.dual(classifier, precise)
+    both = zip(ours, dual, strict=True)
+    return tuple(_difference(mwp, dual_mwp, contrasted).to(flow.ratio.dtype) for mwp, dual_mwp in both)
+
+
+def _difference(mwp: Flow, dual_mwp: Flow, contrasted: int) -> Flow:
+    """Of two flows to one value, which have its activation in common."""
     difference = mwp.ratio[:contrasted] - dual_mwp.ratio[:contrasted]
     mean = (mwp.ratio[contrasted:] + dual_mwp.ratio[contrasted:]) / 2
-    return Flow(torch.cat([difference, mean]), mwp.activation, own=True).to(flow.ratio.dtype)
+    return Flow(torch.cat([difference, mean]), mwp.activation, own=True)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

@@ -131,6 +131,47 @@ def add_matrix_product(x: Tensor, left: Tensor, right: Tensor, *, beta: float = 
     return (x * beta if beta != 1 else x) + (product * alpha if alpha != 1 else product)
 
 
+def matrix_times_vector(matrix: Tensor, vector: Tensor) -> Tensor:
+    """`mv`: (T, C), (C,) -> (T,)."""
+    return (matrix @ vector.unsqueeze(1)).squeeze(1)
+
+
+def add_matrix_times_vector(x: Tensor, matrix: Tensor, vector: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`addmv`: beta * x + alpha * matrix @ vector."""
+    return x * beta + matrix_times_vector(matrix, vector) * alpha
+
+
+def inner_product(left: Tensor, right: Tensor) -> Tensor:
+    """`dot`: (C,), (C,) -> ()."""
+    return (left.unsqueeze(0) @ right.unsqueeze(1)).view(())
+
+
+def triple_product(
+    first: Tensor,
+    weight: Tensor,
+    last: Tensor,
+    expand_first: list[int],
+    expand_weight: list[int],
+    expand_last: list[int],
+    summed: list[int],
+    unrolled: int = 1,
+) -> Tensor:
+    """`_trilinear`, of which bilinear layers are made: the product of three, with dimensions added, and summed."""
+    for dim in expand_first:
+        first = first.unsqueeze(dim)
+    for dim in expand_weight:
+        weight = weight.unsqueeze(dim)
+    for dim in expand_last:
+        last = last.unsqueeze(dim)
+    return (first * (weight * last)).sum(summed)
+
+
+def gated_half(x: Tensor, dim: int = -1) -> Tensor:
+    """`glu`: the first half along a dimension, times the sigmoid of the second."""
+    half, gate = x.chunk(2, dim)
+    return half * gate.sigmoid()
+
+
 def traced_convolution(*args: Any) -> Tensor:
     """`_convolution`, which traced networks call with flags of the backend behind the arguments of `convolution`."""
     output: Tensor = aten.convolution.default(*args[:9])
@@ -149,7 +190,12 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._transformer_encoder_layer_fwd.default: transformer_encoder_layer,
     aten._convolution.default: traced_convolution,
     aten.addcmul.default: add_product,
+    aten.glu.default: gated_half,
     aten.baddbmm.default: add_matrix_product,
+    aten.mv.default: matrix_times_vector,
+    aten.addmv.default: add_matrix_times_vector,
+    aten.dot.default: inner_product,
+    aten._trilinear.default: triple_product,
 }
 
 

@@ -13,7 +13,7 @@ from grounding.attention.choices import Choices
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import find_layer, given_value, indexed_layer, named_layer, same_signal
 from grounding.attention.mass import Reading, Watch, check_arrival, watched
-from grounding.attention.signals import expand_signals
+from grounding.attention.signals import Signals, expand_signals
 from grounding.attention.spatial import grid
 from grounding.attention.walk import at_once, plan, walk, with_gradients
 from grounding.errors import GroundingError
@@ -25,7 +25,7 @@ DEFAULT_STRIDE = 16  # where contrastive maps are read, in image pixels
 
 def mwp(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     *,
     layer: Layer | None = None,
     stride: float | None = None,
@@ -39,10 +39,11 @@ def mwp(
     Args:
         tape: a recorded forward pass with scores (N, T).
         signals: (K, T), the same for every image, or (K, N, T). A signal that sums to 1 gives an MWP that sums to 1,
-            less what falls on units that nothing excites (Z = 0).
-        layer: read the output of the module of this name, or this entry of `layers(tape)`: 0 is the image, which is the
-            default (of several inputs the first (N, C, H, W)), -1 the classifier's input; or a value of the tape, such
-            as `tape.inputs[1]`.
+            less what falls on units that nothing excites (Z = 0). Or K classes, `[5, 6]`, or by the names that `record`
+            was given; `[[5, 6]]` are K = 1 classes for N = 2 images.
+        layer: read the output of the module of this name, or of this end of a name; the input of this name; or this
+            entry of `layers(tape)`: 0 is the image, which is the default (of several inputs the first (N, C, H, W)), -1
+            the classifier's input; or a value of the tape, such as `tape.inputs[1]`. `tape.layers()` prints them.
         stride: or read the layer whose sides are the image's divided by this: see `find_layer`.
         residual: `split` shares a sum of two activations among those that have its sign, in proportion; `signed`
             gives each P * x_i / (x_1 + x_2) whatever their signs, as the authors' code does; `main` gives all to the
@@ -54,9 +55,9 @@ def mwp(
             processors that have it, and maps move by about a hundredth.
 
     Returns:
-        (N, K, h, w) maps, summed over channels, of `dtype` and at least 0 where the signals are. With `channels`,
-        (N, K, C, h, w), or N, K and the shape of the layer behind N. Of a differentiable tape, where gradients are on,
-        they have a gradient by the inputs, the weights and the signals.
+        (N, K, h, w) maps, or (N, K, t, h, w) of films, summed over channels, of `dtype`, at least 0 where the signals
+        are. With `channels`, (N, K, C, h, w), or N, K and the shape of the layer behind N. Of a differentiable tape,
+        where gradients are on, they have a gradient by the inputs, the weights and the signals.
 
     Raises:
         UnsupportedOperationError: an operation on the way down has no rule, or no gradient that a differentiable tape
@@ -73,7 +74,7 @@ def mwp(
 
 def mwp_at(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     layers: Sequence[Layer],
     *,
     residual: str = "split",
@@ -87,7 +88,7 @@ def mwp_at(
 
 def contrastive_mwp(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     *,
     layer: Layer | None = None,
     stride: float | None = None,
@@ -115,7 +116,7 @@ def contrastive_mwp(
 
 def contrastive_mwp_at(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     layers: Sequence[Layer],
     *,
     residual: str = "split",
@@ -129,7 +130,7 @@ def contrastive_mwp_at(
 
 def readings(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     layers: Sequence[Layer],
     *,
     contrast: bool = True,
@@ -149,7 +150,7 @@ def readings(
 
 def _maps(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     stops: list[Value],
     choices: Choices,
     channels: bool,
@@ -166,7 +167,7 @@ def _maps(
 
 def _read(
     tape: Tape,
-    signals: Tensor,
+    signals: Signals,
     stops: list[Value],
     choices: Choices,
     channels: bool,
@@ -176,7 +177,7 @@ def _read(
 ) -> tuple[Reading, ...]:
     """The maps of the signals at each of the layers, with what arrives of each signal, of their mean, or of none."""
     stops = [same_signal(tape, stop) for stop in stops]
-    p = expand_signals(signals, tape.scores, dtype)  # (K, *scores.shape)
+    p = expand_signals(signals, tape.scores, dtype, tape.names)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
     steps = plan(tape, stops, choices.residual, contrast)
     for stop in stops:

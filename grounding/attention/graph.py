@@ -10,6 +10,7 @@ passes *down*, from the scores to the image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
@@ -18,21 +19,26 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from grounding.attention.rows import LayerTable
 from grounding.errors import GroundingError
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A dimension of tokens, of which those from `first` on are the places of a (height, width) grid, row by row."""
+    """A dimension of tokens, of which those from `first` on are the places of a grid of these `sides`, row by row."""
 
     first: int
-    height: int
-    width: int
+    sides: tuple[int, ...]  # (height, width) or (time, height, width)
+
+    @property
+    def count(self) -> int:
+        """How many tokens are places."""
+        return math.prod(self.sides)
 
 
 _SPOILT = -1  # the version of a content that has changed since the recording
 
-Factor = tuple[str | Tokens | None, int]  # "n", "h", "w", tokens or anything else, and its size
+Factor = tuple[str | Tokens | None, int]  # "n", "t", "h", "w", tokens or anything else, and its size
 Axes = tuple[tuple[Factor, ...], ...]  # for each dimension the factors of its size, slowest first
 Affine = tuple[Tensor | float, Tensor | float]  # s and t of y -> s y + t, each a number or one for each channel
 
@@ -84,6 +90,30 @@ class Value:
             self.version = write_count(self.tensor)
 
 
+@dataclass(eq=False, slots=True)
+class Derived(Value):
+    """A constant that is computed from others whenever it is read, so that it takes no memory and never is outdated.
+
+    Attributes:
+        function: gives the content from the contents of `sources`; one that can be pickled.
+        sources: constants of the recording, or numbers.
+    """
+
+    function: Callable[..., Tensor] = field(default=torch.as_tensor, repr=False)
+    sources: tuple[Any, ...] = field(default=(), repr=False)
+
+    def content(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The values, in this dtype."""
+        given = (each.content() if isinstance(each, Value) else each for each in self.sources)
+        tensor = self.function(*given)
+        return tensor.to(dtype or tensor.dtype)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether one of the sources has changed since the recording."""
+        return any(each.overwritten for each in self.sources if isinstance(each, Value))
+
+
 def write_count(tensor: Tensor) -> int:
     """PyTorch's count of the writes to a tensor; it does not count those to a tensor made in inference mode."""
     return 0 if tensor.is_inference() else tensor._version
@@ -94,7 +124,8 @@ class Operation:
     """One ATen operation of the forward pass.
 
     Attributes:
-        overload: for instance `aten.convolution.default`; None for a write through a view.
+        overload: for instance `aten.convolution.default`; None for memory that was written in parts, through views. Its
+            arguments are the index of `writes.last_written` and the values written, and `starts`, where these begin.
         args, kwargs: as it was called, every tensor replaced by its `Value`.
         inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
         outputs: what it returned; an in-place operation returns a new value. Of outputs that are whole numbers, such as
@@ -104,6 +135,7 @@ class Operation:
         folds: the operations, affine channel by channel, that alone follow this convolution or linear layer, such as a
             batch normalisation or a layer scale; each with the dimension of its input that the channels are.
         folded: it is one of these.
+        parts: the recorded operations that this one stands for, where it is a linear map that was written as several.
     """
 
     overload: OpOverload | None
@@ -115,10 +147,13 @@ class Operation:
     rule: Rule | None = field(default=None, repr=False)
     folds: tuple[tuple[Operation, int], ...] = field(default=(), repr=False)
     folded: bool = False
+    parts: tuple[Operation, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
         """As PyTorch prints it."""
+        if self.parts:
+            return f"the linear map of {', '.join(dict.fromkeys(part.name for part in self.parts))}"
         return str(self.overload) if self.overload is not None else "an in-place write through a view"
 
     @property
@@ -257,7 +292,7 @@ class Rule:
         pass_map: `pass_down` summed over channels, (K, N, h, w), in a shorter way; None where that one is no shorter.
         joins: which of two activations carry signal. `sum`: both. `product`: the one that is no gate, else the one that
             is not broadcast, else both. `matrix product`: the one that is no gate, else both. `first`: the first alone
-            (difference, quotient).
+            (difference, quotient). `choice`: all but masks and indices, which only choose.
         makes: what the outputs are where they are multiplied with an activation. `gate`: a constant. `attention
             weights`: a constant, also after a linear layer has mixed those of several heads.
         folds: (operation, dimension of its input) -> whether each entry y of that dimension becomes s y + t with
@@ -266,6 +301,7 @@ class Rule:
         moves_dimension: (operation, dimension of its input) -> where that dimension is in the output, for operations
             that only rearrange; None where it is merged with another.
         ignores_values: the outputs depend on the shape of the operands alone, so they are constants.
+        overwrites: it writes all of its first operand and reads nothing of it.
     """
 
     pass_down: Callable[..., tuple[Flow, ...]] | None
@@ -276,12 +312,13 @@ class Rule:
     dual: Callable[[Operation, Flow], tuple[Flow, ...]] | None = None
     with_bias: Callable[..., tuple[Flow, ...]] | None = None
     pass_map: Callable[[Operation, Flow], Tensor | None] | None = None
-    joins: Literal["sum", "product", "matrix product", "first"] | None = None
+    joins: Literal["sum", "product", "matrix product", "first", "choice"] | None = None
     makes: Literal["gate", "attention weights"] | None = None
     folds: Callable[[Operation, int], bool] | None = None
     affine: Callable[[Operation, int], Affine] | None = None
     moves_dimension: Callable[[Operation, int], int | None] | None = None
     ignores_values: bool = False
+    overwrites: bool = False
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -295,6 +332,9 @@ class Tape:
         outputs: the tensors that the network returned; the first are the scores.
         modules: the names of the network's modules, each with the name that `Operation.module` has for it.
         differentiable: it has the autograd graph of all that it holds; then it cannot be copied or pickled.
+        input_names: of each input the keyword that it was given by, or else `inputs[0]` and so on.
+        names: T names of the scores; empty where they have none.
+        table: what makes `layers`.
     """
 
     inputs: tuple[Value, ...]
@@ -302,12 +342,29 @@ class Tape:
     operations: tuple[Operation, ...] = field(repr=False)
     outputs: tuple[Tensor, ...] = field(repr=False)
     modules: Mapping[str, str] = field(repr=False)
-    differentiable: bool = False
+    differentiable: bool
+    input_names: tuple[str, ...]
+    names: tuple[str, ...]
+    table: Callable[[Tape, Any], LayerTable]
 
     @property
     def scores(self) -> Tensor:
         """(N, T), what the top-down signals weigh."""
         return self.outputs[0]
+
+    def layers(self, signals: Any = None) -> LayerTable:
+        """The layers that a map can be read at, or why not, and how much winning probability arrives at each.
+
+        Args:
+            signals: as `mwp` takes them; by default, for each image, its highest score.
+
+        Returns:
+            A list of `LayerRow`, from the inputs up, that prints as a table.
+
+        Raises:
+            GroundingError: signals that do not fit.
+        """
+        return self.table(self, signals)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """For copies and pickles, which an autograd graph has none of."""

@@ -20,6 +20,7 @@ class Kind:
         rule: what the engine knows of it; None where that is nothing.
         plainer: what computes the same by plainer operations, which are recorded in its place; None for a plain one.
         written: position and name of each argument that it writes to.
+        is_view: it returns the memory of its first argument, and writes nothing.
         has_modes: it may drop out, or take the statistics of a batch.
         quantised: it computes with whole numbers that stand for others.
     """
@@ -27,6 +28,7 @@ class Kind:
     rule: Rule | None
     plainer: Callable[..., Any] | None
     written: tuple[tuple[int, str], ...]
+    is_view: bool
     has_modes: bool
     quantised: bool
 
@@ -34,10 +36,12 @@ class Kind:
 def kind_of(overload: OpOverload, given: Mapping[OpOverload, Rule]) -> Kind:
     """What is known of an operation. One that was given a rule is recorded as it is."""
     arguments = enumerate(overload._schema.arguments)
+    aliases = [each.alias_info for each in overload._schema.returns if each.alias_info is not None]
     return Kind(
         rule=rule_of(overload, given),
         plainer=None if overload in given else decomposition(overload),
         written=tuple((at, each.name) for at, each in arguments if each.alias_info and each.alias_info.is_write),
+        is_view=bool(aliases) and not any(alias.is_write for alias in aliases),
         has_modes=has_modes(overload),
         quantised=overload.namespace in ("quantized", "_quantized"),
     )

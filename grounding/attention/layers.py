@@ -11,12 +11,12 @@ from grounding.errors import GroundingError, did_you_mean
 
 
 def image_of(tape: Tape) -> Value:
-    """The images: the first input (N, C, H, W) that the scores depend on, or else the first that they depend on."""
+    """The images: the first input (N, C, H, W) or (N, C, T, H, W) that the scores depend on, or else the first such."""
     if len(tape.inputs) == 1:
         return tape.inputs[0]
     above = {value: _above(tape, value) for value in tape.inputs}
     reaching = [value for value in tape.inputs if tape.output in above[value]] or list(tape.inputs)
-    return next((value for value in reaching if len(value.shape) == 4), reaching[0])
+    return next((value for value in reaching if value.axes), reaching[0])
 
 
 def layers(tape: Tape) -> list[Value]:
@@ -48,32 +48,31 @@ def find_layer(tape: Tape, stride: float) -> Value:
     """The layer to read at this stride: by the ratio of sides the closest of `layers`, nearest the image among equals.
 
     For torchvision's networks that is the paper's choice: pool4 of VGG16 and the first block of ResNet-50's layer3 at
-    stride 16, pool2 of GoogLeNet at stride 8. The ratio may be off by a factor of up to the square root of 2.
+    stride 16, pool2 of GoogLeNet at stride 8. The ratio may be off by a factor of up to the square root of 2. Heights
+    and widths are compared; the times of a film are not.
 
     Raises:
-        GroundingError: no layer comes that close.
+        GroundingError: no layer comes that close; it names the strides that there are, the nearest first.
     """
     if not isinstance(stride, (int, float)) or not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = image_of(tape).shape[-2:]
     closest: Value | None = None
     smallest = math.inf
-    strides: list[str] = []
+    strides: dict[str, float] = {}  # each in words, and how far it is from the one asked for
     for value in layers(tape):
         sides = grid(value)
         if not sides or 0 in sides:
             continue
-        actual = math.sqrt(height / sides[0] * width / sides[1])
-        strides.append(f"{actual:.3g}")
-        distance = abs(math.log(actual / stride))
+        actual = math.sqrt(height / sides[-2] * width / sides[-1])
+        distance = strides[f"{actual:.3g}"] = abs(math.log(actual / stride))
         if closest is None or distance < smallest - 1e-6:
             closest, smallest = value, distance
     if closest is None:
         raise GroundingError("no layer of the network has places: read one by number or name, with channels=True")
     if smallest > math.log(2) / 2 + 1e-6:
-        raise GroundingError(
-            f"no layer of the network has stride {stride:g}: expected one of {', '.join(dict.fromkeys(strides))}"
-        )
+        nearest = ", ".join(sorted(strides, key=strides.__getitem__))
+        raise GroundingError(f"no layer of the network has stride {stride:g}: expected one of {nearest}")
     return closest
 
 
@@ -91,16 +90,16 @@ def indexed_layer(tape: Tape, index: int) -> Value:
 
 
 def named_layer(tape: Tape, name: str) -> Value:
-    """The output of the module of this name: of its last run, where it ran several times.
+    """The output of the module of this name, of its last run, where it ran several times; or the input of this name.
+
+    The end of a name will do, `layer3` for `backbone.layer3`, where no other module has that end, but those inside it.
 
     Raises:
-        GroundingError: no such module (with the nearest names), one that computed nothing, or several outputs.
+        GroundingError: no such module (with the nearest names), several, one that computed nothing, or several outputs.
     """
-    if name not in tape.modules:
-        known = [module for module in tape.modules if module]
-        top = dict.fromkeys(module.split(".")[0] for module in known)
-        advice = did_you_mean(name, known, f"expected a module such as {', '.join(top)}", most=3)
-        raise GroundingError(f"the network has no layer '{name}': {advice}")
+    if name not in tape.modules and name in tape.input_names:
+        return tape.inputs[tape.input_names.index(name)]
+    name = name if name in tape.modules else _completed(tape, name)
     if name and not tape.modules[name]:
         raise GroundingError(f"layer '{name}' is the name of two modules: record one module that holds both")
     inside = [_within(operation.module, tape.modules[name]) for operation in tape.operations]
@@ -117,6 +116,24 @@ def named_layer(tape: Tape, name: str) -> Value:
             "name a layer that has one"
         )
     return outputs[0]
+
+
+def _completed(tape: Tape, end: str) -> str:
+    """The one name of a module that ends so, of nested ones the outermost."""
+    fits = {tape.modules[name] for name in tape.modules if end and name.endswith(f".{end}") and tape.modules[name]}
+    found = [name for name in fits if not any(name != other and _within(name, other) for other in fits)]
+    if len(found) == 1:
+        return found[0]
+    known = [module for module in dict.fromkeys(tape.modules.values()) if module]
+    if found:
+        several = sorted(found, key=known.index)
+        more = f" and {len(several) - 5} more" if len(several) > 5 else ""
+        raise GroundingError(
+            f"layer '{end}' is the end of several names: expected one of {', '.join(several[:5])}{more}"
+        )
+    top = dict.fromkeys(module.split(".")[0] for module in known)
+    advice = did_you_mean(end, known, f"expected a module such as {', '.join(top)}", most=3)
+    raise GroundingError(f"the network has no layer '{end}': {advice}")
 
 
 def same_signal(tape: Tape, value: Value) -> Value:

@@ -1,8 +1,8 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,77 +12,130 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
-from grounding.attention.checks import check_dense, check_evaluation_mode, check_images, check_model, check_outputs
+from grounding.attention.canonical import canonical
+from grounding.attention.checks import (
+    check_batched,
+    check_dense,
+    check_evaluation_mode,
+    check_images,
+    check_model,
+    is_input,
+)
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient, copy_with_graph
 from grounding.attention.graph import Operation, Rule, Tape, Value, write_count
+from grounding.attention.head import join_head
 from grounding.attention.kinds import Kind, kind_of
+from grounding.attention.linear_sums import merge_sums
 from grounding.attention.module_names import ModuleNames
+from grounding.attention.outputs import Output, pick, scores_first
 from grounding.attention.rules.table import rule_of
-from grounding.attention.spatial import image_axes, label
+from grounding.attention.signals import checked_names
+from grounding.attention.spatial import input_axes, label
+from grounding.attention.table import layer_table
+from grounding.attention.writes import Write, last_written, overlap
 from grounding.errors import GroundingError
 
 
 def record(
-    model: Callable[..., Tensor | tuple[Tensor, ...]],
+    model: Callable[..., Any],
     *inputs: Tensor,
+    output: Output | None = None,
+    names: Sequence[str] | None = None,
     rules: Mapping[OpOverload, Rule] | None = None,
     differentiable: bool = False,
+    **keywords: Any,
 ) -> Tape:
     """Run one forward pass and record it. Nothing of the model is patched, hooked, edited or switched.
 
     Args:
         model: a module in evaluation mode, or any function of tensors, that returns the scores (N, T), or a tuple of
-            tensors with the scores first.
+            tensors with the scores first; anything else, where `output` says what the scores are.
         inputs: what it is called with. The images are the first of them that is (N, C, H, W) and that the scores depend
             on: the layers of `layers.layers` and strides are counted from these.
+        output: which of what the model returns are the scores: the name of an attribute or key such as `logits` (in
+            others, joined by dots), a position, or a function that picks them.
+        names: T names of the scores, by which signals may then be given.
         rules: of your own, by ATen operation; they come before the package's.
         differentiable: keep the autograd graph, so that maps have a gradient by the inputs and the weights: through x,
             W+ and Z of arXiv 1608.00507, equation 10. The scores, `Tape.scores`, then have theirs too.
+        keywords: what else the model is called with, by name. Tensors of floating point numbers are inputs too, and
+            bytes; other tensors (ids, masks) and other values are constants.
 
     Raises:
         GroundingError: batch normalisation or dropout in training mode, a forward pass that changes a tensor of the
-            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs; a
-            differentiable recording where gradients are off, or of what requires none.
+            model, a result that is no tensor or tuple of tensors, or scores that do not depend on the inputs; names
+            that are not as many as the scores; one image without a batch; a differentiable recording where gradients
+            are off, or of what requires none.
     """
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps: a recording runs uncompiled
     check_model(model)
-    check_images(inputs)
+    named = {name: value for name, value in keywords.items() if is_input(value)}
+    tensors = (*inputs, *named.values())
+    check_images(tensors)
     if differentiable:
         check_differentiable()
-    recorder = _Recorder(model, inputs, rules or {}, Gradients() if differentiable else None)
+    recorder = _Recorder(model, tensors, rules or {}, Gradients() if differentiable else None)
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable), recorder:
-        returned = model(*inputs)
-    outputs = returned if type(returned) is tuple else (returned,)
-    check_outputs(outputs)
-    output = recorder.value_of(outputs[0])
-    if not output.active:
+        try:
+            returned = pick(model(*inputs, **keywords), output)
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
+            if not isinstance(error, GroundingError):
+                check_batched(recorder.inputs, recorder.operations, error)
+            raise
+    check_batched(recorder.inputs, recorder.operations)
+    outputs = scores_first(returned, output)
+    scores = recorder.value_of(outputs[0])
+    if not scores.active:
         raise GroundingError("the output of the model does not depend on its inputs")
     if differentiable:
         check_gradient(outputs[0])
-    attach_folds(recorder.operations, output)
-    detach_gates(recorder.operations)
-    label(recorder.operations)
+    named_scores = checked_names(names, scores.shape[1] if len(scores.shape) > 1 else 0)
     recorder.close()
-    release(recorder.operations, output)
-    operations = tuple(recorder.operations)
-    return Tape(recorder.inputs, output, operations, outputs, recorder.modules.canonical, differentiable)
+    with torch.inference_mode(False), torch.set_grad_enabled(differentiable):
+        operations = in_linear_form(recorder.operations, scores, rules or {})
+    release(operations, scores)
+    return Tape(
+        recorder.inputs,
+        scores,
+        tuple(operations),
+        outputs,
+        recorder.modules.canonical,
+        differentiable,
+        _input_names(len(inputs), named, recorder.modules.canonical),
+        named_scores,
+        layer_table,
+    )
+
+
+def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
+    """The recorded operations with what is linear written in the forms that have rules, and annotated."""
+    operations = merge_sums(canonical(recorded, given))
+    attach_folds(operations, output)
+    detach_gates(operations)
+    label(operations)
+    return join_head(operations, output)
+
+
+def _input_names(positional: int, named: Iterable[str], modules: Mapping[str, str]) -> tuple[str, ...]:
+    """Of each input its keyword, where no module has that name, or its place in `Tape.inputs`."""
+    keywords = [*[""] * positional, *named]
+    return tuple(name if name and name not in modules else f"inputs[{at}]" for at, name in enumerate(keywords))
 
 
 @dataclass(slots=True)
 class _Storage:
-    """Memory that came into being during the recording: how often it was written, and the last active value there.
+    """Memory that came into being during the recording, and all that was written there since the first activation.
 
     As long as `reference` lives, no other storage can have the address that is the key of this one.
     """
 
     reference: StorageWeakRef
-    writes: int = 0
-    written: Value | None = None
+    writes: list[Write] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Known:
-    """A tensor that may carry signal: its value, and the writes to its memory, up to then.
+    """A tensor that may carry signal: its value, and how often its memory had been written then.
 
     As long as `reference` gives the tensor, no other has the identity that is the key of this one.
     """
@@ -114,11 +167,12 @@ class _Recorder(TorchDispatchMode):
         self._kept: dict[int, list[Value]] = {}  # by storage: values that an in-place write would spoil
         for tensor in inputs:
             self._watch(tensor)
-            self._learn(tensor, Value(tensor.shape, tensor.stride(), active=True))
+            value = Value(tensor.shape, tensor.stride(), active=True)
+            self._write(tensor, value)
+            self._learn(tensor, value)
         self.inputs = tuple(self._known[id(tensor)].value for tensor in inputs)
         for value in self.inputs:
-            if len(value.shape) == 4:
-                value.axes = image_axes(value.shape)
+            value.axes = input_axes(value.shape)
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -135,26 +189,31 @@ class _Recorder(TorchDispatchMode):
         if kind.quantised:
             raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
         mutated = self._mutated(func, kind, args, kwargs) if kind.written else []
-        values = {id(tensor): self.value_of(tensor) for tensor in given}
+        if kind.is_view and self._stale(given[0]):
+            return self._look_through(func, args, kwargs, given)
+        read = given[1:] if rule is not None and rule.overwrites else given
+        values = {id(tensor): self.value_of(tensor) for tensor in read}
+        for tensor in mutated:  # what is overwritten has a value that nobody reads
+            values.setdefault(id(tensor), Value(tensor.shape, tensor.stride(), active=False))
         constant = rule is not None and rule.ignores_values
-        active = () if constant else tuple([value for tensor in given if (value := values[id(tensor)]).active])
+        active = () if constant else tuple([value for tensor in read if (value := values[id(tensor)]).active])
         if kind.has_modes:
             check_evaluation_mode(func, args, kwargs, bool(active))
         if active:
-            self._keep(rule, given, values)
+            self._keep(rule, read, values)
         for tensor in mutated:
             self._rescue(func, tensor)
         result = func(*args, **kwargs)
         outputs = [result] if isinstance(result, Tensor) else _tensors(_as_sequence(result))
         check_dense(func, outputs)
         before = {_memory(tensor) for tensor in given}
-        for tensor in outputs:
-            if _memory(tensor) not in before:
-                self._watch(tensor)
+        fresh = [tensor for tensor in outputs if _memory(tensor) not in before]
+        for tensor in fresh:
+            self._watch(tensor)
         if self._gradients is not None:
             self._gradients.follow(self._fused or str(func), func, given, outputs)
         if active or mutated:
-            self._note(func, rule, args, kwargs, values, active, mutated, outputs)
+            self._note(func, rule, args, kwargs, values, active, mutated, fresh, outputs)
         return result
 
     def _mutated(self, func: OpOverload, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -167,6 +226,16 @@ class _Recorder(TorchDispatchMode):
                     "in training mode: call model.eval() first"
                 )
         return mutated
+
+    def _look_through(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any], given: list[Tensor]
+    ) -> Any:
+        """Make a view of memory that was written in parts: what it holds is asked for when it is read."""
+        result = func(*args, **kwargs)
+        if self._gradients is not None:
+            outputs = _tensors(_as_sequence(result))
+            self._gradients.follow(self._fused or str(func), func, given, outputs)
+        return result
 
     def _write_out(
         self, func: OpOverload, plainer: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -188,17 +257,19 @@ class _Recorder(TorchDispatchMode):
         values: dict[int, Value],
         active: tuple[Value, ...],
         mutated: list[Tensor],
+        fresh: list[Tensor],
         outputs: list[Tensor],
     ) -> None:
         """Add an operation that has run to the tape."""
         depth = 0
         if active:
             depth = max([value.depth for value in active]) + (rule is not None and rule.dual is not None)
+        written = {id(tensor) for tensor in (*mutated, *fresh)}
+        outputs = outputs + [tensor for tensor in mutated if not any(tensor is output for output in outputs)]
         results = tuple([Value(tensor.shape, tensor.stride(), bool(active), depth=depth) for tensor in outputs])
-        for tensor in mutated:
-            storage = self._storages[_memory(tensor)]
-            storage.writes += 1
-            storage.written = results[0] if active and results else storage.written
+        for tensor, value in zip(outputs, results, strict=True):
+            if id(tensor) in written:
+                self._write(tensor, value if active else None)
         for tensor, value in zip(outputs, results, strict=True):
             if active or self._recall(tensor) is not None:
                 self._learn(tensor, value)
@@ -213,19 +284,32 @@ class _Recorder(TorchDispatchMode):
         """The value that this tensor has now."""
         known = self._recall(tensor)
         storage = self._storages.get(_memory(tensor))
-        writes = known.writes if known else 0
-        if known is not None and (storage is None or storage.writes == writes):
-            return known.value
-        active = known is not None and known.value.active
-        if storage and storage.writes != writes and (active or storage.written):
-            old = known.value if known is not None and active else None
-            sources = tuple(value for value in (old, storage.written) if value)
-            value = Value(tensor.shape, tensor.stride(), active=True, depth=max(source.depth for source in sources))
-            write = Operation(None, sources, {}, sources, (value,), self.modules.caller(), rule_of(None, {}))
-            self.operations.append(write)
-            self._learn(tensor, value)
-            return value
-        return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
+        noted = known.writes if known is not None else 0
+        if storage is None or len(storage.writes) == noted:
+            return known.value if known is not None else Value(tensor.shape, tensor.stride(), active=False)
+        if known is not None and not overlap(tensor, storage.writes[noted:]):
+            value = known.value
+        else:
+            value = self._written(tensor, storage.writes)
+        self._learn(tensor, value)
+        return value
+
+    def _written(self, tensor: Tensor, writes: list[Write]) -> Value:
+        """The value of a tensor whose memory was written in parts; an operation of the tape makes it."""
+        found = last_written(tensor, writes)
+        parts, index = found or ([write for write in writes if write.value is not None], None)
+        sources = tuple(part.value for part in parts if part.value is not None)
+        depth = max((source.depth for source in sources), default=0)
+        value = Value(tensor.shape, tensor.stride(), bool(sources), depth=depth)
+        if sources:
+            args: tuple[Value, ...] = ()
+            if index is not None:
+                args = (Value(index.shape, index.stride(), active=False), *sources)
+                self._hold(args[0], index)
+            starts = tuple(part.offset - int(tensor.storage_offset()) for part in parts)
+            module, rule = self.modules.caller(), rule_of(None, {})
+            self.operations.append(Operation(None, args, {"starts": starts}, sources, (value,), module, rule))
+        return value
 
     def close(self) -> None:
         """Note the version of all that was kept."""
@@ -236,6 +320,17 @@ class _Recorder(TorchDispatchMode):
     def _watch(self, tensor: Tensor) -> None:
         self._storages[_memory(tensor)] = _Storage(StorageWeakRef(tensor.untyped_storage()))
 
+    def _write(self, tensor: Tensor, value: Value | None) -> None:
+        """Note what was written to a tensor, None for constants: these matter once an activation was written."""
+        writes = self._storages[_memory(tensor)].writes
+        if value is not None or writes:
+            writes.append(Write.to(tensor, value))
+
+    def _stale(self, tensor: Tensor) -> bool:
+        """Whether its memory was written since its value was noted, if ever."""
+        storage, known = self._storages.get(_memory(tensor)), self._recall(tensor)
+        return storage is not None and len(storage.writes) != (known.writes if known is not None else 0)
+
     def _recall(self, tensor: Tensor) -> _Known | None:
         """What is known of a tensor; None of one that never carried signal."""
         known = self._known.get(id(tensor))
@@ -243,13 +338,14 @@ class _Recorder(TorchDispatchMode):
 
     def _learn(self, tensor: Tensor, value: Value) -> None:
         storage = self._storages.get(_memory(tensor))
-        self._known[id(tensor)] = _Known(weakref.ref(tensor), value, storage.writes if storage else 0)
+        self._known[id(tensor)] = _Known(weakref.ref(tensor), value, len(storage.writes) if storage else 0)
 
     def _keep(self, rule: Rule | None, tensors: list[Tensor], values: dict[int, Value]) -> None:
         """Keep the content of constants, and of activations where a rule needs it."""
         for tensor in tensors:
             value = values[id(tensor)]
-            if value.tensor is None and (not value.active or (rule is not None and rule.needs_values)):
+            needed = not value.active or (rule is not None and rule.needs_values)
+            if value.tensor is None and (needed or not tensor.dtype.is_floating_point):  # masks and indices choose
                 self._hold(value, tensor)
 
     def _hold(self, value: Value, tensor: Tensor) -> None:

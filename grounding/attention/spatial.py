@@ -13,11 +13,21 @@ from torch import Tensor
 
 from grounding.attention.graph import Axes, Factor, Operation, Tokens, Value
 
+SIDES = ("t", "h", "w")  # time, or depth, only of an image of three dimensions
+
 
 @functools.lru_cache(maxsize=1024)
 def image_axes(shape: torch.Size) -> Axes:
-    """Those of (N, C, h, w)."""
-    return tuple(((name, size),) for name, size in zip(("n", None, "h", "w"), shape, strict=True))
+    """Those of (N, C, h, w), or of (N, C, t, h, w)."""
+    names = ("n", None, *SIDES[-(len(shape) - 2) :])
+    return tuple(((name, size),) for name, size in zip(names, shape, strict=True))
+
+
+def input_axes(shape: torch.Size) -> Axes:
+    """Those of an image (N, C, h, w), of a film (N, C, t, h, w), or (N, t, 3, h, w) where t > 4; else none."""
+    if len(shape) == 5 and shape[1] > 4 and shape[2] == 3:
+        return tuple(((name, size),) for name, size in zip(("n", "t", None, "h", "w"), shape, strict=True))
+    return image_axes(shape) if len(shape) in (4, 5) else ()
 
 
 def label(operations: Sequence[Operation]) -> None:
@@ -36,46 +46,47 @@ def label(operations: Sequence[Operation]) -> None:
                 output.lost_at = operation.name if known and places is None else lost_at
 
 
-def grid(value: Value) -> tuple[int, int] | None:
-    """(height, width) of the places of a value; None where it has none."""
+def grid(value: Value) -> tuple[int, ...] | None:
+    """The places of a value, (height, width) or (time, height, width); None where it has none."""
     sizes = {name: size for factors in value.axes for name, size in factors}
     tokens = next((name for name in sizes if isinstance(name, Tokens)), None)
     if "n" not in sizes or not (tokens or {"h", "w"} <= sizes.keys()):
         return None
-    return (tokens.height, tokens.width) if tokens else (sizes["h"], sizes["w"])
+    return tokens.sides if tokens else tuple(sizes[name] for name in SIDES if name in sizes)
 
 
 def sum_to_map(probability: Tensor, value: Value) -> Tensor:
-    """(K, *shape) of a value that has a grid -> (K, N, h, w), summed over all that is no place."""
+    """(K, *shape) of a value that has a grid -> (K, N, *grid), summed over all that is no place."""
     factors = [factor for dim in value.axes for factor in dim]
     names = [type(name).__name__ if isinstance(name, Tokens) else name for name, _ in factors]
-    kept = [names.index(name) + 1 for name in ("n", Tokens.__name__, "h", "w") if name in names]
+    kept = [names.index(name) + 1 for name in ("n", Tokens.__name__, *SIDES) if name in names]
     rest = [at for at in range(1, len(factors) + 1) if at not in kept]
     apart = probability.reshape(len(probability), *(size for _, size in factors))  # (K, *factors)
     total = apart.sum(rest) if rest else apart
-    total = total.permute(0, *(1 + sorted(kept).index(at) for at in kept))  # (K, N, tokens) or (K, N, h, w)
+    total = total.permute(0, *(1 + sorted(kept).index(at) for at in kept))  # (K, N, tokens) or (K, N, *grid)
     for name, _ in factors:
         if isinstance(name, Tokens):
-            total = total.narrow(2, name.first, name.height * name.width).unflatten(2, (name.height, name.width))
+            total = total.narrow(2, name.first, name.count).unflatten(2, name.sides)
     return total
 
 
 def aligned(operation: Operation, shape: torch.Size) -> Axes:
     """Element by element, pooled, resized or reduced: the places of the finest input of that shape.
 
-    An image (N, C, h, w) may also have other sides; with another number of channels its places count as gone.
+    An image, of whole channels, may also have other sides; with another number of channels its places count as gone.
     """
     first = operation.inputs[0]
     if len(operation.inputs) == 1 and first.shape == shape:
         return first.axes
     sources = _sources(operation)
     alike = max((value.axes for value in sources if value.shape == shape), key=_count, default=())
-    pooled = len(shape) == 4 and is_image(sources[0]) and sources[0].shape[:2] == shape[:2]
+    before = sources[0].shape
+    pooled = len(shape) == len(before) and is_image(sources[0]) and before[:2] == shape[:2]
     return alike or (image_axes(shape) if pooled else ())
 
 
 def convolved(operation: Operation, shape: torch.Size) -> Axes:
-    """(N, C, h, w) -> (N, D, h', w')."""
+    """(N, C, h, w) -> (N, D, h', w'), and so in three dimensions."""
     return image_axes(shape) if is_image(_sources(operation)[0]) else ()
 
 
@@ -151,10 +162,10 @@ def joined(operation: Operation, shape: torch.Size) -> Axes:
     axes = list(values[at].axes)
     before = sum(value.shape[dim] for value in values[:at])
     match axes[dim]:
-        case (("h", height), ("w", width)):
-            name: str | Tokens | None = Tokens(before, height, width)
+        case (("h", _), ("w", _)) | (("t", _), ("h", _), ("w", _)):
+            name: str | Tokens | None = Tokens(before, tuple(size for _, size in axes[dim]))
         case ((Tokens() as tokens, _),):
-            name = Tokens(before + tokens.first, tokens.height, tokens.width)
+            name = Tokens(before + tokens.first, tokens.sides)
         case _:
             name = None
     axes[dim] = ((name, shape[dim]),)
@@ -171,18 +182,54 @@ def sliced(operation: Operation, shape: torch.Size) -> Axes:
     match before:
         case ((Tokens() as tokens, _),) if step == 1:
             first = tokens.first - start
-            if first == 0 and size == tokens.height * tokens.width:
-                axes[dim] = (("h", tokens.height), ("w", tokens.width))
-            elif first >= 0 and first + tokens.height * tokens.width <= size:
-                axes[dim] = ((Tokens(first, tokens.height, tokens.width), size),)
+            if first == 0 and size == tokens.count:
+                axes[dim] = tuple(zip(SIDES[-len(tokens.sides) :], tokens.sides, strict=True))
+            elif first >= 0 and first + tokens.count <= size:
+                axes[dim] = ((Tokens(first, tokens.sides), size),)
         case ((str() as name, whole),) if size == -(-whole // step):
             axes[dim] = ((name, size),)
     return tuple(axes)
 
 
+def overlaid(operation: Operation, shape: torch.Size) -> Axes:
+    """Memory written in parts: the places of the finest part, along the dimensions that it lies in."""
+    output, parts = operation.outputs[0], zip(operation.inputs, operation.kwargs["starts"], strict=True)
+    return max((_along(output, part, start) for part, start in parts if part.axes), key=_count, default=())
+
+
+def _along(output: Value, part: Value, start: int) -> Axes:
+    """The axes of a part of the memory of a value, for its dimensions: those with the same step from entry to entry.
+
+    Of an image that covers a part of the rows, as with padding, the rows are still rows; tokens may lie among others.
+
+    Args:
+        start: elements from the beginning of the value to that of the part; negative where the part begins before.
+    """
+    axes: list[tuple[Factor, ...]] = []
+    same_rank, left = len(part.shape) == len(output.shape), list(range(len(part.shape)))
+    for dim, (size, step) in enumerate(zip(output.shape, output.stride, strict=True)):
+        alike = [at for at in left if part.stride[at] == step or (same_rank and part.shape[at] == size == 1)]
+        at = (dim if dim in alike else None) if same_rank else next(iter(alike), None)
+        axes.append(((None, size),))
+        if at is None:
+            continue
+        left = [other for other in left if other > at]
+        before = start // step % size if step > 0 and start >= 0 else 0
+        match part.axes[at]:
+            case factors if part.shape[at] == size:
+                axes[dim] = factors
+            case (("t" | "h" | "w" as name, smaller),) if smaller < size:
+                axes[dim] = ((name, size),)
+            case (("h", _), ("w", _)) | (("t", _), ("h", _), ("w", _)) if before + part.shape[at] <= size:
+                axes[dim] = ((Tokens(before, tuple(side for _, side in part.axes[at])), size),)
+            case ((Tokens() as tokens, smaller),) if before + smaller <= size:
+                axes[dim] = ((Tokens(before + tokens.first, tokens.sides), size),)
+    return tuple(axes)
+
+
 def is_image(value: Value) -> bool:
-    """Whether the dimensions of a value are those of (N, C, h, w)."""
-    return len(value.shape) == 4 and value.axes == image_axes(value.shape)
+    """Whether the dimensions of a value are those of (N, C, h, w) or (N, C, t, h, w)."""
+    return len(value.shape) in (4, 5) and value.axes == image_axes(value.shape)
 
 
 def _sources(operation: Operation) -> list[Value]:

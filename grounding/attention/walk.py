@@ -10,8 +10,8 @@ from grounding.attention.choices import Choices
 from grounding.attention.contrast import classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
+from grounding.attention.rules.choices import maximum
 from grounding.attention.rules.proportional import signed_addition
-from grounding.attention.rules.routing import maximum
 from grounding.attention.spatial import grid, is_image, sum_to_map
 from grounding.errors import GroundingError, UnsupportedOperationError
 
@@ -212,7 +212,7 @@ def _descend(
         return zip(operation.inputs, signed_addition(operation, flow), strict=True)
     source = operation.inputs[0]
     if step.contrast:
-        return [(source, contrast(operation, flow, contrasted, choices.bias))]
+        return zip(operation.inputs, contrast(operation, flow, contrasted, choices.bias), strict=True)
     if choices.bias == "share" and rule.with_bias is not None:
         return zip(operation.inputs, rule.with_bias(operation, flow), strict=True)
     if rule.pass_map is not None and source in map_only and is_image(source):

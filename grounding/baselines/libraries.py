@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from grounding.attention.signals import Signals
 from grounding.baselines.shared import (
     checked_scores,
     checked_weights,
@@ -40,7 +41,7 @@ _MERGED = (
 _QUIET = threading.Lock()  # warnings are caught for the whole process, not for a thread
 
 
-def guided_backprop(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def guided_backprop(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """The gradient, but every ReLU on the way down passes only what is positive and where its input was: (N, K, H, W).
 
     Springenberg et al., arXiv 1412.6806, section 3.4; by captum. At least 0: the largest absolute value over the
@@ -50,7 +51,7 @@ def guided_backprop(model: nn.Module, images: Tensor, signals: Tensor, layer: st
     return _rectified("guided_backprop", "GuidedBackprop", model, images, signals, layer)
 
 
-def deconvnet(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def deconvnet(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """The gradient, but every ReLU passes down what is positive wherever its input was: (N, K, H, W), at least 0.
 
     Zeiler and Fergus, arXiv 1311.2901, section 2.1, as a backward pass; by captum. Max pooling sends to its switches.
@@ -61,7 +62,7 @@ def deconvnet(model: nn.Module, images: Tensor, signals: Tensor, layer: str | No
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def lrp(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def lrp(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """Layer-wise Relevance Propagation: what each pixel gave to the explained score, channels summed. Signed.
 
     Bach et al., PLoS ONE 10(7), 2015; by zennit's composite EpsilonPlusFlat (Kohlbrenner et al., arXiv 1910.09840),
@@ -98,7 +99,7 @@ def lrp(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = N
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _rectified(
-    method: str, attribution: str, model: nn.Module, images: Tensor, signals: Tensor, layer: str | None
+    method: str, attribution: str, model: nn.Module, images: Tensor, signals: Signals, layer: str | None
 ) -> Tensor:
     refuse_layer(method, layer)
     captum = _library("captum.attr", method)

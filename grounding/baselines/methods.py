@@ -4,7 +4,7 @@ Args of every method:
     model: a module in evaluation mode that returns scores (N, T). It is left as it was: the work is done on a copy that
         shares the memory of its parameters, so no hook, flag or gradient ever reaches the model itself.
     images: (N, C, H, W) floating point, as the model wants them.
-    signals: (K, T) floating point, the same for every image, or (K, N, T). What is explained for signal k is the sum of
+    signals: (K, T) floating point, the same for every image, (K, N, T), or K class numbers. What is explained for signal k is the sum of
         signals[k] * scores.
     layer: the name of the module to read, as in `model.named_modules()`, for `cam` and `grad_cam`; its output must be
         (N, C, h, w). By default the last module to end whose output is such a map of more than one place. The other
@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from grounding.attention.signals import Signals
 from grounding.baselines.libraries import deconvnet, guided_backprop, lrp
 from grounding.baselines.shared import (
     checked_scores,
@@ -46,13 +47,13 @@ _RISE_BATCH = 32  # masked images in one forward pass of RISE
 class Method(Protocol):
     """One baseline: see the module for arguments, result and errors."""
 
-    def __call__(self, model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+    def __call__(self, model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
         """(N, K, h, w)."""
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def gradient(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def gradient(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """The largest absolute derivative over the channels of each pixel: (N, K, H, W), at least 0.
 
     Simonyan et al., arXiv 1312.6034, section 3.1.
@@ -65,7 +66,7 @@ def gradient(model: nn.Module, images: Tensor, signals: Tensor, layer: str | Non
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def cam(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """Class Activation Map: the weights of the classifier on the features of each place. (N, K, h, w), signed.
 
     Zhou et al., arXiv 1512.04150, equation 2, without the bias and not clamped: the mean of a map over its places is
@@ -93,7 +94,7 @@ def cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = N
 
 @torch.inference_mode(False)
 @torch.enable_grad()
-def grad_cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | None = None) -> Tensor:
+def grad_cam(model: nn.Module, images: Tensor, signals: Signals, layer: str | None = None) -> Tensor:
     """Features weighted by the mean of their derivative over all places, summed and clamped: (N, K, h, w), at least 0.
 
     Selvaraju et al., arXiv 1610.02391, equations 1 and 2.
@@ -113,7 +114,7 @@ def grad_cam(model: nn.Module, images: Tensor, signals: Tensor, layer: str | Non
 def rise(
     model: nn.Module,
     images: Tensor,
-    signals: Tensor,
+    signals: Signals,
     layer: str | None = None,
     *,
     masks: int = 4000,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grounding.attention.signals import expand_signals
+from grounding.attention.signals import Signals, expand_signals
 from grounding.errors import GroundingError
 
 
@@ -59,7 +59,7 @@ def checked_scores(model: Callable[[Tensor], Any], images: Tensor) -> Tensor:
     return scores
 
 
-def checked_weights(signals: Tensor, scores: Tensor) -> Tensor:
+def checked_weights(signals: Signals, scores: Tensor) -> Tensor:
     """The signals as (K, N, T), on the device of the scores and at least float32, for autograd."""
     return ordinary(expand_signals(signals, scores).detach())
 

@@ -157,6 +157,13 @@ def _one_thread() -> Iterator[None]:
 def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:
     """What a run must have in common with another to be continued by it, as plain values."""
     source = job.source
+    maps: dict[str, Any] = {
+        "stride": job.config.stride,
+        "residual": job.config.residual,
+        "resolution": job.config.resolution,
+    }
+    if job.config.bias != "none":  # which earlier runs do not say
+        maps["bias"] = job.config.bias
     return {
         "task": job.task,
         "dataset": source.kind,
@@ -167,7 +174,7 @@ def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:
         "methods": [maker.name for maker in job.makers],
         "smoothing": job.makers[0].smoothing,
         "rise_masks": next((maker.rise_masks for maker in job.makers if maker.name == "rise"), None),
-        "maps": {"stride": job.config.stride, "residual": job.config.residual, "resolution": job.config.resolution},
+        "maps": maps,
         "device": job.device,
         "classes": {name: list(tags) for name, tags in job.given.items()},
     }

@@ -20,7 +20,7 @@ from grounding.tagging.classifier import TagClassifier
 
 _PIXELS: Final = ("gradient", "guided", "deconv", "lrp")  # one value a pixel of the network's input
 PIXEL_SMOOTHING: Final = 0.02  # of the longer side, for methods of `_PIXELS`: the authors' code (Caffe `util.py`)
-_ACTING: Final = ("maps.stride", "maps.residual", "maps.resolution")
+_ACTING: Final = ("maps.stride", "maps.residual", "maps.bias", "maps.resolution")
 _CENTRE_WIDTH: Final = 0.25  # of each side
 _LONGER: Final = {"guided": "guided_backprop", "deconv": "deconvnet"}  # what `METHODS` calls them
 

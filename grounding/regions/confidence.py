@@ -31,9 +31,9 @@ def agreement(
     if not len(best):
         return np.zeros(0)
     log_weights = sharpness * np.log(np.maximum(scores, _TINY)) - np.log(np.maximum(area(proposals), _TINY))
-    possible = log_weights > log_weights.max() - _LEAST
+    possible = np.flatnonzero(log_weights > log_weights.max() - _LEAST)
     weights = np.exp(log_weights[possible] - log_weights.max())
-    agreeing = np.where(agree(proposals[best], proposals[possible]), weights / weights.sum(), 0)  # (K, M)
+    agreeing = agree(proposals[best], proposals.take(possible, 0)) * (weights / weights.sum())  # (K, M)
     share: Values = np.minimum(agreeing.sum(axis=1), 1)  # row by row: the same for any K
     return share
 

@@ -60,7 +60,7 @@ def check(function, shape, matrix=None, seed=None, lowest=0.05):
     assert found.shape == (SIGNALS, IMAGES, *shape)
     assert found.dtype == torch.float64
     assert found.any() or drawn  # of some weights that hypothesis draws no unit is excited
-    if len(shape) == 3:
+    if len(shape) in (3, 4):  # an image or a film
         (maps,) = readings(tape, signals, [0], contrast=False)
         torch.testing.assert_close(maps.maps, found.sum(2).transpose(0, 1), rtol=1e-9, atol=1e-12)
     fixed = dense(function, shape) if matrix is None else None

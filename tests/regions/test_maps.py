@@ -40,6 +40,15 @@ def test_smooth_is_a_gaussian_with_the_border_continued(height, width, sigma_px)
     same_maps(smooth(maps[0], sigma_px), expected[0])
 
 
+@pytest.mark.parametrize("leading", [(), (1,), (0,), (4,), (2, 3), (2, 0)])
+def test_smooth_keeps_the_shape_and_each_map_to_itself(leading):
+    maps = torch.rand(*leading, 6, 5)
+    fine = smooth(maps, 0.8)
+    assert fine.shape == maps.shape
+    for place in np.ndindex(leading):
+        same_maps(fine[place], gaussian_by_loops(maps[place], 0.8))
+
+
 def test_smooth_by_nothing_changes_nothing():
     maps = torch.rand(3, 4)
     assert torch.equal(smooth(maps, 0), maps)

@@ -57,6 +57,19 @@ def test_every_map_has_its_own_gamma():
     np.testing.assert_allclose(scores, [[2, 1], [4, 1]])
 
 
+@pytest.mark.parametrize("gamma", [0.3, (0.1, 0.7), ((0.1, 0.7), (0.0, 0.2), (1.0, 0.4))], ids=["one", "K", "G x K"])
+def test_scores_are_those_of_each_map_and_power_by_itself(gamma):
+    generator = np.random.default_rng(0)
+    maps, boxes = generator.random((2, 5, 4), dtype=np.float32), windows(50, 80, 4)
+    powers = np.broadcast_to(np.array(gamma), (*np.shape(gamma)[:-1], 2))
+    shares = [box_masses(one[None] / one.sum(), boxes, 50, 80)[0].astype(np.float64) for one in maps]
+    covered = np.prod((boxes[:, 2:] - boxes[:, :2]) / np.array([80, 50]), axis=1)  # of the picture
+    scores = score_boxes(maps, boxes, 50, 80, np.array(gamma))
+    assert scores.shape == (*powers.shape, len(boxes))
+    for place in np.ndindex(powers.shape):
+        np.testing.assert_allclose(scores[place], shares[place[-1]] / covered ** powers[place], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("cells", "share"),
     [
@@ -149,6 +162,23 @@ def test_equals_at_the_edge_of_those_that_are_compared_keep_their_order(levels):
     boxes = np.stack([left, left * 0, left + 1, left * 0 + 1], axis=1)
     scores = generator.integers(0, levels, 4000).astype(np.float32)
     expected = sorted(range(4000), key=lambda index: (-scores[index], index))[:1000]
+    assert best_boxes(scores, boxes, 4000, 0.5).tolist() == expected
+
+
+@pytest.mark.parametrize("high", ["each eighth", "all but each eighth", "the first", "the last"])
+def test_the_best_are_found_wherever_they_are(high):
+    generator = np.random.default_rng(0)
+    place, scores = np.arange(4000), generator.random(4000, dtype=np.float32)
+    where = {
+        "each eighth": place % 8 == 0,
+        "all but each eighth": place % 8 != 0,
+        "the first": place < 1000,
+        "the last": place >= 3000,
+    }
+    scores[where[high]] += 1
+    left = place.astype(np.float32) * 2  # no two overlap, so all that are compared are kept
+    boxes = np.stack([left, left * 0, left + 1, left * 0 + 1], axis=1)
+    expected = np.argsort(-scores, kind="stable")[:1000].tolist()
     assert best_boxes(scores, boxes, 4000, 0.5).tolist() == expected
 
 

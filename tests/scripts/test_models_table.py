@@ -315,13 +315,13 @@ def test_the_layer_nearest_to_stride_16_is_read(script, strides, expected):
 
 def test_cells_are_short_and_say_what_is_wrong(page):
     row = page.Row("timm", "net", 12.345, 224, "layer3.0", 16.0, [14, 14], 0.99999, 1.234e-5, 1.5, 20.4, 3.14159)
-    row.notes = {"gate": 2, "sum": 1}
+    row.notes, row.trained = {"gate": 2, "sum": 1}, [0.0456, 0.00612]
     assert list(page.cells(row).values()) == [
-        *["timm", "net", "12.3", "224", "layer3.0", "16", "14x14", "1", "1e-05", "1.5", "20", "3.1"],
+        *["timm", "net", "12.3", "224", "layer3.0", "16", "14x14", "1", "1e-05", "0.046", "0.0061", "1.5", "20", "3.1"],
         *["map", "", "gate 2; sum 1"],
     ]
     broken = page.Row("timm", "net", kind="named error", problem="no rule")
-    assert list(page.cells(broken).values()) == ["timm", "net", *[""] * 10, "named error", "no rule", ""]
+    assert list(page.cells(broken).values()) == ["timm", "net", *[""] * 12, "named error", "no rule", ""]
     assert list(page.table_lines(["a", "b"], [["1", "x|y"]])) == ["| a | b |", "|---|---|", r"| 1 | x\|y |"]
 
 

@@ -28,7 +28,7 @@ def average(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 def resampling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     """Average pooling, upsampling, overlapping patches summed: the transpose by autograd, K * N images as one batch."""
-    adaptive = operation.overload is aten._adaptive_avg_pool2d.default
+    adaptive = operation.overload in (aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default)
     if adaptive and operation.inputs[0].shape == operation.outputs[0].shape:
         return (flow,)  # bins of one element
     x = excitation(operation.inputs[0], flow.ratio.dtype)
@@ -122,7 +122,12 @@ _MATRIX_PRODUCT = Rule(
 _PRODUCT = Rule(product, refuses=accept_any_operands, joins="product", places=aligned, folds=of_channels, affine=scaled)
 RULES: dict[OpOverload, Rule] = {
     **rules_for("mean mean.dim sum.dim_IntList", _AVERAGE),
-    **rules_for("avg_pool2d _adaptive_avg_pool2d upsample_nearest2d upsample_bilinear2d col2im", _RESAMPLING),
+    **rules_for(
+        "avg_pool2d avg_pool3d _adaptive_avg_pool2d _adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d "
+        "upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d "
+        "upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_trilinear3d col2im",
+        _RESAMPLING,
+    ),
     **rules_for("add.Tensor add_.Tensor", _SUM),
     **rules_for("mul.Tensor mul_.Tensor", _PRODUCT),
     **rules_for(

@@ -1,4 +1,4 @@
-"""Rules that share nothing out: winning probability passes unchanged, or to the element that an output came from."""
+"""Rules that share nothing out: winning probability passes unchanged, or to the place that an output came from."""
 
 import math
 
@@ -16,7 +16,7 @@ from grounding.attention.rules.folding import (
     shifted,
     unchanged,
 )
-from grounding.attention.spatial import aligned, joined, permuted, regrouped, selected, sliced, split, stacked
+from grounding.attention.spatial import aligned, joined, overlaid, permuted, regrouped, selected, sliced, split, stacked
 
 aten = torch.ops.aten
 
@@ -27,7 +27,12 @@ def identity(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
 
 
 def shift(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """An activation less a constant or another activation: all to what is subtracted from."""
+    """An activation less a constant or another activation, or clamped by constants: all to the activation."""
+    return (sum_to(flow, operation.inputs[0]),)
+
+
+def copied(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Into memory whose content is overwritten: all to what was written, which may have been broadcast."""
     return (sum_to(flow, operation.inputs[0]),)
 
 
@@ -77,30 +82,14 @@ def division(operation: Operation, flows: dict[Value, Flow]) -> tuple[Flow, ...]
     return (Flow((torch.stack if unbind else torch.cat)(parts, dim + 1), own=True),)
 
 
-def maximum(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """Max pooling over the last two dimensions: each output gives all to its argmax."""
-    *outer, channels, height, width = operation.inputs[0].shape
-    places = operation.outputs[1].content(torch.int64).movedim(-3, -1)  # (N, h', w', C), numbers of places
-    indices = (places * channels + torch.arange(channels, device=places.device)).flatten(-3)  # of units, channels last
-    p = flow.take().movedim(-3, -1).flatten(-3)  # (K, N, h' * w' * C)
-    below = p.new_zeros(len(p), *outer, height * width * channels).scatter_add_(-1, indices.expand_as(p), p)
-    return (Flow(below.unflatten(-1, (height, width, channels)).movedim(-1, -3), own=True),)
-
-
-def maximum_along(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
-    """`max` and `amax` over dimensions: each output gives all to its argmax, the first of equals."""
-    p = flow.take()
-    x = operation.inputs[0].content()
-    rank = x.dim()
-    given = operation.args[1] if len(operation.args) > 1 else []
-    dims = sorted({dim % rank for dim in ([given] if isinstance(given, int) else given)}) or list(range(rank))
-    kept = [axis for axis in range(rank) if axis not in dims]
-    lines = x.permute(*kept, *dims)  # (*kept, *dims)
-    best = lines.flatten(len(kept)).max(-1).indices.unsqueeze(-1)  # (*kept, 1)
-    below = p.new_zeros(len(p), *best.shape[:-1], math.prod(x.shape[dim] for dim in dims))
-    below.scatter_(-1, best.expand(len(p), *best.shape), p.reshape(len(p), *best.shape))
-    places = [1 + (*kept, *dims).index(axis) for axis in range(rank)]
-    return (Flow(below.reshape(len(p), *lines.shape).permute(0, *places)),)
+def memory(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """Memory that was written in parts: each element gives all to what was written there last."""
+    index = operation.args[0].content().flatten()
+    p = flow.take().flatten(1)
+    sizes = [math.prod(value.shape) for value in operation.inputs]
+    below = p.new_zeros(len(p), sum(sizes) + 1).index_add_(1, index, p)  # what falls on constants comes last
+    parts = below[:, :-1].split(sizes, 1)
+    return tuple(Flow(part.reshape(len(p), *value.shape)) for part, value in zip(parts, operation.inputs, strict=True))
 
 
 def _same_layout(operation: Operation) -> str | None:
@@ -111,6 +100,10 @@ def _same_layout(operation: Operation) -> str | None:
     if before.shape == after.shape and not offset and all(size == 1 or old == new for size, old, new in sides):
         return first_operand_alone(operation)
     return "the view moves elements"
+
+
+def _known_parts(operation: Operation) -> str | None:
+    return None if operation.args else "its parts were written with another size of elements"
 
 
 def _positive_power(operation: Operation) -> str | None:
@@ -125,7 +118,8 @@ _GATE = Rule(identity, places=aligned, makes="gate")
 _WEIGHTS = Rule(identity, places=aligned, makes="attention weights")
 _RESHAPE = Rule(reshape, places=regrouped, moves_dimension=reshaped_dimension)
 _PERMUTATION = Rule(routing, places=permuted, moves_dimension=permuted_dimension)
-_MAXIMUM = Rule(maximum, places=aligned)
+_COPIED = Rule(copied, refuses=accept_any_operands, places=aligned, overwrites=True)
+WRITTEN = Rule(memory, refuses=_known_parts, places=overlaid)
 RULES: dict[OpOverload, Rule] = {
     **rules_for(
         "native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
@@ -133,7 +127,8 @@ RULES: dict[OpOverload, Rule] = {
         _NORM,
     ),
     **rules_for(
-        "native_layer_norm native_group_norm _fused_rms_norm relu relu_ hardtanh hardtanh_ clamp clamp_ clamp_min clamp_min_ gelu gelu_ silu silu_ hardswish hardswish_ "
+        "native_layer_norm native_group_norm _fused_rms_norm relu relu_ threshold threshold_ hardtanh hardtanh_ "
+        "clamp clamp_ clamp_min clamp_min_ clamp_max clamp_max_ gelu gelu_ silu silu_ hardswish hardswish_ "
         "leaky_relu leaky_relu_ elu elu_ celu celu_ selu selu_ mish mish_ softplus _prelu_kernel _log_softmax",
         _PASSING,
     ),
@@ -156,7 +151,8 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("select.int", Rule(routing, places=selected)),
     **rules_for("slice.Tensor", Rule(routing, places=sliced)),
     **rules_for(
-        "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d replication_pad2d pixel_shuffle "
+        "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
+        "replication_pad1d replication_pad2d replication_pad3d pixel_shuffle "
         "pixel_unshuffle",
         Rule(routing, places=aligned),
     ),
@@ -165,8 +161,11 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("stack", Rule(stacking, refuses=accept_any_operands, places=stacked)),
     **rules_for("split.Tensor split_with_sizes", Rule(division, every_output=True, places=split)),
     **rules_for("unbind.int", Rule(division, every_output=True, places=selected)),
-    **rules_for("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
-    **rules_for("max.dim amax", Rule(maximum_along, needs_values=True, places=aligned)),
+    **rules_for("copy_ fill_.Scalar fill_.Tensor zero_", _COPIED),
+    **rules_for(
+        "clamp.Tensor clamp_.Tensor clamp_min.Tensor clamp_min_.Tensor clamp_max.Tensor clamp_max_.Tensor",
+        Rule(shift, places=aligned),
+    ),
     **rules_for(
         "new_zeros new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like empty_like",
         Rule(None, ignores_values=True),

@@ -149,9 +149,9 @@ def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype,
 
 def _bias_of(operation: Operation) -> Value | None:
     """The bias of a linear layer."""
-    if operation.overload is aten.addmm.default:
-        return operation.args[0]
-    return operation.args[2] if len(operation.args) > 2 else None
+    at = 0 if operation.overload is aten.addmm.default else 2
+    bias: Value | None = operation.args[at] if at < len(operation.args) else None
+    return bias
 
 
 def _positive(weight: Tensor, sign: Tensor | None, negate: bool) -> Tensor:

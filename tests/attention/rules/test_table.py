@@ -8,14 +8,14 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import Flow, Rule, contrastive_mwp, mwp, record
-from grounding.attention.rules import proportional, routing, weighted
+from grounding.attention.rules import choices, proportional, routing, weighted
 from grounding.attention.rules.table import TABLE
 from grounding.attention.spatial import aligned
 from grounding.errors import GroundingError, UnsupportedOperationError
 from helpers.oracles import check, normal, positive
 
 aten = torch.ops.aten
-FILES = (weighted.RULES, proportional.RULES, routing.RULES)
+FILES = (weighted.RULES, proportional.RULES, choices.RULES, routing.RULES)
 
 
 def all_to_the_chosen(operation, flow):
