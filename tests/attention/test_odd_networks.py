@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from grounding.attention import record
+from grounding.attention import contrastive_mwp, mwp, record
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
 IMAGES, CHANNELS, TAGS = 2, 6, 4
