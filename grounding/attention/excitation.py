@@ -3,6 +3,7 @@
 Excitation Backprop, arXiv 1608.00507: section 3.2 for MWP, 3.3 for the contrast. Rules and choices: `rules.table`.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -185,8 +186,9 @@ def _read(
         if not channels and grid(stop) is None:
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
-    count, group = len(p), at_once(tape, steps, channels)
-    rows = torch.cat([p, watched(p, watch)])
+    rows, count = torch.cat([p, watched(p, watch)]), len(p)
+    groups = max(1, round(len(rows) / at_once(tape, steps, channels)))  # of equal size: each makes W+ and Z again
+    group = max(1, math.ceil(len(rows) / groups))
     parts = [
         walk(tape, rows[at : at + group], steps, stops, choices, channels, contrasted=max(0, count - at))
         for at in range(0, max(1, len(rows)), group)

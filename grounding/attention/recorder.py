@@ -189,8 +189,6 @@ class _Recorder(TorchDispatchMode):
         rule = kind.rule
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
-        if kind.quantised:
-            raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
         mutated = self._mutated(func, kind, args, kwargs) if kind.written else []
         if kind.is_view and self._stale(given[0]):
             return self._look_through(func, args, kwargs, given)

@@ -579,7 +579,7 @@ def test_signals_in_groups_give_the_same(tapes, monkeypatch):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
 
 
-def test_groups_are_as_large_as_the_memory_of_the_forward_pass_allows():
+def test_groups_are_as_large_as_the_memory_of_the_forward_pass_or_the_floor_allows(monkeypatch):
     layers_ = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()]
     model = nn.Sequential(*layers_, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, TAGS))
     tape = record(model, torch.rand(1, 3, 8, 8))
@@ -589,6 +589,9 @@ def test_groups_are_as_large_as_the_memory_of_the_forward_pass_allows():
     def together(stop, channels):
         return at_once(tape, plan(tape, [stop], "split", False), channels)
 
+    monkeypatch.setattr("grounding.attention.walk._FLOOR", 2 * activations)
+    assert together(pooled, False) == 2 * activations // (4 * 4)
+    monkeypatch.setattr("grounding.attention.walk._FLOOR", activations // 2)
     assert together(pooled, False) == activations // (4 * 4)  # P is formed at the 4 features only
     assert together(pooled, True) == activations // (4 * 64)
     assert together(tape.inputs[0], False) == 1  # the pooling makes 256 numbers a signal

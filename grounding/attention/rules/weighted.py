@@ -22,6 +22,7 @@ from grounding.attention.spatial import convolved, projected
 aten = torch.ops.aten
 
 _FEW = 16  # images, below which PyTorch has no fast 1 x 1 convolution on one thread
+_LANES = 64  # products of matrices are fastest where their sides are multiples of this
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
@@ -101,15 +102,18 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
         for name, setting in (("dilation", dilation), ("padding", padding), ("stride", stride))
     }
     x = source.content(flow.ratio.dtype).clamp(min=0)  # (N, C, h, w)
-    positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), False).flatten(2)  # (D, C, taps)
+    sign = _sign(operation)
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, taps))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (taps, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), taps)  # (N * h' * w', K, taps)
-    group = max(1, _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1]))
+    group = 2 * _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1])
+    group = max(_LANES, group // _LANES * _LANES)
     group = filters if torch.is_grad_enabled() else group  # autograd keeps U in any case
     for first in range(0, filters, group):
         part = slice(first, first + group)
-        u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (taps, N * h' * w', d)
+        among = sign if sign is None or sign.numel() == 1 else sign[part]
+        positive = _positive(weight.content(flow.ratio.dtype)[part].flatten(2), among, False)  # (d, C, taps)
+        u = torch.bmm(seen, positive.permute(2, 1, 0))  # (taps, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
         n = flow.part(part).take_times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
         mass.baddbmm_(n, u.permute(1, 2, 0))
