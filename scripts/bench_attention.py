@@ -1,17 +1,19 @@
 """What attention maps cost, in forward passes of the same network.
 
     python scripts/bench_attention.py                      # the table, K = 17
-    python scripts/bench_attention.py --all --json         # also growth with K, gradients, bfloat16, memory, zennit
+    python scripts/bench_attention.py --all --json         # also recording, growth with K, gradients, bfloat16, memory
+    python scripts/bench_attention.py --peers              # VGG16 by other implementations, where they are installed
     python scripts/bench_attention.py --device cuda --signals 64 --batch 32
 
 One process, the same threads and image for all, medians of interleaved runs. Networks have random weights and see
-noise; the embedded classifier has its own. Beside each figure stands the arithmetic bound: the multiply-adds of the
-forward pass, of every Z on the way, and of one transposed product a signal, both twice at the contrast, at the rate of
-the forward pass.
+noise; the embedded classifier has its own. Beside each figure stands the time of its multiply-adds
+(`bench_arithmetic`), in forward passes: the *limit* takes them at the rate of a large product of matrices on this
+machine, the *bound* at that of the forward pass.
 """
 
 import argparse
 import ctypes
+import functools
 import json
 import math
 import platform
@@ -26,21 +28,20 @@ from typing import Any
 
 import torch
 import torchvision
+from bench_arithmetic import Where, bound, forward_multiply_adds, matrix_rate, processor
+from bench_peers import installed
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.attention.graph import Operation, Tape
-from grounding.attention.layers import find_layer, indexed_layer, named_layer, same_signal
-from grounding.attention.walk import plan
 from grounding.tagging.sources import load_classifier
 
-Where = dict[str, Any]  # layer or stride, as contrastive_mwp takes them
 CASES: list[tuple[str, int, Where]] = [
     ("vgg16", 224, {"stride": 16}),
     ("resnet50", 224, {"layer": "layer3"}),
     ("resnet50", 224, {"stride": 16}),
     ("googlenet", 224, {"stride": 8}),
+    ("vit_b_16", 224, {"stride": 16}),
     ("embedded", 384, {"layer": load_classifier().map_layer}),
 ]
 
@@ -82,28 +83,6 @@ def medians(steps: dict[str, Callable[[], object]], repeats: int, device: str) -
             if repeat >= 0:
                 times[name].append(1000 * (time.perf_counter() - start))
     return {name: statistics.median(taken) for name, taken in times.items()}
-
-
-_MATRIX_LAST = (torch.ops.aten.addmm.default, torch.ops.aten.mm.default)
-
-
-def multiply_adds(operation: Operation) -> int:
-    """Of an operation with weights, for the whole batch."""
-    weight = operation.args[-1 if operation.overload in _MATRIX_LAST else 1]
-    outputs = operation.outputs[0].shape
-    filters = outputs[1] if len(outputs) == 4 else outputs[-1]
-    return math.prod(outputs) * math.prod(weight.shape) // filters
-
-
-def bound(tape: Tape, signals: int, where: Where) -> float:
-    """Forward passes that the multiply-adds of the maps amount to."""
-    forward = sum(multiply_adds(operation) for operation in tape.operations if operation.weighted)
-    found = find_layer(tape, where["stride"]) if "stride" in where else None
-    layer = where.get("layer")
-    found = found or (named_layer(tape, layer) if isinstance(layer, str) else indexed_layer(tape, layer))
-    steps = [step for step in plan(tape, [same_signal(tape, found)], "split", True) if step.operation.weighted]
-    needed = sum(multiply_adds(step.operation) * (1 + signals) * (1 + step.contrast) for step in steps)
-    return 1 + needed / forward
 
 
 class Case:
@@ -152,8 +131,9 @@ class Case:
         }
         times = medians(steps, self.options.repeats, self.options.device)
         row = self.label | {f"{step}_ms": round(taken, 1) for step, taken in times.items()}
-        passes = times["total"] / times["forward"]
-        return row | {"forward passes": round(passes, 2), "bound": round(bound(self.tape, count, self.where), 2)}
+        passes, of_maps = times["total"] / times["forward"], bound(self.tape, count, self.where)
+        limit = of_maps * forward_multiply_adds(self.tape) / matrix_rate(self.options.device) / times["forward"]
+        return row | {"forward passes": round(passes, 2), "limit": round(limit, 2), "bound": round(of_maps, 2)}
 
     def growth(self) -> dict[str, object]:
         """Time of the walk for several K, and of 64 over 16 signals: 4 where it grows as K."""
@@ -238,62 +218,37 @@ def memory_of(index: int, options: argparse.Namespace) -> dict[str, object]:
     return row
 
 
-class Zennit:
-    """Contrastive Excitation Backprop of VGG16 to pool4 with zennit's rules, written as its user would.
-
-    zennit has no contrast, so the network is cut: the classifier runs with W and with -W, and the difference goes down
-    through the rest.
-    """
-
-    def __init__(self, case: Case) -> None:
-        from zennit.composites import ExcitationBackprop
-
-        model: Any = case.model
-        self.case, self.rules = case, lambda: ExcitationBackprop(zero_params="bias")  # leaving one removes its hooks
-        self.below, self.above = model.features[:24], nn.Sequential(*model.features[24:], model.avgpool, nn.Flatten())
-        self.above.extend(model.classifier[:-1])
-        self.ends = [nn.Sequential(nn.Linear(4096, 1000)) for _ in range(2)]
-        for end, sign in zip(self.ends, (1, -1), strict=True):
-            end[0].weight.data, end[0].bias.data = sign * model.classifier[-1].weight.data, torch.zeros(1000)
-
-    def maps(self, signals: Tensor, contrast: bool = True) -> Tensor:
-        """(K, h, w), all signals at once: autograd's own vmap over the output gradients."""
-        images = self.case.images
-        with torch.no_grad():
-            pool4 = self.below(images)
-        pool4.requires_grad_()
-        batched = signals[:, None]
-        with self.rules().context(self.above):
-            top = self.above(pool4)
-            features = top.detach().requires_grad_()
-            parts = []
-            for end in self.ends:
-                with self.rules().context(end):
-                    parts += torch.autograd.grad(end(features), features, batched, is_grads_batched=True)
-            start = parts[0] - parts[1] if contrast else parts[0]
-            (found,) = torch.autograd.grad(top, pool4, start, is_grads_batched=True)
-        return found[:, 0].sum(1)
-
-    def each(self, signals: Tensor) -> Tensor:
-        """(K, h, w), one class at a time, a forward pass each."""
-        return torch.cat([self.maps(signal[None]) for signal in signals])
-
-
-def zennit(options: argparse.Namespace) -> dict[str, object]:
-    """VGG16 to pool4: one class at a time and all at once through zennit, against one walk."""
+def peers(options: argparse.Namespace) -> list[dict[str, object]]:
+    """VGG16 to pool4: other implementations, those that are installed, against one recording and one walk."""
     case = Case(*CASES[0], options)
-    other, signals = Zennit(case), case.signals(options.signals)
-    steps: dict[str, Callable[[], object]] = {
-        "ours": case.total,
-        "zennit, batched": lambda: other.maps(signals),
-        "zennit, one at a time": lambda: other.each(signals),
-    }
+    signals, others = case.signals(options.signals), installed(case.model, case.images)
+    steps: dict[str, Callable[[], object]] = {"ours": case.total}
+    steps |= {name: functools.partial(maps, signals) for name, maps in others.items()}
     times = medians(steps, max(1, options.repeats // 2), options.device)
-    row = case.label | {f"{name}_ms": round(taken, 1) for name, taken in times.items()}
-    faster = {f"{name}, times slower": round(taken / times["ours"], 1) for name, taken in times.items()}
-    del faster["ours, times slower"]
-    plain = mwp(case.tape, signals[:1], **case.where)[0]
-    return row | faster | {"MWP, difference": _difference(plain, other.maps(signals[:1], contrast=False))}
+    own = contrastive_mwp(case.tape, signals, **case.where)[0].clamp(min=0)
+    rows = []
+    for name, taken in times.items():
+        row = {"implementation": name, "ms": round(taken, 1), "times slower": round(taken / times["ours"], 1)}
+        found = others[name](signals).clamp(min=0) if name in others else own
+        alike = found.shape[-2:] == own.shape[-2:]
+        rows.append(row | {"difference": _difference(found, own) if alike else "another method"})
+    return rows
+
+
+def recording(options: argparse.Namespace) -> dict[str, object]:
+    """What recording costs where operations are small: MobileNetV3-small at 64 px."""
+    model, images = network("mobilenet_v3_small").to(options.device), torch.rand(1, 3, 64, 64, device=options.device)
+
+    def forward() -> Tensor:
+        with torch.no_grad():
+            found: Tensor = model(images)
+        return found
+
+    operations = len(record(model, images).operations)
+    times = medians({"forward": forward, "record": lambda: record(model, images)}, 8 * options.repeats, options.device)
+    row: dict[str, object] = {"network": "mobilenet_v3_small", "image_px": 64, "operations": operations}
+    row |= {f"{step}_ms": round(taken, 2) for step, taken in times.items()}
+    return row | {"record_us / operation": round(1000 * (times["record"] - times["forward"]) / operations)}
 
 
 def print_table(title: str, rows: list[dict[str, object]]) -> None:
@@ -301,6 +256,22 @@ def print_table(title: str, rows: list[dict[str, object]]) -> None:
     print(f"\n{title}\n\n| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
     for row in rows:
         print(f"| {' | '.join(map(str, row.values()))} |", flush=True)
+
+
+def measure(options: argparse.Namespace) -> dict[str, list[dict[str, object]]]:
+    """The tables, of the networks that were asked for."""
+    chosen = [case for case in CASES if not options.networks or case[0] in options.networks]
+    tables: dict[str, list[dict[str, object]]] = {"cost": []}
+    for case in tqdm([Case(*case, options) for case in chosen], unit=" networks"):
+        tables["cost"].append(case.cost())
+        if options.all:
+            tables.setdefault("growth", []).append(case.growth())
+            tables.setdefault("gradients", []).append(case.gradients())
+            tables.setdefault("bfloat16", []).append(case.bfloat16())
+    if options.all:
+        tables["recording"] = [recording(options)]
+        tables["memory"] = [memory_of(CASES.index(case), options) for case in chosen]
+    return tables
 
 
 def main() -> None:
@@ -312,35 +283,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
     parser.add_argument("--networks", nargs="+", choices=sorted({case[0] for case in CASES}), help="only these")
-    parser.add_argument("--all", action="store_true", help="also growth with K, gradients, bfloat16, memory, zennit")
+    parser.add_argument("--all", action="store_true", help="also recording, growth with K, gradients, bfloat16, memory")
+    parser.add_argument("--peers", action="store_true", help="only VGG16 against other implementations")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.all and (options.batch != 1 or options.device != "cpu"):
-        parser.error("--all measures one image on a processor: leave out --batch and --device")
+    if (options.all or options.peers) and (options.batch != 1 or options.device != "cpu"):
+        parser.error("--all and --peers measure one image on a processor: leave out --batch and --device")
     torch.set_num_threads(options.threads)
     if options.memory_of is not None:
         json.dump(Case(*CASES[options.memory_of], options).memory(), sys.stdout)
         return
-    chosen = [case for case in CASES if not options.networks or case[0] in options.networks]
-    tables: dict[str, list[dict[str, object]]] = {"cost": []}
-    for case in tqdm([Case(*case, options) for case in chosen], unit=" networks"):
-        tables["cost"].append(case.cost())
-        if options.all:
-            tables.setdefault("growth", []).append(case.growth())
-            tables.setdefault("gradients", []).append(case.gradients())
-            tables.setdefault("bfloat16", []).append(case.bfloat16())
-    if options.all:
-        tables["memory"] = [memory_of(CASES.index(case), options) for case in chosen]
-        if CASES[0] in chosen:
-            tables["zennit"] = [zennit(options)]
+    tables = {"peers": peers(options)} if options.peers else measure(options)
     if options.json:
         versions = {"python": platform.python_version(), "torch": torch.__version__}
         versions["torchvision"] = torchvision.__version__
         setting = {name: getattr(options, name) for name in ("signals", "batch", "repeats", "threads", "device")}
-        json.dump({"schema_version": 2, "versions": versions, **setting, "tables": tables}, sys.stdout, indent=2)
+        json.dump(
+            {"schema_version": 3, "processor": processor(), "versions": versions, **setting, "tables": tables},
+            sys.stdout,
+            indent=2,
+        )
         print()
         return
+    print(processor())
     for title, rows in tables.items():
         print_table(title, rows)
 

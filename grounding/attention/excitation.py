@@ -3,6 +3,7 @@
 Excitation Backprop, arXiv 1608.00507: section 3.2 for MWP, 3.3 for the contrast. Rules and choices: `rules.table`.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from grounding.attention.layers import find_layer, given_value, indexed_layer, n
 from grounding.attention.mass import Reading, Watch, check_arrival, watched
 from grounding.attention.signals import Signals, expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import at_once, plan, walk, with_gradients
+from grounding.attention.walk import at_once, check_biases, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -179,12 +180,15 @@ def _read(
     p = expand_signals(signals, tape.scores, dtype, tape.names)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
     steps = plan(tape, stops, choices.residual, contrast)
+    if choices.bias == "share":
+        check_biases(steps)
     for stop in stops:
         if not channels and grid(stop) is None:
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"
             raise GroundingError(f"the layer has shape {tuple(stop.shape)}, {lost}: ask for channels=True")
-    count, group = len(p), at_once(tape, steps, channels)
-    rows = torch.cat([p, watched(p, watch)])
+    rows, count = torch.cat([p, watched(p, watch)]), len(p)
+    groups = max(1, round(len(rows) / at_once(tape, steps, channels)))  # of equal size: each makes W+ and Z again
+    group = max(1, math.ceil(len(rows) / groups))
     parts = [
         walk(tape, rows[at : at + group], steps, stops, choices, channels, contrasted=max(0, count - at))
         for at in range(0, max(1, len(rows)), group)

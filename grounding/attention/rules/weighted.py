@@ -22,6 +22,7 @@ from grounding.attention.spatial import convolved, projected
 aten = torch.ops.aten
 
 _FEW = 16  # images, below which PyTorch has no fast 1 x 1 convolution on one thread
+_LANES = 64  # products of matrices are fastest where their sides are multiples of this
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
@@ -31,7 +32,7 @@ def convolution(operation: Operation, flow: Flow, negate: bool = False, with_bia
     x = excitation(source, flow.ratio.dtype)  # (N, C, h, w)
     positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), negate)  # (D, C / groups, ...)
     positive = channels_last(positive)
-    bias = _positive_bias(operation, operation.args[2], flow.ratio.dtype, negate) if with_bias else None
+    bias = positive_bias(operation, operation.args[2], flow.ratio.dtype, negate) if with_bias else None
     z = aten.convolution.default(x, positive, bias, stride, padding, dilation, False, [0], groups)
     n = channels_last(flow.take_times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     settings = (_repeat(setting, x.dim() - 2) for setting in (stride, padding, dilation))
@@ -68,7 +69,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bi
     x = source.content(dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
     flow = flow.reshape(len(x), len(weight))  # (K, M, out)
     sign = _sign(operation)
-    bias = _positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
+    bias = positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
     block = max(1, max(_BLOCK, signals * x.numel()) // weight.shape[1])
     below = None  # (K * M, in)
     for rows in reached_outputs(flow, block):
@@ -101,15 +102,18 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
         for name, setting in (("dilation", dilation), ("padding", padding), ("stride", stride))
     }
     x = source.content(flow.ratio.dtype).clamp(min=0)  # (N, C, h, w)
-    positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), False).flatten(2)  # (D, C, taps)
+    sign = _sign(operation)
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, taps))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (taps, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), taps)  # (N * h' * w', K, taps)
-    group = max(1, _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1]))
+    group = 2 * _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1])
+    group = max(_LANES, group // _LANES * _LANES)
     group = filters if torch.is_grad_enabled() else group  # autograd keeps U in any case
     for first in range(0, filters, group):
         part = slice(first, first + group)
-        u = torch.bmm(seen, positive[part].permute(2, 1, 0))  # (taps, N * h' * w', d)
+        among = sign if sign is None or sign.numel() == 1 else sign[part]
+        positive = _positive(weight.content(flow.ratio.dtype)[part].flatten(2), among, False)  # (d, C, taps)
+        u = torch.bmm(seen, positive.permute(2, 1, 0))  # (taps, N * h' * w', d)
         z = u.sum(0).reshape(len(x), *outputs, -1).permute(0, 3, 1, 2)  # (N, d, h', w')
         n = flow.part(part).take_times(reciprocal(z)).permute(1, 3, 4, 0, 2).flatten(0, 2)  # (N * h' * w', K, d)
         mass.baddbmm_(n, u.permute(1, 2, 0))
@@ -124,7 +128,7 @@ def _sign(operation: Operation) -> Tensor | None:
     return None if folded is None else torch.as_tensor(folded[0]).detach().sign()
 
 
-def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype, negate: bool) -> Tensor | None:
+def positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype, negate: bool) -> Tensor | None:
     """b+, or (-b)+ for the dual unit, (D,) or (M, D), of the unit whose weights `_positive` gives; None without a bias.
 
     What is folded makes W x + b to s (W x + b) + t. `_positive` takes the sign of s alone, since P / Z is the same when
@@ -138,7 +142,7 @@ def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype,
     if not isinstance(b, Tensor):
         return None
     outputs = operation.outputs[0].shape[1 if operation.overload is aten.convolution.default else -1]
-    b = b.to(operation.args[1].content().device, dtype)
+    b = b.to(operation.inputs[0].content().device, dtype)
     b = b.expand(*b.shape[:-1], outputs)
     return b.clamp(max=0).neg() if negate else b.clamp(min=0)
 
