@@ -5,8 +5,8 @@ that is not contiguous is a batch of products with one matrix again and again; `
 replaced by operations that compute the same and return the same `Value`, so that nothing above or below changes.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,8 +26,8 @@ def canonical(operations: Sequence[Operation], given: Mapping[OpOverload, Rule])
     """The same forward pass; operations with rules that the user gave stay as they are."""
     written: list[Operation] = []
     for operation in operations:
-        own = operation.overload is None or operation.overload in given
-        rewriting = None if own else _REWRITINGS.get(operation.overload)
+        overload = operation.overload
+        rewriting = _REWRITINGS.get(overload) if overload is not None and overload not in given else None
         written += (rewriting and rewriting(operation)) or [operation]
     return written
 
@@ -40,24 +40,27 @@ def measure_depths(operations: Sequence[Operation]) -> None:
             value.depth = depth
 
 
-def emit(like: Operation, overload: OpOverload, *args: Any, output: Value | None = None, **kwargs: Any) -> Operation:
-    """An operation in the place of another. What it returns is a new value, unless `output` is given."""
-    if output is None:
-        shapes = (torch.empty_strided(a.shape, a.stride, device="meta") if isinstance(a, Value) else a for a in args)
-        result = overload(*shapes, **kwargs)
-        output = Value(result.shape, result.stride(), active=True)
+def emit(like: Operation, overload: OpOverload, *args: Any, output: Value, **kwargs: Any) -> Operation:
+    """An operation in the place of another, that returns this value."""
     given = (*args, *kwargs.values())
     inputs = tuple(value for value in given if isinstance(value, Value) and value.active)
     return Operation(overload, args, kwargs, inputs, (output,), like.module, TABLE[overload])
 
 
-def derive(function: Callable[..., Tensor], *sources: Value | float) -> Derived:
-    """A constant computed from constants."""
-    values = [source for source in sources if isinstance(source, Value)]
-    shapes = (torch.empty_strided(s.shape, s.stride, device="meta") if isinstance(s, Value) else s for s in sources)
-    result = function(*shapes)
-    lost = next((value.lost_in for value in values if value.lost_in), "")
-    return Derived(result.shape, result.stride(), False, lost_in=lost, function=function, sources=sources)
+def fresh(*shape: int) -> Value:
+    """An activation that a new operation makes."""
+    return Value(torch.Size(shape), _strides(shape), active=True)
+
+
+def derive(function: Callable[..., Tensor], shape: Sequence[int], *sources: Value | float) -> Derived:
+    """A constant of this shape, computed from constants."""
+    lost = next((source.lost_in for source in sources if isinstance(source, Value) and source.lost_in), "")
+    return Derived(torch.Size(shape), _strides(shape), False, lost_in=lost, function=function, sources=sources)
+
+
+def _strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of a contiguous tensor."""
+    return tuple(math.prod(shape[at + 1 :]) for at in range(len(shape)))
 
 
 def view_of(value: Value, function: Callable[[Tensor], Tensor], made: Value) -> None:
@@ -94,8 +97,11 @@ def _less_reversed(operation: Operation) -> list[Operation] | None:
 
 
 def _times_and_plus(operation: Operation, x: Value, factor: float, constant: Any) -> list[Operation]:
-    product = emit(operation, aten.mul.Tensor, x, factor)
-    return [product, emit(operation, aten.add.Tensor, product.outputs[0], constant, output=operation.outputs[0])]
+    product = fresh(*x.shape)
+    return [
+        emit(operation, aten.mul.Tensor, x, factor, output=product),
+        emit(operation, aten.add.Tensor, product, constant, output=operation.outputs[0]),
+    ]
 
 
 def _product(operation: Operation) -> list[Operation] | None:
@@ -103,25 +109,32 @@ def _product(operation: Operation) -> list[Operation] | None:
     left, right = operation.args[:2]
     if _active(left) == _active(right):
         return None
+    return _products(operation, left, right, operation.outputs[0])
+
+
+def _products(operation: Operation, left: Value, right: Value, output: Value) -> list[Operation]:
+    """The operations that multiply an activation by a constant, from either side."""
     if _active(left):
-        return _by_constant(operation, left, right, operation.outputs[0])
-    turned = emit(operation, aten.transpose.int, right, -2, -1)
-    view_of(right, _transposed, turned.outputs[0])
-    *_, rows, columns = operation.outputs[0].shape
-    shape = torch.Size((*operation.outputs[0].shape[:-2], columns, rows))
-    output = Value(shape, torch.empty(shape, device="meta").stride(), active=True)
-    product = _by_constant(operation, turned.outputs[0], derive(_transposed, left), output)
-    back = emit(operation, aten.transpose.int, output, -2, -1, output=operation.outputs[0])
-    return [turned, *product, back]
+        return [_by_constant(operation, left, right, output)]
+    *batch, rows, columns = output.shape
+    turned, product = fresh(*batch, columns, right.shape[-2]), fresh(*batch, columns, rows)
+    view_of(right, _transposed, turned)
+    return [
+        emit(operation, aten.transpose.int, right, -2, -1, output=turned),
+        _by_constant(operation, turned, derive(_transposed, (*batch, *left.shape[:-3:-1]), left), product),
+        emit(operation, aten.transpose.int, product, -2, -1, output=output),
+    ]
 
 
-def _by_constant(operation: Operation, x: Value, constant: Value, output: Value) -> list[Operation]:
+def _by_constant(operation: Operation, x: Value, constant: Value, output: Value) -> Operation:
     if len(constant.shape) == 2:
-        return [emit(operation, aten.mm.default, x, constant, output=output)]
+        return emit(operation, aten.mm.default, x, constant, output=output)
     if _one_matrix(constant):
-        weight = derive(_first_transposed, constant)
-        return [emit(operation, aten.linear.default, x, weight, None, output=output)]
-    return [replace(operation, args=(x, constant), inputs=(x,), outputs=(output,), rule=BATCHED)]
+        weight = derive(_first_transposed, constant.shape[:0:-1], constant)
+        return emit(operation, aten.linear.default, x, weight, None, output=output)
+    each = emit(operation, aten.bmm.default, x, constant, output=output)  # a matrix for each
+    each.rule = BATCHED
+    return each
 
 
 def _one_matrix(constant: Value) -> bool:
@@ -139,35 +152,29 @@ def _sum_and_product(operation: Operation) -> list[Operation] | None:
     plain = alpha == beta == 1 and not _active(x)
     if (plain and _active(left)) or _active(left) == _active(right):
         return None
-    first = emit(operation, aten.mm.default, left, right)
-    product, steps = first.outputs[0], _product(first) or [first]
+    product, scaled = fresh(*operation.outputs[0].shape), fresh(*operation.outputs[0].shape)
     if _active(x):  # the sum shares by what is added
-        product.tensor = left.content() @ right.content()
-    if alpha != 1:
-        steps.append(emit(operation, aten.mul.Tensor, product, float(alpha)))
-        scaled = steps[-1].outputs[0]
-        if product.tensor is not None:
-            scaled.tensor = product.tensor * alpha
-        product = scaled
-    added = emit(operation, aten.add.Tensor, product, x, alpha=beta, output=operation.outputs[0])
-    return [*steps, added]
+        scaled.tensor = alpha * (left.content() @ right.content())
+    return [
+        *_products(operation, left, right, product),
+        emit(operation, aten.mul.Tensor, product, float(alpha), output=scaled),
+        emit(operation, aten.add.Tensor, scaled, x, alpha=beta, output=operation.outputs[0]),
+    ]
 
 
 def _layer(operation: Operation) -> list[Operation] | None:
-    """`linear` of a constant by weights that are an activation: the product of these with the constant."""
-    constant, x, *bias = operation.args
-    if _active(constant) or not _active(x):
+    """`linear` of a constant matrix by weights that are an activation: the product of both."""
+    constant, x, bias = operation.args[0], operation.args[1], operation.argument(2, "bias", None)
+    if _active(constant) or not _active(x) or _active(bias) or len(constant.shape) != 2:
         return None
-    turned = emit(operation, aten.transpose.int, x, 0, 1)
-    view_of(x, _transposed, turned.outputs[0])
-    if len(constant.shape) != 2 or any(_active(each) for each in bias):
-        return None
-    product = emit(operation, aten.mm.default, constant, turned.outputs[0])
-    if not bias or bias[0] is None:
-        product.outputs = operation.outputs
-        return [turned, *(_product(product) or [product])]
-    added = emit(operation, aten.add.Tensor, product.outputs[0], bias[0], output=operation.outputs[0])
-    return [turned, *(_product(product) or [product]), added]
+    turned, product = fresh(*x.shape[::-1]), fresh(*operation.outputs[0].shape)
+    view_of(x, _transposed, turned)
+    end = operation.outputs[0]
+    return [
+        emit(operation, aten.transpose.int, x, 0, 1, output=turned),
+        *_products(operation, constant, turned, end if bias is None else product),
+        *([] if bias is None else [emit(operation, aten.add.Tensor, product, bias, output=end)]),
+    ]
 
 
 def _convolution(operation: Operation) -> list[Operation] | None:

@@ -3,7 +3,11 @@
 import torch
 
 from grounding.attention.graph import Flow, Operation, Tape
+from grounding.attention.head import comes_past
 from grounding.errors import GroundingError
+
+PAST = "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
+CLOSE_OVER = "make one a constant; of images and text, record(lambda images: model(images, text), images)"
 
 
 def contrast(classifier: Operation, flow: Flow, contrasted: int, bias: str) -> tuple[Flow, ...]:
@@ -31,6 +35,26 @@ def _difference(mwp: Flow, dual_mwp: Flow, contrasted: int) -> Flow:
     difference = mwp.ratio[:contrasted] - dual_mwp.ratio[:contrasted]
     mean = (mwp.ratio[contrasted:] + dual_mwp.ratio[contrasted:]) / 2
     return Flow(torch.cat([difference, mean]), mwp.activation, own=True)
+
+
+def check_linear(tape: Tape) -> None:
+    """That there is one W to negate.
+
+    Raises:
+        GroundingError: the scores are a product of two activations, such as those of an image and a text that were both
+            recorded, or a sum over layers of which one lies below another.
+    """
+    if comes_past(tape.operations, tape.output):
+        raise GroundingError(PAST)
+    live = {tape.output}
+    for operation in reversed(tape.operations):
+        if live.isdisjoint(operation.outputs):
+            continue
+        joins = operation.rule.joins if operation.rule else None
+        if len(operation.inputs) > 1 and joins in ("product", "matrix product"):
+            raise GroundingError(f"the scores are a product of two activations ({operation.name}): {CLOSE_OVER}")
+        if not operation.weighted:
+            live.update(operation.inputs)
 
 
 def classifiers(tape: Tape) -> list[Operation]:

@@ -166,6 +166,12 @@ def triple_product(
     return (first * (weight * last)).sum(summed)
 
 
+def by_number(operation: OpOverload, x: Tensor, number: float, alpha: float = 1) -> Tensor:
+    """`mul.Scalar` and the like, which traced networks call: the operation on tensors, with a number."""
+    result: Tensor = operation(x, number * alpha)
+    return result
+
+
 def gated_half(x: Tensor, dim: int = -1) -> Tensor:
     """`glu`: the first half along a dimension, times the sigmoid of the second."""
     half, gate = x.chunk(2, dim)
@@ -191,6 +197,7 @@ FUSED: dict[OpOverload, Callable[..., Any]] = {
     aten._convolution.default: traced_convolution,
     aten.addcmul.default: add_product,
     aten.glu.default: gated_half,
+    **{each.Scalar: functools.partial(by_number, each.Tensor) for each in (aten.add, aten.sub, aten.mul, aten.div)},
     aten.baddbmm.default: add_matrix_product,
     aten.mv.default: matrix_times_vector,
     aten.addmv.default: add_matrix_times_vector,

@@ -15,7 +15,7 @@ from grounding.attention.layers import find_layer, given_value, indexed_layer, n
 from grounding.attention.mass import Reading, Watch, check_arrival, watched
 from grounding.attention.signals import Signals, expand_signals
 from grounding.attention.spatial import grid
-from grounding.attention.walk import at_once, plan, walk, with_gradients
+from grounding.attention.walk import at_once, check_biases, plan, walk, with_gradients
 from grounding.errors import GroundingError
 
 Layer = int | str | Value
@@ -180,6 +180,8 @@ def _read(
     p = expand_signals(signals, tape.scores, dtype, tape.names)  # (K, *scores.shape)
     p = p if with_gradients(tape) else p.detach()
     steps = plan(tape, stops, choices.residual, contrast)
+    if choices.bias == "share":
+        check_biases(steps)
     for stop in stops:
         if not channels and grid(stop) is None:
             lost = f"above {stop.lost_at} it is unknown where the places are" if stop.lost_at else "no places"

@@ -37,7 +37,7 @@ def join_head(operations: Sequence[Operation], output: Value) -> list[Operation]
     """The same forward pass, with one operation for a head that is a linear map in several steps."""
     operations = _with_summed_products(operations, output)
     makers = {value: operation for operation in operations for value in operation.outputs}
-    last, above, past = _ends(operations, output)
+    last, above, past = ends(operations, output)
     joins = set(_joining(above, last, past))
     joins.update(operation for operation in above if _turns(operation))
     if not joins and not past:
@@ -49,7 +49,14 @@ def join_head(operations: Sequence[Operation], output: Value) -> list[Operation]
     return _as_one(operations, makers, *inside, top) if inside else list(operations)
 
 
-def _ends(operations: Sequence[Operation], output: Value) -> tuple[list[Operation], list[Operation], set[Value]]:
+def comes_past(operations: Sequence[Operation], output: Value) -> bool:
+    """Whether the scores still sum over several layers, of which one depends on another: no one layer is the last."""
+    last, above, past = ends(operations, output)
+    inputs = {value for operation in last for value in operation.inputs}
+    return any(True for _ in _joining(above, last, past)) and dependent(operations, inputs) is not None
+
+
+def ends(operations: Sequence[Operation], output: Value) -> tuple[list[Operation], list[Operation], set[Value]]:
     """The last operations with weights; what lies above; the inputs of the former that the scores also come past by."""
     live, frontier = {output}, set[Value]()
     last: list[Operation] = []
@@ -133,7 +140,7 @@ def _with_summed_products(operations: Sequence[Operation], output: Value) -> Seq
     """With one operation for each product with constants of both signs, summed, that no layer lies above."""
     readers = readers_of(operations)
     makers = {value: operation for operation in operations for value in operation.outputs}
-    for total in _ends(operations, output)[1]:
+    for total in ends(operations, output)[1]:
         product = makers.get(total.inputs[0]) if total.inputs else None
         if not (total.rule and total.rule.pass_down is proportional.average and product):
             continue
@@ -150,7 +157,7 @@ def _with_summed_products(operations: Sequence[Operation], output: Value) -> Seq
 
 def _gathers(operations: Sequence[Operation], value: Value) -> bool:
     """Whether a value only puts the outputs of several layers side by side, such as heads that are then weighed."""
-    last, above, _ = _ends(operations, value)
+    last, above, _ = ends(operations, value)
     return len(last) > 1 and all(each.rule and each.rule.pass_down in _AFFINE_RULES for each in above)
 
 
@@ -187,14 +194,14 @@ def _inside(
         elif operation not in region:
             region.add(operation)
             waiting += _carriers(operation)
-        if not waiting and (dependent := _dependent(operations, frontier)):
-            frontier.remove(dependent)
-            inputs.discard(dependent)
-            waiting.append(dependent)
+        if not waiting and (upper := dependent(operations, frontier)):
+            frontier.remove(upper)
+            inputs.discard(upper)
+            waiting.append(upper)
     return frontier, region
 
 
-def _dependent(operations: Sequence[Operation], values: set[Value]) -> Value | None:
+def dependent(operations: Sequence[Operation], values: set[Value]) -> Value | None:
     """The uppermost of the values that signal gets from to another of them."""
     above = set(values)
     found: Value | None = None

@@ -10,6 +10,7 @@ from grounding.attention.checks import has_modes
 from grounding.attention.decompositions import decomposition
 from grounding.attention.graph import Rule
 from grounding.attention.rules.table import rule_of
+from grounding.errors import GroundingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,6 @@ class Kind:
         written: position and name of each argument that it writes to.
         is_view: it returns the memory of its first argument, and writes nothing.
         has_modes: it may drop out, or take the statistics of a batch.
-        quantised: it computes with whole numbers that stand for others.
     """
 
     rule: Rule | None
@@ -30,11 +30,16 @@ class Kind:
     written: tuple[tuple[int, str], ...]
     is_view: bool
     has_modes: bool
-    quantised: bool
 
 
 def kind_of(overload: OpOverload, given: Mapping[OpOverload, Rule]) -> Kind:
-    """What is known of an operation. One that was given a rule is recorded as it is."""
+    """What is known of an operation. One that was given a rule is recorded as it is.
+
+    Raises:
+        GroundingError: it computes with whole numbers that stand for others.
+    """
+    if overload.namespace in ("quantized", "_quantized"):
+        raise GroundingError(f"{overload} is quantised: expected a network of dense floating point tensors")
     arguments = enumerate(overload._schema.arguments)
     aliases = [each.alias_info for each in overload._schema.returns if each.alias_info is not None]
     return Kind(
@@ -43,5 +48,4 @@ def kind_of(overload: OpOverload, given: Mapping[OpOverload, Rule]) -> Kind:
         written=tuple((at, each.name) for at, each in arguments if each.alias_info and each.alias_info.is_write),
         is_view=bool(aliases) and not any(alias.is_write for alias in aliases),
         has_modes=has_modes(overload),
-        quantised=overload.namespace in ("quantized", "_quantized"),
     )

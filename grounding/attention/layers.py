@@ -119,8 +119,10 @@ def named_layer(tape: Tape, name: str) -> Value:
 
 
 def _completed(tape: Tape, end: str) -> str:
-    """The one name of a module that ends so, of nested ones the outermost."""
+    """The one name of a module that ends so: of those that computed something, if any; of nested ones the outermost."""
     fits = {tape.modules[name] for name in tape.modules if end and name.endswith(f".{end}") and tape.modules[name]}
+    ran = {operation.module for operation in tape.operations}
+    fits = {name for name in fits if any(_within(module, name) for module in ran)} or fits
     found = [name for name in fits if not any(name != other and _within(name, other) for other in fits)]
     if len(found) == 1:
         return found[0]

@@ -5,6 +5,7 @@ between. A sum with the activation itself, a skip connection, stays a sum; so do
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from grounding.attention.canonical import derive, emit, view_of
+from grounding.attention.canonical import derive, emit, fresh, view_of
 from grounding.attention.decompositions import by_name
 from grounding.attention.graph import Derived, Operation, Value
 from grounding.attention.rules.arithmetic import rules_for
@@ -23,10 +24,14 @@ aten = torch.ops.aten
 
 _LINEAR = (aten.linear.default, aten.mm.default, aten.addmm.default)
 _SUMS = {aten.add.Tensor: 1.0, aten.add_.Tensor: 1.0, aten.sub.Tensor: -1.0, aten.sub_.Tensor: -1.0}
-_SAME = "view _unsafe_view unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
+_SAME = "view _unsafe_view expand unsqueeze squeeze squeeze.dim clone alias _to_copy native_dropout"
 _NORMS = "native_batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm"
+_WITHOUT_BIAS = {  # of merged layers, whose biases are not kept: none can take its share
+    overload: replace(TABLE[overload], with_bias=None) for overload in (aten.linear.default, aten.convolution.default)
+}
 _PASSING = frozenset(rules_for(_SAME, TABLE[aten.clone.default]))
 _NORMALISING = frozenset(rules_for(_NORMS, TABLE[aten.native_batch_norm.default]))
+_Axis = tuple[int, int, int, int, int]  # of `_geometry`
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +87,13 @@ def _linear_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterato
     below = operation.inputs[0]
     step: _Branch | None = None
     if operation.overload in _LINEAR:
-        weight = operation.args[1] if operation.overload is _LINEAR[0] else derive(torch.t, operation.args[-1])
+        weight = (
+            operation.args[1]
+            if operation.overload is _LINEAR[0]
+            else derive(torch.t, operation.args[-1].shape[::-1], operation.args[-1])
+        )
         step = _Branch(below, (*branch.factors, weight), operation)
-    elif operation.overload in _PASSING and below.shape[-1:] == branch.source.shape[-1:]:
+    elif operation.overload in _PASSING and below.shape[-1:] == branch.source.shape[-1:] and _as_many(operation):
         step = replace(branch, source=below)
     elif (factors := _factors(operation, len(below.shape) - 1)) is not None:
         step = _Branch(below, (*branch.factors, *factors), branch.layer, not factors and branch.reshaped)
@@ -118,7 +127,11 @@ def _factors(operation: Operation, axis: int) -> tuple[Value | float, ...] | Non
     if operation.overload in _NORMALISING and axis == 1:
         call = by_name(operation.overload, *operation.args)
         weight = 1.0 if call.weight is None else call.weight
-        return (derive(_norm_factor, weight, call.running_var, call.eps),) if call.running_var is not None else None
+        return (
+            (derive(_norm_factor, call.running_var.shape, weight, call.running_var, call.eps),)
+            if call.running_var is not None
+            else None
+        )
     constant = next((arg for arg in operation.args[:2] if arg is not operation.inputs[0]), None)
     if operation.overload in _SUMS:
         subtracted = operation.args[0] is not operation.inputs[0]
@@ -129,7 +142,8 @@ def _factors(operation: Operation, axis: int) -> tuple[Value | float, ...] | Non
         if not isinstance(constant, Value):
             return (float(constant),)
         at = axis - len(operation.inputs[0].shape) + len(constant.shape)
-        return (derive(functools.partial(_entries, axis=at), constant),)
+        size = (constant.shape[at],) if at >= 0 else ()
+        return (derive(functools.partial(_entries, axis=at), size, constant),)
     if operation.overload in (aten.div.Tensor, aten.div_.Tensor) and isinstance(constant, (int, float)):
         return (1 / constant,) if constant else None
     return None
@@ -149,44 +163,43 @@ def _as_layer(operation: Operation, one: _Branch, other: _Branch) -> list[Operat
                 break
         else:
             return None
-    layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None)
-    if layer.outputs[0].shape == output.shape:
-        layer.outputs = (output,)
+    shape = torch.Size((*source.shape[:-1], output.shape[-1]))
+    end = output if shape == output.shape else fresh(*shape)
+    layer = emit(operation, aten.linear.default, source, _sum_of(one, other), None, output=end)
+    layer.rule = _WITHOUT_BIAS[aten.linear.default]
+    if end is output:
         return [layer]
-    return [layer, emit(operation, aten.view.default, layer.outputs[0], list(output.shape), output=output)]
+    return [layer, emit(operation, aten.view.default, end, list(output.shape), output=output)]
 
 
 def _as_convolution(operation: Operation, one: _Branch, other: _Branch) -> list[Operation] | None:
     """One kernel, where strides and groups are equal and the centres of the two kernels meet."""
-    assert one.layer and other.layer, "a branch without a layer is a skip connection"
-    settings = [_geometry(each.layer) for each in (one, other) if each.layer]
-    dilation = [a[2] if a[0] > 1 else b[2] for a, b in zip(*settings, strict=True)]
-    for kernel, stride, spread, _padding, _centre in (axis for setting in settings for axis in setting):
-        if kernel % 2 == 0 or (kernel > 1 and spread not in dilation):
-            return None
-    alike = all(
-        a[1] == b[1] and a[4] == b[4] and (1 in (a[0], b[0]) or a[2] == b[2]) for a, b in zip(*settings, strict=True)
-    )
-    groups = one.layer.args[8]
-    if not alike or groups != other.layer.args[8]:
+    layers = [each.layer for each in (one, other) if each.layer]
+    axes = list(zip(*map(_geometry, layers), strict=True))  # for each dimension the setting of both
+    groups = layers[0].args[8]
+    if groups != layers[1].args[8] or not all(_meet(*axis) for axis in axes):
         return None
-    stride = [a[1] for a in settings[0]]
-    padding = [max(a[3], b[3]) for a, b in zip(*settings, strict=True)]
-    weight, output = _sum_of(one, other), operation.outputs[0]
+    wider = [max(axis) for axis in axes]
+    stride, dilation, padding = ([each[at] for each in wider] for at in (1, 2, 3))
+    weight = _sum_of(one, other)
     arguments = (one.source, weight, None, stride, padding, dilation, False, [0] * len(padding), groups)
-    return [emit(operation, aten.convolution.default, *arguments, output=output)]
+    layer = emit(operation, aten.convolution.default, *arguments, output=operation.outputs[0])
+    layer.rule = _WITHOUT_BIAS[aten.convolution.default]
+    return [layer]
 
 
-def _geometry(layer: Operation) -> list[tuple[int, int, int, int, int]]:
+def _meet(one: _Axis, other: _Axis) -> bool:
+    """Whether two kernels, of sizes that may differ, are one about a common centre, along a dimension."""
+    same_centre = one[1] == other[1] and one[4] == other[4] and one[0] % 2 == other[0] % 2
+    return same_centre and (1 in (one[0], other[0]) or one[2] == other[2])
+
+
+def _geometry(layer: Operation) -> list[_Axis]:
     """For each dimension of a convolution: kernel, stride, dilation, padding, and the input at its first output."""
     kernel = layer.args[1].shape[2:]
-    stride, padding, dilation = (
-        list(each) * len(kernel) if len(each) == 1 else list(each) for each in (layer.args[3:6])
-    )
-    return [
-        (size, step, spread, pad, spread * (size // 2) - pad)
-        for size, step, spread, pad in zip(kernel, stride, dilation, padding, strict=True)
-    ]
+    stride, padding, dilation = (each * len(kernel) if len(each) == 1 else each for each in layer.args[3:6])
+    settings = zip(kernel, stride, dilation, padding, strict=True)
+    return [(size, step, spread, pad, spread * (size // 2) - pad) for size, step, spread, pad in settings]
 
 
 def _of_single_elements(layer: Operation) -> bool:
@@ -196,12 +209,27 @@ def _of_single_elements(layer: Operation) -> bool:
     )
 
 
+def _as_many(operation: Operation) -> bool:
+    """Whether it returns as many elements as it gets, as `expand` does in products of three dimensions."""
+    return math.prod(operation.inputs[0].shape) == math.prod(operation.outputs[0].shape)
+
+
 def _by_package(operation: Operation) -> bool:
-    return operation.overload is not None and operation.rule is TABLE.get(operation.overload)
+    return operation.overload is not None and operation.rule in (
+        TABLE.get(operation.overload),
+        _WITHOUT_BIAS.get(operation.overload),
+    )
 
 
 def _sum_of(*branches: _Branch) -> Derived:
-    return derive(_total, *(derive(_composed, *branch.factors) for branch in branches))
+    terms = [derive(_composed, _shape_of(branch.factors), *branch.factors) for branch in branches]
+    return derive(_total, [max(sizes) for sizes in zip(*(term.shape for term in terms), strict=True)], *terms)
+
+
+def _shape_of(factors: Sequence[Value | float]) -> list[int]:
+    """Of the weights of a chain."""
+    weights = [each for each in factors if isinstance(each, Value) and len(each.shape) > 1]
+    return [weights[0].shape[0], *weights[-1].shape[1:]]
 
 
 def _composed(*factors: Tensor | float) -> Tensor:
@@ -223,13 +251,13 @@ def _after(upper: Tensor | float, lower: Tensor | float) -> Tensor | float:
 def _total(one: Tensor, other: Tensor) -> Tensor:
     """The sum of two matrices, or of two kernels about their common centre."""
     sizes = [max(pair) for pair in zip(one.shape[2:], other.shape[2:], strict=True)]
-    wide = [
-        functional.pad(each, [(size - own) // 2 for size, own in zip(sizes[::-1], each.shape[:1:-1]) for _ in (0, 1)])
-        if sizes
-        else each
-        for each in (one, other)
-    ]
-    return wide[0] + wide[1]
+    return _widened(one, sizes) + _widened(other, sizes)
+
+
+def _widened(kernel: Tensor, sizes: list[int]) -> Tensor:
+    """A kernel with zeros about it, up to these sizes."""
+    missing = [size - own for size, own in zip(sizes, kernel.shape[2:], strict=True)]
+    return functional.pad(kernel, [each // 2 for each in reversed(missing) for _ in "ab"]) if missing else kernel
 
 
 def _norm_factor(weight: Tensor | float, variance: Tensor, eps: float) -> Tensor:

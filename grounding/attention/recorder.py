@@ -12,7 +12,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from grounding.attention.annotations import attach_folds, detach_gates, release
-from grounding.attention.canonical import canonical
+from grounding.attention.canonical import canonical, measure_depths
 from grounding.attention.checks import (
     check_batched,
     check_dense,
@@ -110,6 +110,7 @@ def record(
 def in_linear_form(recorded: list[Operation], output: Value, given: Mapping[OpOverload, Rule]) -> list[Operation]:
     """The recorded operations with what is linear written in the forms that have rules, and annotated."""
     operations = merge_sums(canonical(recorded, given))
+    measure_depths(operations)
     attach_folds(operations, output)
     detach_gates(operations)
     label(operations)
@@ -178,6 +179,8 @@ class _Recorder(TorchDispatchMode):
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if func is _NUMBER and not isinstance(args[0], Tensor):
+            return args[0]  # a constant of a traced network, which PyTorch hands on as a number
         kind = self._kinds.get(func)
         if kind is None:
             kind = self._kinds[func] = kind_of(func, self._rules)
@@ -186,8 +189,6 @@ class _Recorder(TorchDispatchMode):
         rule = kind.rule
         given = _tensors((*args, *kwargs.values()))
         check_dense(func, given)
-        if kind.quantised:
-            raise GroundingError(f"{func} is quantised: expected a network of dense floating point tensors")
         mutated = self._mutated(func, kind, args, kwargs) if kind.written else []
         if kind.is_view and self._stale(given[0]):
             return self._look_through(func, args, kwargs, given)
@@ -367,6 +368,7 @@ def _memory(tensor: Tensor) -> int:
     return address
 
 
+_NUMBER = torch.ops.aten._local_scalar_dense.default
 _PLAIN = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_enabled
 
 from grounding.attention.choices import Choices
-from grounding.attention.contrast import classifiers, contrast
+from grounding.attention.contrast import CLOSE_OVER, PAST, check_linear, classifiers, contrast
 from grounding.attention.graph import Flow, Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
 from grounding.attention.rules.choices import maximum
@@ -35,6 +35,8 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         UnsupportedOperationError: one of them has no rule.
         GroundingError: a layer that no signal gets to, or that lies above the contrast; weights that have changed.
     """
+    if contrast:
+        check_linear(tape)
     contrasts = classifiers(tape) if contrast else []
     above = _leading_to(tape, stops, residual)
     live, contrasted, steps = {tape.output} & above, set[Value](), list[Step]()
@@ -49,9 +51,7 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
         steps.append(Step(operation, operation in contrasts, onward))
         live.update(onward)
         if operation in contrasts and not contrasted.isdisjoint(operation.outputs):
-            raise GroundingError(
-                "the scores come past the classifier too, so there is no one layer to contrast: use mwp"
-            )
+            raise GroundingError(PAST)
         if operation in contrasts or not contrasted.isdisjoint(operation.outputs):
             contrasted.update(onward)
     if not live.issuperset(stops):
@@ -59,6 +59,20 @@ def plan(tape: Tape, stops: list[Value], residual: str, contrast: bool) -> list[
     if contrast and not contrasted.issuperset(stops):
         raise GroundingError("the layer lies above the contrast: read the input of the classifier, or a layer below it")
     return steps
+
+
+def check_biases(steps: Iterable[Step]) -> None:
+    """That every layer on the way has a bias that can take its share, or none.
+
+    Raises:
+        UnsupportedOperationError: one has a rule that knows of no bias.
+    """
+    for operation in (step.operation for step in steps):
+        if operation.weighted and operation.rule and operation.rule.with_bias is None:
+            raise UnsupportedOperationError(
+                f"the bias of {operation.name} (module '{operation.module}') cannot take a share, because it is a sum "
+                "of layers that are merged, or has a rule that was given without with_bias: use bias='none'"
+            )
 
 
 def _leading_to(tape: Tape, stops: list[Value], residual: str) -> set[Value]:
@@ -78,6 +92,11 @@ def _check(operation: Operation, reached: set[Value]) -> None:
     if refusal is not None:
         because = refusal and f", because {refusal}"
         kinds = ", ".join("x".join(map(str, value.shape)) for value in operation.inputs)
+        if operation.weighted and len(operation.inputs) > 1:
+            raise UnsupportedOperationError(
+                f"{operation.name} of ({kinds}) multiplies two activations, which has no Excitation Backprop rule"
+                f"{because}: {CLOSE_OVER}"
+            )
         raise UnsupportedOperationError(
             f"{operation.name} of ({kinds}) has no Excitation Backprop rule{because}: read a layer above it, "
             "use a network without it, or give record() a rule"

@@ -4,8 +4,8 @@ Args of every method:
     model: a module in evaluation mode that returns scores (N, T). It is left as it was: the work is done on a copy that
         shares the memory of its parameters, so no hook, flag or gradient ever reaches the model itself.
     images: (N, C, H, W) floating point, as the model wants them.
-    signals: (K, T) floating point, the same for every image, (K, N, T), or K class numbers. What is explained for signal k is the sum of
-        signals[k] * scores.
+    signals: (K, T) floating point, the same for every image, or (K, N, T); or K class numbers. What is explained for
+        signal k is the sum of signals[k] * scores.
     layer: the name of the module to read, as in `model.named_modules()`, for `cam` and `grad_cam`; its output must be
         (N, C, h, w). By default the last module to end whose output is such a map of more than one place. The other
         methods read the image, and refuse a layer.

@@ -285,18 +285,14 @@ def test_classifier_by_one_by_one_convolution_below_the_pooling():
     torch.testing.assert_close(walked.flatten(1).sum(1), torch.zeros(3), rtol=0, atol=1e-6)
 
 
-def test_classifiers_side_by_side_are_contrasted_each():
-    """As DeiT with its distillation token: the mean of two heads is one head on two features."""
-    one, two, images = nn.Linear(4, TAGS, False), nn.Linear(4, TAGS, False), torch.rand(1, 4)
-    found = contrastive(record(lambda x: (one(x * 2) + two(x)) / 2, images), signals(), layer=0)
+def test_classifiers_side_by_side_are_contrasted_as_one():
+    """As DeiT with its distillation token: the mean of two heads is one linear map of both features."""
+    one, two, images = nn.Linear(4, TAGS, False), nn.Linear(4, TAGS, False), torch.rand(1, 8)
+    found = contrastive(record(lambda x: (one(x[:, :4]) + two(x[:, 4:])) / 2, images), signals(), layer=0)
+    weight = torch.cat([one.weight, two.weight], 1)
     for k, signal in enumerate(signals()):
-        shares = [part.float() for part in share((one(images * 2)[0], two(images)[0]), signal)]
-        parts = [
-            excite(sign * head.weight, x, p)
-            for head, x, p in ((one, images[0] * 2, shares[0]), (two, images[0], shares[1]))
-            for sign in (1, -1)
-        ]
-        torch.testing.assert_close(found[k, 0], parts[0] - parts[1] + parts[2] - parts[3])
+        expected = excite(weight, images[0], signal) - excite(-weight, images[0], signal)
+        torch.testing.assert_close(found[k, 0], expected)
 
 
 def test_no_classifier_is_an_error():
@@ -516,12 +512,12 @@ def test_agrees_with_zennit(convolutional_only):
 
 
 def test_scores_that_come_past_the_classifier_have_no_contrast():
-    conv, head = nn.Conv2d(3, TAGS, 1), nn.Linear(TAGS, TAGS)
+    conv, head, mixing = nn.Conv2d(3, TAGS, 1), nn.Linear(TAGS, TAGS), torch.rand(TAGS, TAGS)
     nn.init.uniform_(conv.weight, 0.1, 1)  # something excites every unit
 
     def model(x):
         h = conv(x).relu().mean((2, 3))
-        return head(h) + h
+        return head((h @ mixing).relu()) + h
 
     tape = record(model, torch.rand(1, 3, 8, 8))
     with pytest.raises(GroundingError, match="past the classifier"):

@@ -31,7 +31,6 @@ def test_kind_of(overload, written, has_modes, plain):
     assert kind.has_modes is has_modes
     assert (kind.plainer is None) is plain
     assert kind.rule is TABLE.get(overload, kind.rule)
-    assert not kind.quantised
 
 
 def test_an_operation_that_was_given_a_rule_is_not_written_out():

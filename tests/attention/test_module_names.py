@@ -156,6 +156,11 @@ def test_beside_other_modules_a_network_keeps_its_name_and_the_end_will_do():
     assert_rounded(mwp(tape, SIGNALS, layer="model._orig_mod.fc", channels=True), SIGNALS[None])
 
 
+def test_a_name_inside_comes_before_that_of_the_wrapped():
+    tape = record(Wrap("backbone").eval(), IMAGES)
+    assert_rounded(mwp(tape, SIGNALS, layer="backbone"), mwp(tape, SIGNALS, layer="backbone.layer2"))
+
+
 def test_an_end_of_several_names():
     with pytest.raises(
         GroundingError,
@@ -174,6 +179,17 @@ def test_of_nested_names_the_outermost_is_meant():
     tape = record(model, IMAGES)
     assert_rounded(mwp(tape, SIGNALS, layer="layer"), mwp(tape, SIGNALS, layer="a.layer"))
     assert "a.layer" in [row.name for row in tape.layers()]
+
+
+def test_of_several_names_the_one_that_computed_something_is_meant():
+    """As in a network of two towers, of which one saw no image."""
+    towers = nn.ModuleDict({"text": Network(), "vision": MODEL})
+    tape = record(lambda images: towers["vision"](images), IMAGES)
+    assert_rounded(mwp(tape, SIGNALS, layer="layer2"), mwp(record(MODEL, IMAGES), SIGNALS, layer="layer2"))
+    assert "vision.backbone.layer1" in [row.name for row in tape.layers()]
+    idle = record(lambda images: towers["vision"].fc(images.mean((2, 3)) @ torch.ones(3, 4)), IMAGES)
+    with pytest.raises(GroundingError, match=facts("end of several names", "text.backbone", "vision.backbone")):
+        mwp(idle, SIGNALS, layer="layer2")
 
 
 def test_many_names_with_one_end_are_cut_short():

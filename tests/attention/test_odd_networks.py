@@ -8,6 +8,7 @@ import copy
 import functools
 import math
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -15,7 +16,6 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.errors import GroundingError, UnsupportedOperationError
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
 IMAGES, CHANNELS, TAGS = 2, 6, 4
@@ -25,6 +25,7 @@ K1, K2 = normal(5, 3, 3, 3, seed=1) + 0.1, normal(CHANNELS, 5, 3, 3, seed=2) + 0
 B1, B2 = positive(5, seed=3), positive(CHANNELS, seed=4)
 W, V = normal(TAGS, CHANNELS, seed=5), normal(TAGS, CHANNELS, seed=6)
 BIAS = normal(TAGS, seed=7)
+GATES = normal(CHANNELS, 2, seed=20)
 DOWN, UP = normal(2, CHANNELS, seed=8), normal(TAGS, 2, seed=10)
 images = positive(IMAGES, 3, 6, 6, seed=11)
 
@@ -120,17 +121,17 @@ def per_image_dots(f):
 
 
 def mixture(f):
-    gates = torch.softmax(f @ normal(CHANNELS, 2, seed=20), -1)
+    gates = torch.softmax(f @ GATES, -1)
     return gates[:, :1] * functional.linear(f, W) + gates[:, 1:] * functional.linear(f, V, BIAS)
 
 
 def mixture_matrix(f):
-    gates = torch.softmax(f @ normal(CHANNELS, 2, seed=20), -1)[0]
+    gates = torch.softmax(f @ GATES, -1)[0]
     return gates[0] * W + gates[1] * V
 
 
 def stacked_mixture(f):
-    gates = torch.softmax(f @ normal(CHANNELS, 2, seed=20), -1)
+    gates = torch.softmax(f @ GATES, -1)
     return (torch.stack([f @ W.T, f @ V.T], 1) * gates[..., None]).sum(1)
 
 
@@ -163,7 +164,6 @@ HEADS = {  # name: (as it is written, the matrix)
     "einsum tc,nc->nt": (lambda f: torch.einsum("tc,nc->nt", W, f), W),
     "einsum nc,ct->nt": (lambda f: torch.einsum("nc,ct->nt", f, W.T), W),
     "einsum tc,nc->tn": (lambda f: torch.einsum("tc,nc->tn", W, f).T, W),
-    "einsum of prompts": (lambda f: torch.einsum("nc,ptc->npt", f, torch.stack([W, V])).mean(1), None),
     "constant on the left": (lambda f: (W @ f.T).T, W),
     "constant on the left, with a bias": (lambda f: torch.addmm(BIAS[:, None], W, f.T).T, W),
     "linear of constants": (lambda f: functional.linear(W, f).T, W),
@@ -214,12 +214,15 @@ HEADS = {  # name: (as it is written, the matrix)
     "a head for each class": (lambda f: torch.stack([f @ weight[:, None] for weight in W], 1)[..., 0], W),
     "LoRA": (Lora(), W + 2 * UP @ DOWN),
     "LoRA, negative scale": (Lora(-0.7), W - 0.7 * UP @ DOWN),
-    "two LoRAs": (lambda f: f @ W.T + 0.3 * ((f @ DOWN.T) @ UP.T) - (f @ DOWN.flip(0).T) @ UP.T, None),
+    "two LoRAs": (
+        lambda f: f @ W.T + 0.3 * ((f @ DOWN.T) @ UP.T) - (f @ DOWN.flip(0).T) @ UP.T,
+        W + 0.3 * UP @ DOWN - UP @ DOWN.flip(0),
+    ),
     "DoRA": (dora, (W + UP @ DOWN) * (BIAS.abs() / (W + UP @ DOWN).norm(dim=1))[:, None]),
     "difference of two heads": (lambda f: f @ W.T - functional.linear(f, V, BIAS), W - V),
     "average of two heads": (lambda f: torch.stack([f @ W.T, f @ V.T]).mean(0), (W + V) / 2),
     "weighted sum of two heads": (
-        lambda f: (torch.stack([f @ W.T, f @ V.T], 1) * torch.tensor([0.3, -0.7]).double()[:, None]).sum(1),
+        lambda f: (torch.stack([f @ W.T, f @ V.T], 1) * torch.tensor([0.3, -0.7], dtype=f.dtype)[:, None]).sum(1),
         0.3 * W - 0.7 * V,
     ),
     "linear skip connection": (lambda f: f[:, :TAGS] + f @ W.T, W + torch.eye(TAGS, CHANNELS).double()),
@@ -229,11 +232,342 @@ HEADS = {  # name: (as it is written, the matrix)
     "CLIP of Hugging Face": (hugging_face_clip, W / W.norm(dim=1, keepdim=True)),
     "SigLIP": (siglip, W / W.norm(dim=1, keepdim=True)),
 }
-HEADS["two LoRAs"] = (HEADS["two LoRAs"][0], W + 0.3 * UP @ DOWN - UP @ DOWN.flip(0))
-del HEADS["einsum of prompts"]
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_linear_head_however_it_is_written(name):
     head, matrix = HEADS[name]
     compare(lambda x: head(body(x)), BODY, matrix)
+
+
+def lora_convolution(x):
+    """A narrow convolution, and one of single places back, beside the layer."""
+    narrow = functional.conv2d(x, normal(2, 5, 3, 3, seed=21), padding=1)
+    return functional.conv2d(x, K2, B2, padding=1) + 0.5 * functional.conv2d(narrow, normal(CHANNELS, 2, 1, 1, seed=22))
+
+
+def normalised(x, seed):
+    mean, variance, scale = normal(CHANNELS, seed=seed), positive(CHANNELS, seed=seed), normal(CHANNELS, seed=seed + 1)
+    return functional.batch_norm(x, mean, variance, scale, B2)
+
+
+def parallel_branches(x):
+    """As RepVGG and ACNet are trained: kernels of several shapes, each with its batch normalisation."""
+    wide = functional.conv2d(x, K2, padding=1)
+    one = functional.conv2d(x, normal(CHANNELS, 5, 1, 1, seed=23))
+    flat = functional.conv2d(x, normal(CHANNELS, 5, 1, 3, seed=24), padding=(0, 1))
+    return normalised(wide, 25) + normalised(one, 27) + normalised(flat, 29)
+
+
+def strided_branches(x):
+    dilated = functional.conv2d(x, normal(CHANNELS, 5, 3, 3, seed=31), stride=2, dilation=2, padding=2)
+    return dilated + functional.conv2d(x, normal(CHANNELS, 5, 1, 1, seed=32) + 0.5, stride=2)
+
+
+def transposed(x):
+    return functional.conv_transpose2d(x, normal(5, CHANNELS, 3, 2, seed=33) + 0.1, B2, (2, 1), (1, 0), (1, 0))
+
+
+def grouped_transposed(x):
+    return functional.conv_transpose2d(x[:, :4], normal(4, CHANNELS // 2, 2, 2, seed=34), groups=2, dilation=2)
+
+
+def places_last(x):
+    return x.permute(0, 2, 3, 1)
+
+
+TOKENS, WIDTH = 4 * 4, 5
+MIX = normal(7, TOKENS, seed=35)
+MLP = normal(CHANNELS, WIDTH, seed=36) + 0.2
+GROUPS = normal(TOKENS, WIDTH, CHANNELS, seed=37) + 0.2
+LOW, HIGH = normal(2, WIDTH, seed=38), normal(CHANNELS, 2, seed=39)
+
+
+def tokens(x):
+    return x.flatten(2).transpose(1, 2)  # (N, 16, 5)
+
+
+def lora_of_tokens(x):
+    return functional.linear(x, MLP, B2) + functional.linear(functional.linear(x, LOW), HIGH) / -4
+
+
+def negative_lora(x):
+    return -torch.add(x @ MLP.T, (x @ LOW.T) @ HIGH.T * B2, alpha=0.5)
+
+
+BODIES = {  # name: (the second stage as it is written, plainly, what is done to its output)
+    "convolution, negative": (lambda x: -second(x), lambda x: functional.conv2d(x, -K2, -B2, padding=1), pooled),
+    "one less convolution": (
+        lambda x: 1.5 - second(x),
+        lambda x: 1.5 - functional.conv2d(x, K2, B2, padding=1),
+        pooled,
+    ),
+    "constant less convolution": (
+        lambda x: B1[:1, None] * 9 - second(x),
+        lambda x: functional.conv2d(x, -K2, 9 * B1[0] - B2, padding=1),
+        pooled,
+    ),
+    "LoRA of a convolution": (lora_convolution, lora_convolution, pooled),
+    "parallel branches": (parallel_branches, parallel_branches, pooled),
+    "strided branches": (strided_branches, strided_branches, pooled),
+    "transposed convolution": (transposed, transposed, pooled),
+    "transposed convolution, negative": (lambda x: 3 * -transposed(x), lambda x: -3 * transposed(x), pooled),
+    "grouped transposed convolution": (grouped_transposed, grouped_transposed, pooled),
+    "grouped transposed convolution with signs": (
+        lambda x: normalised(grouped_transposed(x), 41),
+        lambda x: normalised(grouped_transposed(x), 41),
+        pooled,
+    ),
+    "mixing of tokens from the left": (
+        lambda x: torch.matmul(MIX, tokens(x)),
+        lambda x: torch.einsum("lt,ntc->nlc", MIX, tokens(x)),
+        lambda x: x.mean(1).repeat(1, 2)[:, :CHANNELS],
+    ),
+    "mixing of tokens, negative": (
+        lambda x: -torch.matmul(MIX, tokens(x)),
+        lambda x: torch.einsum("lt,ntc->nlc", -MIX, tokens(x)),
+        lambda x: x.mean(1).repeat(1, 2)[:, :CHANNELS],
+    ),
+    "linear layer of an expanded tensor": (
+        lambda x: functional.linear(tokens(x)[:, :1].expand(-1, 3, -1), MLP, B2),
+        lambda x: functional.linear(tokens(x)[:, :1].repeat(1, 3, 1), MLP, B2),
+        lambda x: x.mean(1),
+    ),
+    "a matrix for each token": (
+        lambda x: -torch.einsum("ntc,tcd->ntd", tokens(x), -GROUPS),
+        lambda x: torch.einsum("ntc,tcd->ntd", tokens(x), GROUPS),
+        lambda x: x.mean(1),
+    ),
+    "a matrix for each token, from the left": (
+        lambda x: torch.einsum("tdc,ntc->dtn", GROUPS.mT, tokens(x)).permute(2, 1, 0) * -1,
+        lambda x: torch.einsum("ntc,tcd->ntd", tokens(x), -GROUPS),
+        lambda x: x.mean(1),
+    ),
+    "LoRA of tokens": (
+        lambda x: lora_of_tokens(tokens(x)),
+        lambda x: functional.linear(tokens(x), MLP - HIGH @ LOW / 4, B2),
+        lambda x: x.mean(1),
+    ),
+    "LoRA with a scale for each output, negative": (
+        lambda x: negative_lora(tokens(x)),
+        lambda x: functional.linear(tokens(x), -(MLP + 0.5 * B2[:, None] * (HIGH @ LOW))),
+        lambda x: x.mean(1),
+    ),
+    "scaled addmm": (
+        lambda x: torch.addmm(B2, tokens(x).flatten(0, 1), MLP.T, alpha=-2, beta=3).unflatten(0, (len(x), -1)),
+        lambda x: functional.linear(tokens(x), -2 * MLP, 3 * B2),
+        lambda x: x.mean(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_linear_layer_however_it_is_written(name):
+    odd, plain, above = BODIES[name]
+    stages = [(first, torch.relu), (plain, torch.relu), (above, same)]
+    torch.testing.assert_close(odd(first(images)), plain(first(images)))
+    compare(lambda x: above(odd(first(x).relu()).relu()) @ W.T, stages, W)
+
+
+class Classifier(nn.Module):
+    """Two heads of one body, with tied weights and a LoRA, by tasks."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 5, 3)
+        self.mix = nn.Conv2d(5, CHANNELS, 3, padding=1)
+        self.lora = Lora()
+        self.double().eval()
+        with torch.no_grad():
+            self.conv.weight.copy_(K1)
+            self.conv.bias.copy_(B1)
+            self.mix.weight.copy_(K2)
+            self.mix.bias.copy_(B2)
+
+    def forward(self, x):
+        features = self.mix(self.conv(x).relu()).relu().mean((2, 3))
+        return {"task": self.lora(features), "other": features @ self.lora.base.weight.t()}
+
+
+def ensemble(x):
+    """Members as one batch, with their parameters stacked."""
+    members = torch.vmap(lambda weight, bias: body(x) @ weight.T + bias)(torch.stack([W, V]), torch.stack([BIAS, BIAS]))
+    return torch.cat([members[0][:, :2], members[1][:, 2:]], 1)
+
+
+def test_tasks_of_one_body():
+    model = Classifier()
+    compare(lambda x: model(x)["task"], BODY, W + 2 * UP @ DOWN)
+    compare(lambda x: model(x)["other"], BODY, W)
+
+
+def test_members_of_an_ensemble():
+    compare(ensemble, BODY, torch.cat([W[:2], V[2:]]))
+
+
+def test_a_network_of_sequences():
+    """In one dimension, with a head for each class."""
+    kernel, sequences = normal(CHANNELS, 3, 3, seed=50) + 0.2, positive(IMAGES, 3, 9, seed=51)
+
+    def layer(x):
+        return functional.conv1d(x, kernel, padding=1)
+
+    stages = [(layer, torch.relu), (lambda x: x.mean(2), same)]
+    compare(lambda x: torch.stack([layer(x).relu().mean(2) @ weight for weight in W], -1), stages, W, sequences)
+
+
+def test_two_features_have_one_head():
+    """As DeiT with its distillation token: the matrix of both, side by side."""
+    stages = [(first, torch.relu), (lambda x: torch.cat([x[:, :3, 0, 0], x[:, 2:, 1, 3]], 1), same)]
+    low, high = normal(TAGS, 3, seed=52), normal(TAGS, 3, seed=53)
+
+    def network(x):
+        h = first(x).relu()
+        return (functional.linear(h[:, :3, 0, 0], low, BIAS) + h[:, 2:, 1, 3] @ high.T) / 2
+
+    compare(network, stages, torch.cat([low, high], 1) / 2)
+
+
+def test_what_lies_above_a_head_of_several_operations_stays():
+    """Softmax, temperature and places: as above a linear layer."""
+
+    def spread(x):
+        return second(first(x).relu()).relu().flatten(2).mT  # (N, 16, C)
+
+    def plain(x):
+        return (spread(x) @ W.T).mean(1).softmax(-1)
+
+    def odd(x):
+        return (spread(x)[:, :, None] * W).sum(-1).mean(1).softmax(-1)
+
+    for walk in (mwp, contrastive_mwp):
+        found, right = (walk(record(network, images), SIGNALS, layer=0) for network in (odd, plain))
+        torch.testing.assert_close(found, right, rtol=1e-9, atol=1e-12)
+
+
+WAYS = [
+    "LoRA",
+    "bmm",
+    "cosine similarity",
+    "mixture",
+    "average of two heads",
+    "vmap over images",
+    "CLIP of Hugging Face",
+]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_traced_exported_and_compiled_networks_agree(name):
+    head, matrix = HEADS[name]
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = head if isinstance(head, nn.Module) else None
+
+        def forward(self, x):
+            return head(body(x))
+
+    network = Network().eval()
+    compare(torch.export.export(network, (images,)).module(), BODY, matrix)
+    compare(torch.compile(network, backend="eager"), BODY, matrix)
+    if "vmap" not in name:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated, yet in use
+            traced = torch.jit.trace(network, images, check_trace=False)
+        compare(traced, BODY, matrix)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_copies_and_pickles(name):
+    head, matrix = HEADS[name]
+    tape = record(lambda x: head(body(x)), images)
+    for again in (copy.deepcopy(tape), pickle.loads(pickle.dumps(tape))):
+        compare(None, BODY, matrix, tape=again)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_maps_have_gradients(name):
+    """Along a random direction of the pixels and of the weights, as by differences."""
+    head = HEADS[name][0]
+    where = normal(2, IMAGES, len(SIGNALS), 4, 4, seed=60)
+
+    def loss(x, scale, differentiable=False):
+        first_layer = nn.Conv2d(3, 5, 3).double()
+        first_layer.weight, first_layer.bias = nn.Parameter(K1), nn.Parameter(B1)
+        below = nn.Sequential()
+        below.add_module("first", first_layer)
+
+        def network(x):
+            return head(pooled(second(below(x).relu()).relu()) * scale.exp())
+
+        tape = record(network, x, differentiable=differentiable)
+        maps = torch.stack([walk(tape, SIGNALS, layer="first") for walk in (mwp, contrastive_mwp)])
+        return (maps * where).sum()
+
+    x = images.clone().requires_grad_()
+    scale = torch.zeros(CHANNELS, dtype=torch.float64, requires_grad=True)
+    gradients = torch.autograd.grad(loss(x, scale, True), (x, scale))
+    for at, gradient in enumerate(gradients):
+        direction = normal(*gradient.shape, seed=61)
+        moved = []
+        for step in (1e-6, -1e-6):
+            given = [images, torch.zeros(CHANNELS, dtype=torch.float64)]
+            given[at] = given[at] + step * direction
+            moved.append(loss(*given))
+        by_differences = (moved[0] - moved[1]) / 2e-6
+        torch.testing.assert_close((gradient * direction).sum(), by_differences, rtol=1e-5, atol=1e-8)
+
+
+def test_weights_of_a_lora_have_gradients():
+    model = Classifier()
+    tape = record(lambda x: model(x)["task"], images, differentiable=True)
+    contrastive_mwp(tape, SIGNALS, layer="conv").square().sum().backward()
+    assert all(parameter.grad.any() for parameter in model.lora.parameters() if parameter.dim() > 1)
+
+
+def test_changed_weights_are_noticed():
+    model = Classifier()
+    tape = record(lambda x: model(x)["task"], images)
+    with torch.no_grad():
+        model.lora.lora_A["default"].weight.mul_(2)
+    with pytest.raises(GroundingError, match="have changed since"):
+        mwp(tape, SIGNALS)
+
+
+def test_the_layer_below_a_merged_head_is_the_last():
+    tape = record(lambda x: HEADS["LoRA"][0](body(x)), images)
+    assert units(tape, SIGNALS, layer=-1).shape == (3, IMAGES, CHANNELS)
+    assert mwp(tape, SIGNALS, layer="", channels=True).shape == (IMAGES, 3, TAGS)
+
+
+NOT_LINEAR = {  # name: (network, what the error says)
+    "image and text": (lambda x: body(x) @ (body(x.flip(2)) + 1).T, "multiplies two activations.*lambda images"),
+    "factorised bilinear": (lambda x: (body(x) @ W.T) * (body(x) @ V.T), "product of two activations.*a constant"),
+    "sum of two depths": (
+        lambda x: (lambda f: f @ W.T + functional.linear(functional.gelu(f @ W.T), W @ V.T))(body(x)),
+        "past the classifier",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_scores_that_are_not_linear_have_no_contrast(name):
+    network, says = NOT_LINEAR[name]
+    with pytest.raises(GroundingError, match=says) as caught:
+        contrastive_mwp(record(network, images), SIGNALS[..., :2] if "text" in name else SIGNALS, layer=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_beside_images():
+    """As CLIP is called with ids: closing over them is right."""
+    table = normal(9, CHANNELS, seed=55)
+
+    def model(x, ids):
+        text = functional.embedding(ids, table)
+        return torch.matmul(text / text.norm(dim=-1, keepdim=True), (body(x) / body(x).norm(dim=-1, keepdim=True)).T).T
+
+    ids = torch.tensor([1, 4, 2, 7])
+    with pytest.raises(UnsupportedOperationError, match=r"record\(lambda images: model\(images, text\), images\)"):
+        mwp(record(model, images, ids), SIGNALS)
+    compare(lambda x: model(x, ids), BODY, table[ids])

@@ -71,7 +71,7 @@ def replacement(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     kept[indices] = False
     flows = [*_shared_out(operation, flow, (into,), (kept,))]
     if source in operation.inputs:
-        flows.append(sum_to(Flow(flow.probability()[(slice(None), *indices)]), source))
+        flows.append(sum_to(Flow(torch.stack([each[indices] for each in flow.probability()])), source))
     return tuple(flows)
 
 

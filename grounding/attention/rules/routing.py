@@ -146,8 +146,7 @@ RULES: dict[OpOverload, Rule] = {
         "sub.Tensor sub_.Tensor", Rule(shift, joins="first", places=aligned, folds=of_channels, affine=shifted)
     ),
     **rules_for("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze", _RESHAPE),
-    **rules_for("permute transpose.int", _PERMUTATION),
-    **rules_for("t", Rule(routing, places=permuted)),
+    **rules_for("permute transpose.int t", _PERMUTATION),
     **rules_for("select.int", Rule(routing, places=selected)),
     **rules_for("slice.Tensor", Rule(routing, places=sliced)),
     **rules_for(

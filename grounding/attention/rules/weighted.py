@@ -32,7 +32,7 @@ def convolution(operation: Operation, flow: Flow, negate: bool = False, with_bia
     x = excitation(source, flow.ratio.dtype)  # (N, C, h, w)
     positive = _positive(weight.content(flow.ratio.dtype), _sign(operation), negate)  # (D, C / groups, ...)
     positive = channels_last(positive)
-    bias = _positive_bias(operation, operation.args[2], flow.ratio.dtype, negate) if with_bias else None
+    bias = positive_bias(operation, operation.args[2], flow.ratio.dtype, negate) if with_bias else None
     z = aten.convolution.default(x, positive, bias, stride, padding, dilation, False, [0], groups)
     n = channels_last(flow.take_times(reciprocal(z)).flatten(0, 1))  # (K * N, D, h', w')
     settings = (_repeat(setting, x.dim() - 2) for setting in (stride, padding, dilation))
@@ -64,7 +64,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bi
     x = source.content(dtype).reshape(-1, weight.shape[1]).clamp(min=0)  # (M, in)
     flow = flow.reshape(len(x), len(weight))  # (K, M, out)
     sign = _sign(operation)
-    bias = _positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
+    bias = positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
     block = max(1, max(_BLOCK, signals * x.numel()) // weight.shape[1])
     below = None  # (K * M, in)
     for rows in reached_outputs(flow, block):
@@ -123,7 +123,7 @@ def _sign(operation: Operation) -> Tensor | None:
     return None if folded is None else torch.as_tensor(folded[0]).detach().sign()
 
 
-def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype, negate: bool) -> Tensor | None:
+def positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype, negate: bool) -> Tensor | None:
     """b+, or (-b)+ for the dual unit, (D,) or (M, D), of the unit whose weights `_positive` gives; None without a bias.
 
     What is folded makes W x + b to s (W x + b) + t. `_positive` takes the sign of s alone, since P / Z is the same when
@@ -137,7 +137,7 @@ def _positive_bias(operation: Operation, bias: Value | None, dtype: torch.dtype,
     if not isinstance(b, Tensor):
         return None
     outputs = operation.outputs[0].shape[1 if operation.overload is aten.convolution.default else -1]
-    b = b.to(operation.args[1].content().device, dtype)
+    b = b.to(operation.inputs[0].content().device, dtype)
     b = b.expand(*b.shape[:-1], outputs)
     return b.clamp(max=0).neg() if negate else b.clamp(min=0)
 

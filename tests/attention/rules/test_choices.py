@@ -104,6 +104,17 @@ def test_what_is_put_into_a_constant():
     check(function, SHAPE)
 
 
+def test_what_is_put_at_indices_apart():
+    """Indices with a whole dimension between them come first."""
+
+    def function(x):
+        cells = torch.zeros(len(x), 5, 6, 3, dtype=x.dtype)
+        cells[:, torch.tensor([3, 0, 4, 1]), :, torch.tensor([0, 1, 2, 0])] = x.flatten(2).transpose(0, 1)
+        return cells
+
+    check(function, SHAPE)
+
+
 def test_a_mask_that_is_given_as_an_input():
     images, mask, head = positive(1, *SHAPE), MASK[0].expand(1, *SHAPE), normal(4, 24)
     masked = record(lambda x, m: functional.linear(x.masked_fill(m, 0).flatten(1), head), images, mask)

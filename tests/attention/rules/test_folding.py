@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
 from grounding.attention.rules.folding import fold
+from grounding.errors import UnsupportedOperationError
 from helpers.oracles import IMAGES, TAGS, check, dense, normal, positive, units
 
 SCALE = torch.tensor([0.7, -0.4, 1.3, -1.1], dtype=torch.float64)
@@ -170,6 +171,9 @@ def linear_forms(head, bias):
         "scaled": lambda x: functional.linear(x, head * 2, bias * 2) / 2,
         "addmm": lambda x: torch.addmm(bias, x, head.t()),
         "addmm, a row each": lambda x: torch.addmm(bias.expand(len(x), -1), x, head.t()),
+        "constant from the left": lambda x: (head @ x.t()).t() + bias,
+        "a batch of matrices": lambda x: (x[:, None] @ torch.stack([head.t(), head.t()])).squeeze(1) + bias,
+        "two of one": lambda x: functional.linear(x, head * 3, bias) - functional.linear(x.flip(1), head.flip(1) * 2),
         "convolution": lambda x: functional.conv1d(x[..., None], head[..., None], bias).flatten(1),
     }
 
@@ -223,6 +227,36 @@ def test_a_unit_that_only_its_bias_excites_gives_nothing():
     tape = record(lambda x: functional.linear(x, weight, bias), torch.tensor([[1.0, 2.0]]))
     found = units(tape, torch.eye(2), bias="share")[:, 0]
     torch.testing.assert_close(found, torch.tensor([[0.1, 0.4], [0.0, 0.0]]))
+
+
+def test_a_transposed_convolution_shares_with_its_bias():
+    weight, offset, head = normal(3, 4, 2, 2), normal(4, seed=1), normal(TAGS, 4 * 6 * 6, seed=2)
+
+    def function(x):
+        return functional.conv_transpose2d(x, weight, offset, 2)
+
+    images = positive(1, 3, 3, 3)
+    tape = record(lambda x: functional.linear(function(x).relu().flatten(1), head), images)
+    found = units(tape, torch.eye(TAGS, dtype=torch.float64), layer=0, bias="share")
+    for k in range(TAGS):
+        p = excite_with_bias(
+            head, torch.zeros(TAGS).double(), function(images).relu().flatten(), torch.eye(TAGS)[k].double()
+        )
+        expected = excite_with_bias(*affine(function, (3, 3, 3)), images.flatten(), p)
+        torch.testing.assert_close(found[k, 0].flatten(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_merged_layers_whose_biases_are_not_known_are_refused():
+    one, other, head = normal(4, 3, 1, 1), normal(4, 3, 1, 1, seed=1), normal(TAGS, 4)
+
+    def model(x):
+        y = functional.conv2d(x, one, OFFSET) + functional.conv2d(x, other)
+        return functional.linear(y.relu().mean((2, 3)), head)
+
+    tape, signals = record(model, positive(1, 3, 4, 4)), torch.eye(TAGS, dtype=torch.float64)
+    assert mwp(tape, signals).any()
+    with pytest.raises(UnsupportedOperationError, match=r"cannot take a share, .* merged.*: use bias='none'"):
+        mwp(tape, signals, bias="share")
 
 
 def test_half_precision_takes_the_same_share():
