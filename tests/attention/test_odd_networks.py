@@ -471,7 +471,7 @@ def test_traced_exported_and_compiled_networks_agree(name):
     network = Network().eval()
     compare(torch.export.export(network, (images,)).module(), BODY, matrix)
     compare(torch.compile(network, backend="eager"), BODY, matrix)
-    if "vmap" not in name:
+    if name not in ("vmap over images", "LoRA"):  # a traced factor is a number where a tensor belongs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated, yet in use
             traced = torch.jit.trace(network, images, check_trace=False)
