@@ -50,8 +50,8 @@ def record(
     Args:
         model: a module in evaluation mode, or any function of tensors, that returns the scores (N, T), or a tuple of
             tensors with the scores first; anything else, where `output` says what the scores are.
-        inputs: what it is called with. The images are the first of them that is (N, C, H, W), or a film (N, C, T, H, W),
-            and that the scores depend on: the layers of `layers.layers` and strides are counted from these.
+        inputs: what it is called with. The images are the first of them that is (N, C, H, W), or a film
+            (N, C, T, H, W), and that the scores depend on: `layers.layers` and strides are counted from these.
         output: which of what the model returns are the scores: the name of an attribute or key such as `logits` (in
             others, joined by dots), a position, or a function that picks them.
         names: T names of the scores, by which signals may then be given.
