@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
+from grounding.attention.graph import Derived
+from grounding.attention.linear_sums import _total
 from grounding.errors import GroundingError, UnsupportedOperationError
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
@@ -572,3 +574,65 @@ def test_text_beside_images():
     with pytest.raises(UnsupportedOperationError, match=r"record\(lambda images: model\(images, text\), images\)"):
         mwp(record(model, images, ids), SIGNALS)
     compare(lambda x: model(x, ids), BODY, table[ids])
+
+
+def test_a_difference_of_two_heads_on_two_features():
+    """What is subtracted counts, with the other sign."""
+    low, high = normal(TAGS, 3, seed=52), normal(TAGS, 3, seed=53)
+    stages = [(first, torch.relu), (lambda x: torch.cat([x[:, :3, 0, 0], x[:, 2:, 1, 3]], 1), same)]
+
+    def network(x):
+        h = first(x).relu()
+        return h[:, :3, 0, 0] @ low.T - functional.linear(h[:, 2:, 1, 3], high, BIAS)
+
+    compare(network, stages, torch.cat([low, -high], 1))
+
+
+def test_an_average_is_no_classifier():
+    """It has no weights to negate: the contrast is that of the layer below."""
+    shares = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    tape = record(lambda x: ((body(x) @ torch.cat([W, V]).T).unflatten(1, (TAGS, 2)) * shares).sum(-1), images)
+    found = contrastive(tape, SIGNALS, layer=-1)  # (K, N, C)
+    assert found.abs().sum(2).min() > 0.1
+    torch.testing.assert_close(found.sum(2), torch.zeros(3, IMAGES).double(), atol=1e-9, rtol=0)
+
+
+NOT_MERGED = {  # name: a sum in which something else than linear maps of one activation comes together
+    "skip connection": lambda x: x + functional.conv2d(x, normal(5, 5, 3, 3, seed=71), padding=1),
+    "chain of two wide convolutions": lambda x: (
+        second(x) + functional.conv2d(functional.conv2d(x, normal(5, 5, 3, 3, seed=72), padding=1), K2, padding=1)
+    ),
+    "dilations": lambda x: functional.conv2d(x, K2, padding=2, dilation=2) + functional.conv2d(x, K2, padding=1),
+    "spread out": lambda x: (lambda t: functional.linear(t.expand(-1, 3, -1), MLP) + (t @ MLP.T).expand(-1, 3, -1))(
+        tokens(x)[:, :1]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_MERGED)
+def test_other_sums_stay_sums(name):
+    """No operation has the weights of two."""
+    network = NOT_MERGED[name]
+    tape = record(lambda x: network(first(x).relu()).relu().flatten(1)[:, :CHANNELS] @ W.T, images)
+    assert not any(isinstance(arg, Derived) and arg.function is _total for each in tape.operations for arg in each.args)
+    assert units(tape, SIGNALS).isfinite().all()
+
+
+@pytest.mark.parametrize("written", ["einsum", "left"])
+def test_the_main_branch_counts_layers_however_they_are_written(written):
+    square = normal(WIDTH, WIDTH, seed=74)
+
+    def network(layer):
+        return lambda x: (lambda t: (t + layer(t)).relu().mean(1) @ normal(WIDTH, TAGS, seed=75))(
+            tokens(first(x).relu())
+        )
+
+    odd = {
+        "einsum": lambda t: torch.einsum("ntc,tdc->ntd", t, square.expand(TOKENS, -1, -1) * 1),
+        "left": lambda t: torch.matmul(square, t.mT).mT,
+    }[written]
+    found, right = (
+        units(record(network(layer), images), SIGNALS, residual="main")
+        for layer in (odd, lambda t: functional.linear(t.contiguous(), square))
+    )
+    torch.testing.assert_close(found, right, rtol=1e-9, atol=1e-12)
