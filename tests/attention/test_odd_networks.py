@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
+from grounding.errors import GroundingError
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
 IMAGES, CHANNELS, TAGS = 2, 6, 4
