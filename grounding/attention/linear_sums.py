@@ -64,10 +64,11 @@ def merge_sums(operations: Sequence[Operation]) -> list[Operation]:
 
 def _merge(operation: Operation, makers: dict[Value, Operation]) -> list[Operation] | None:
     sign = _SUMS.get(operation.overload) if operation.overload else None
-    shapes = {value.shape for value in (*operation.inputs, *operation.outputs)}
-    if sign is None or len(operation.inputs) != 2 or len(shapes) > 1 or not _by_package(operation):
+    if sign is None or len(operation.inputs) != 2 or not _by_package(operation):
         return None
     first, second = operation.inputs
+    if not first.shape == second.shape == operation.outputs[0].shape:
+        return None
     for down, as_one in ((_linear_branches, _as_layer), (_convolved_branches, _as_convolution)):
         ways = {branch.source: branch for branch in down(_Branch(first, ()), makers)}
         for other in down(_Branch(second, (sign * operation.kwargs.get("alpha", 1),)), makers):

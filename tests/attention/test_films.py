@@ -37,6 +37,7 @@ LAID_OUT = {
     "tokens before and behind": lambda x: with_tokens(x, 2, 3),
     "two steps of tokens": lambda x: torch.cat([x.new_ones(len(x), 1, CHANNELS), with_tokens(x, 1, 1)], 1),
     "a token taken away": lambda x: with_tokens(x, 2, 1)[:, 1:],
+    "those before taken away": lambda x: with_tokens(x, 1, 2)[:, 1:],
     "all tokens taken away": lambda x: with_tokens(x, 2, 1)[:, 2:-1],
     "all taken away, and a film again": lambda x: with_tokens(x, 1, 0)[:, 1:].transpose(1, 2).unflatten(2, PLACES),
     "every picture an image": lambda x: x.transpose(1, 2).flatten(0, 1).unflatten(0, (-1, TIMES)).transpose(1, 2),
@@ -65,6 +66,14 @@ def test_no_places_are_better_than_wrong_ones(name):
     if grid(tape.output) is not None:  # then they must be right
         torch.testing.assert_close(sum_to_map(tape.scores[None], tape.output)[0], film().sum(1))
     assert (grid(tape.output) is None) == ("another order" not in name)
+
+
+@pytest.mark.parametrize("pool", [functional.avg_pool3d, functional.max_pool3d, functional.interpolate])
+def test_a_pooled_or_resized_film_has_its_own_grid(pool):
+    def model(x):
+        return pool(x, scale_factor=0.5) if pool is functional.interpolate else pool(x, 2)
+
+    assert grid(record(model, film()).output) == (1, 2, 3)
 
 
 WEIGHT = normal(3, 2, 2, 3, 3)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from grounding.attention import contrastive_mwp, mwp, record
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, UnsupportedOperationError
 from helpers.oracles import contrastive, dense, excite, normal, positive, units
 
 IMAGES, CHANNELS, TAGS = 2, 6, 4
@@ -472,7 +472,7 @@ def test_traced_exported_and_compiled_networks_agree(name):
     network = Network().eval()
     compare(torch.export.export(network, (images,)).module(), BODY, matrix)
     compare(torch.compile(network, backend="eager"), BODY, matrix)
-    if "vmap" not in name:
+    if name not in ("vmap over images", "LoRA"):  # a traced factor is a number where a tensor belongs
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated, yet in use
             traced = torch.jit.trace(network, images, check_trace=False)

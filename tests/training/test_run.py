@@ -233,67 +233,62 @@ def test_a_training_that_ends_below_the_centre_says_so(train, tmp_path, monkeypa
     assert [line.partition(";")[0] for line in lines[4:]] == [expected] * warned
 
 
-KILLED_TRAINING = """
-import os, signal, sys
+ENDED_TRAININGS = """
+import json, os, signal, sys
 from grounding.train import main
 from grounding.training.logs import CsvLog
 
 write = CsvLog.write
+ends = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "terminated": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "terminated-with-its-workers": lambda: os.killpg(0, signal.SIGTERM),
+}
 
-def killed(self, row):
+def ended(self, row):
     write(self, row)
     if row["epoch"] == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        end()
 
-CsvLog.write = killed
-main(sys.argv[1:])
+CsvLog.write = ended
+children = {}
+for name, end in ends.items():
+    children[name] = os.fork()
+    if not children[name]:
+        os.setsid()
+        os.dup2(os.open(f"{name}.txt", os.O_WRONLY | os.O_CREAT), 2)
+        raise SystemExit(main([*sys.argv[1:], f"output={name}"]))
+print(json.dumps({name: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for name, child in children.items()}))
 """
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_with_the_same_weights(train, tmp_path):
-    """The kill comes between the row of the third epoch and its checkpoint."""
+def test_ended_early_and_resumed_it_ends_with_the_same_weights(train, tmp_path):
+    """The end comes between the row of the third epoch and its checkpoint.
+
+    The trainings are forked from one process that has imported everything.
+    """
     config = write_config(tmp_path)
     long = [config, "epochs=5", "ema=0.9", "data.workers=1"]
-    command = [sys.executable, "-c", KILLED_TRAINING, *map(str, long), f"output={tmp_path / 'killed'}"]
+    command = [sys.executable, "-c", ENDED_TRAININGS, *map(str, long)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert [row["epoch"] for row in log_rows(tmp_path / "killed")] == ["1", "2", "3"]
-    status, _, lines = train(*long, f"output={tmp_path / 'killed'}", "data.workers=0")
-    assert status == 0
-    assert lines[-1] == "going on after epoch 2 of 5"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ends = json.loads(done.stdout.splitlines()[-1])
+    assert ends == {"killed": -signal.SIGKILL, "terminated": 143, "terminated-with-its-workers": 143}
+    for name in ("terminated", "terminated-with-its-workers"):
+        said = (tmp_path / f"{name}.txt").read_text()
+        assert "Traceback" not in said
+        assert said.endswith("terminated: run the same command again to go on after the last finished epoch\n")
     assert train(*long)[0] == 0
-    for name in ("checkpoint.safetensors", "classifier/model.safetensors"):
-        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
-    logs = [[row | {"pictures_per_s": ""} for row in log_rows(tmp_path / name)] for name in ("killed", "run")]
-    assert logs[0] == logs[1]
-
-
-TERMINATED_TRAINING = (
-    KILLED_TRAINING.replace("SIGKILL", "SIGTERM").replace("main(sys", "raise SystemExit(main(sys") + ")"
-)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("everybody", [False, True], ids=["parent", "with its workers"])
-def test_terminated_it_says_how_to_go_on(train, tmp_path, everybody):
-    config = write_config(tmp_path)
-    program = (
-        TERMINATED_TRAINING.replace("os.kill(os.getpid()", "os.killpg(os.getpid()")
-        if everybody
-        else TERMINATED_TRAINING
-    )
-    command = [sys.executable, "-c", program.strip(), str(config), "epochs=5", "data.workers=1"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, start_new_session=everybody
-    )
-    assert done.returncode == 143, done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.endswith("terminated: run the same command again to go on after the last finished epoch\n")
-    status, _, lines = train(config, "epochs=5", "data.workers=1")
-    assert (status, lines[-1]) == (0, "going on after epoch 2 of 5")
+    whole = [row | {"pictures_per_s": ""} for row in log_rows(tmp_path / "run")]
+    for name in ends:
+        assert [row["epoch"] for row in log_rows(tmp_path / name)] == ["1", "2", "3"]
+        status, _, lines = train(*long, f"output={tmp_path / name}", "data.workers=0")
+        assert (status, lines[-1]) == (0, "going on after epoch 2 of 5")
+        for file in ("checkpoint.safetensors", "classifier/model.safetensors"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "run" / file).read_bytes()
+        assert [row | {"pictures_per_s": ""} for row in log_rows(tmp_path / name)] == whole
 
 
 SHARED_TRAINING = """

@@ -16,12 +16,12 @@ from torch.nn import functional
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import channels_last, excitation, reciprocal, rules_for
 from grounding.attention.rules.folding import fold
+from grounding.attention.rules.products import product, slow_pointwise
 from grounding.attention.rules.reached import reached_outputs, some, some_outputs
 from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
 
-_FEW = 16  # images, below which PyTorch has no fast 1 x 1 convolution on one thread
 _LANES = 64  # products of matrices are fastest where their sides are multiples of this
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
@@ -42,18 +42,13 @@ def convolution(operation: Operation, flow: Flow, negate: bool = False, with_bia
             x.shape[2:], n.shape[2:], positive.shape[2:], *settings, strict=True
         )
     ]
-    if _slow_transposed(n, positive, x, groups):
+    pointwise = x.dim() == 4 and math.prod(positive.shape[2:]) == groups == 1 and x.shape[2:] == n.shape[2:]
+    if pointwise and slow_pointwise(len(n), n.device):
         below = (n.permute(0, 2, 3, 1).flatten(0, 2) @ positive.flatten(1)).unflatten(0, (-1, *n.shape[2:]))
         back = below.permute(0, 3, 1, 2)
     else:
         back = aten.convolution.default(n, positive, None, stride, padding, dilation, True, extra, groups)
     return (Flow(back.reshape(len(flow.ratio), *x.shape), x, own=True),)
-
-
-def _slow_transposed(n: Tensor, weight: Tensor, x: Tensor, groups: int) -> bool:
-    """Whether a 1 x 1 convolution of few images is one that PyTorch leaves to its slow kernels, on one thread."""
-    pointwise = x.dim() == 4 and math.prod(weight.shape[2:]) == 1 and groups == 1 and x.shape[2:] == n.shape[2:]
-    return pointwise and len(n) < _FEW and torch.get_num_threads() == 1 and n.device.type == "cpu"
 
 
 def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bias: bool = False) -> tuple[Flow, ...]:
@@ -78,7 +73,7 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bi
         z = x @ positive.t()  # (M, rows)
         z = z if bias is None else z + some(bias, rows, -1)
         n = some_outputs(flow, rows).take_times(reciprocal(z)).flatten(0, 1)  # (K * M, rows)
-        below = n @ positive if below is None else below.addmm_(n, positive)
+        below = product(n, positive, signals) if below is None else below.addmm_(n, positive)
     if below is None:
         below = x.new_zeros(signals * len(x), x.shape[1])
     return (Flow(below.reshape(signals, *source.shape), x.reshape(source.shape), own=True),)

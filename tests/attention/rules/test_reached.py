@@ -89,7 +89,7 @@ def test_a_linear_layer_on_its_dense_matrix(monkeypatch, own, by, outputs, block
 @pytest.mark.parametrize(("images", "threads"), [(1, 1), (1, 2), (9, 1)])
 def test_pointwise_convolutions_of_few_and_of_many_images(monkeypatch, sides, images, threads):
     """Two signals: below 16 images on one thread by a matrix product, else by a convolution, with the same result."""
-    monkeypatch.setattr(weighted.torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     kernel, head = normal(6, 4, 1, 1, seed=5), normal(3, 6, seed=6)
     x = positive(images, 4, *sides, seed=7)
     tape = record(lambda x: torch.nn.functional.conv2d(x, kernel).mean((2, 3)) @ head.t(), x)
