@@ -123,8 +123,9 @@ def test_a_mask_that_is_given_as_an_input():
     torch.testing.assert_close(mwp(masked, signals, layer=0), mwp(product, signals, layer=0))
 
 
-def test_a_choice_between_constants_is_a_gate():
-    check(lambda x: x * torch.where(x > 0.5, 1.0, 2.0), SHAPE, lambda image: EYE)
+@pytest.mark.parametrize("mask", [lambda x: x > 0.5, lambda x: (4 * x).round() == 2])
+def test_a_choice_between_constants_is_a_gate(mask):
+    check(lambda x: x * torch.where(mask(x), 1.0, 2.0), SHAPE, lambda image: EYE)
 
 
 def test_rectifiers_written_out_are_the_rectifier():

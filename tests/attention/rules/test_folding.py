@@ -246,6 +246,22 @@ def test_a_transposed_convolution_shares_with_its_bias():
         torch.testing.assert_close(found[k, 0].flatten(), expected, rtol=1e-9, atol=1e-12)
 
 
+def test_a_batch_of_matrices_shares_with_what_is_added():
+    """Each image has a matrix of its own."""
+    matrices, offset, head = normal(2, 5, 4), normal(4, seed=1), normal(TAGS, 12, seed=2)
+    images, signals = positive(2, 3, 5), torch.eye(TAGS, dtype=torch.float64)
+    tape = record(lambda x: functional.linear((torch.bmm(x, matrices) + offset).relu().flatten(1), head), images)
+    found = units(tape, signals, layer=0, bias="share")
+    for n, k in itertools.product(range(2), range(TAGS)):
+
+        def function(x, n=n):
+            return x @ matrices[n] + offset
+
+        p = excite_with_bias(head, torch.zeros_like(signals[k]), function(images[n]).relu().flatten(), signals[k])
+        expected = excite_with_bias(*affine(function, (3, 5)), images[n].flatten(), p)
+        torch.testing.assert_close(found[k, n].flatten(), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_merged_layers_whose_biases_are_not_known_are_refused():
     one, other, head = normal(4, 3, 1, 1), normal(4, 3, 1, 1, seed=1), normal(TAGS, 4)
 
