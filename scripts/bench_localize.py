@@ -10,12 +10,13 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
+from torch import Tensor
 
 import grounding
-from grounding.methods import contrastive_mwp
+from grounding.config import MapConfig
+from grounding.methods import Encoding, contrastive_mwp
 from grounding.regions.proposals import propose
 
 PHRASES = ("a man", "a red hat", "a black coat", "a camera", "green grass", "a tall building")
@@ -40,11 +41,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
-    walks: list[tuple[Any, ...]] = []
+    walks: list[tuple[Encoding, Tensor, MapConfig]] = []
 
-    def noted(*walk: Any) -> torch.Tensor:
-        walks[:] = [walk]
-        return contrastive_mwp(*walk)
+    def noted(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
+        walks[:] = [(encoding, signals, config)]
+        return contrastive_mwp(encoding, signals, config)
 
     localizer = grounding.Localizer.from_pretrained(options.classifier, method=noted)
     image = grounding.sample_scene()

@@ -37,6 +37,16 @@ def test_box_masses_equal_the_sum_over_cells(seed, rows, columns, height, width)
     np.testing.assert_allclose(box_masses(maps, boxes, height, width), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_no_mass_is_below_0():
+    maps = np.random.default_rng(0).random((20, 9, 7), dtype=np.float32)
+    maps[:, 3:] = 0
+    boxes = windows(90, 70, 11)
+    empty = boxes[:, 1] >= 30
+    masses = box_masses(maps, boxes, 90, 70)
+    assert (masses >= 0).all()
+    np.testing.assert_allclose(masses[:, empty], 0, atol=1e-6)
+
+
 def test_score_is_mass_share_over_area_share_to_gamma():
     maps = np.array([[[4.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]], np.float32)
     boxes = np.array([[0, 0, 10, 5], [0, 0, 20, 10], [10, 0, 20, 5]], np.float32)
@@ -166,12 +176,13 @@ def test_equals_at_the_edge_of_those_that_are_compared_keep_their_order(levels):
     assert best_boxes(scores, boxes, 4000, 0.5).tolist() == expected
 
 
-@pytest.mark.parametrize("high", ["each eighth", "all but each eighth", "the first", "the last"])
+@pytest.mark.parametrize("high", ["each eighth", "each second", "all but each eighth", "the first", "the last"])
 def test_the_best_are_found_wherever_they_are(high):
     generator = np.random.default_rng(0)
     place, scores = np.arange(4000), generator.random(4000, dtype=np.float32)
     where = {
         "each eighth": place % 8 == 0,
+        "each second": place % 2 == 0,
         "all but each eighth": place % 8 != 0,
         "the first": place < 1000,
         "the last": place >= 3000,
