@@ -101,7 +101,7 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     seen = functional.unfold(x, tuple(kernel), **settings).unflatten(1, (channels, taps))
     seen = seen.permute(2, 0, 3, 1).flatten(1, 2)  # (taps, N * h' * w', C)
     mass = x.new_zeros(seen.shape[1], len(flow.ratio), taps)  # (N * h' * w', K, taps)
-    group = 2 * _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1])
+    group = _BLOCK // ((taps + len(flow.ratio)) * seen.shape[1])
     group = max(_LANES, group // _LANES * _LANES)
     group = filters if torch.is_grad_enabled() else group  # autograd keeps U in any case
     for first in range(0, filters, group):

@@ -21,8 +21,8 @@ def flow_of(outputs, by, own=False):
     if by == "ratio":
         for output in range(OUT):
             ratio[:, :, output] *= there[output]
-        ratio[0] *= torch.arange(M)[:, None] == 1  # one row of one signal is enough
-        ratio[1] *= 0
+        ratio[1] *= torch.arange(M)[:, None] == 1  # one row of one signal is enough
+        ratio[0] *= 0
         return Flow(ratio, None, own)
     return Flow(ratio, activation * there * (torch.arange(M)[:, None] == 1), own)
 
