@@ -81,6 +81,13 @@ def permuted_dimension(operation: Operation, axis: int) -> int:
     return order_of(operation).index(axis)
 
 
+def kept_dimension(operation: Operation, axis: int) -> int | None:
+    """Where this dimension is behind the choice of one, or some, of another."""
+    chosen = operation.argument(1, "dim", 0) % len(operation.inputs[0].shape)
+    removed = len(operation.outputs[0].shape) < len(operation.inputs[0].shape)
+    return None if axis == chosen else axis - (removed and chosen < axis)
+
+
 def reshaped_dimension(operation: Operation, axis: int) -> int | None:
     """Where a reshape leaves this dimension; None where it merges or cuts it."""
     before, after = operation.inputs[0].shape, operation.outputs[0].shape

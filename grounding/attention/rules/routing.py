@@ -8,6 +8,7 @@ from torch._ops import OpOverload
 from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import accept_any_operands, apply, rules_for, sum_to
 from grounding.attention.rules.folding import (
+    kept_dimension,
     normalised,
     of_channels,
     of_features,
@@ -147,8 +148,8 @@ RULES: dict[OpOverload, Rule] = {
     ),
     **rules_for("view _unsafe_view _reshape_alias squeeze squeeze.dim squeeze.dims unsqueeze", _RESHAPE),
     **rules_for("permute transpose.int t", _PERMUTATION),
-    **rules_for("select.int", Rule(routing, places=selected)),
-    **rules_for("slice.Tensor", Rule(routing, places=sliced)),
+    **rules_for("select.int", Rule(routing, places=selected, moves_dimension=kept_dimension)),
+    **rules_for("slice.Tensor", Rule(routing, places=sliced, moves_dimension=kept_dimension)),
     **rules_for(
         "expand repeat im2col constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d "
         "replication_pad1d replication_pad2d replication_pad3d pixel_shuffle "

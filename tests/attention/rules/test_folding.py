@@ -73,6 +73,14 @@ WRITTEN = {
 WEIGHT, OFFSET = normal(4, 3, 2, 2, seed=2), normal(4, seed=3)
 LAYERS = {  # of (N, 3, 3, 4), or of rows of 5; what is written behind them has the shape (N, 4, ...)
     "convolution": (lambda x: functional.conv2d(x, WEIGHT, OFFSET), (3, 3, 4)),
+    "convolution under vmap": (
+        torch.vmap(lambda image: functional.conv2d(image[None], WEIGHT, OFFSET)[0]),
+        (3, 3, 4),
+    ),
+    "some of what a layer returns": (
+        lambda x: functional.linear(x, normal(4, 5), OFFSET)[:, :, 1:, None].select(3, 0).permute(0, 3, 1, 2),
+        (2, 3, 5),
+    ),
     "linear layer": (
         lambda x: functional.linear(x, normal(4, 5), OFFSET).permute(0, 3, 1, 2),
         (2, 3, 5),
