@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from grounding.attention.excitation import mwp as mwp
     from grounding.attention.excitation import mwp_at as mwp_at
     from grounding.attention.excitation import readings as readings
-    from grounding.attention.graph import Flow as Flow
+    from grounding.attention.flow import Flow as Flow
     from grounding.attention.graph import Rule as Rule
     from grounding.attention.graph import Tape as Tape
     from grounding.attention.recorder import record as record
     from grounding.attention.two_towers import text_signal as text_signal
 
 _HOMES = {
-    "Flow": "grounding.attention.graph",
+    "Flow": "grounding.attention.flow",
     "Rule": "grounding.attention.graph",
     "Tape": "grounding.attention.graph",
     "contrastive_mwp": "grounding.attention.excitation",

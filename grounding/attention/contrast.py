@@ -2,7 +2,8 @@
 
 import torch
 
-from grounding.attention.graph import Flow, Operation, Tape
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Tape
 from grounding.attention.head import comes_past
 from grounding.errors import GroundingError
 

@@ -8,7 +8,8 @@ from torch import Tensor, autocast, inference_mode, is_grad_enabled, set_grad_en
 
 from grounding.attention.choices import Choices
 from grounding.attention.contrast import CLOSE_OVER, PAST, check_linear, classifiers, contrast
-from grounding.attention.graph import Flow, Operation, Tape, Value
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Tape, Value
 from grounding.attention.rules.arithmetic import sum_to
 from grounding.attention.rules.choices import maximum
 from grounding.attention.rules.proportional import signed_addition

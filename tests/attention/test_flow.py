@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from grounding.attention.graph import Flow
+from grounding.attention.flow import Flow
 from grounding.attention.rules.arithmetic import reciprocal
 
 SHAPE = (2, 3, 4, 5)  # (K, N, C, w)

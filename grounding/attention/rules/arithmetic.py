@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from grounding.attention.graph import Flow, Operation, Rule, Value
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule, Value
 
 _ZERO = 1e-30  # a Z below this is 0: its reciprocal would overflow float32
 

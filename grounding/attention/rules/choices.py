@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from grounding.attention.graph import Flow, Operation, Rule
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule
 from grounding.attention.rules.arithmetic import accept_any_operands, rules_for, sum_to
 from grounding.attention.spatial import aligned
 

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from grounding.attention.graph import Flow, Operation, Rule
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule
 from grounding.attention.replay import replay
 from grounding.attention.rules.arithmetic import accept_any_operands, reciprocal
 

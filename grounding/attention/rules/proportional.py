@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
-from grounding.attention.graph import Flow, Operation, Rule
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule
 from grounding.attention.rules.arithmetic import accept_any_operands, apply, excitation, reciprocal, rules_for, sum_to
 from grounding.attention.rules.folding import of_channels, scaled, shifted
 from grounding.attention.spatial import aligned

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from grounding.attention.graph import Flow
+from grounding.attention.flow import Flow
 
 _SPARSE = 1.25  # outputs are picked one by one where signal reaches fewer than one in so many of their range
 

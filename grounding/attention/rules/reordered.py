@@ -8,7 +8,8 @@ import functools
 import torch
 from torch import Tensor
 
-from grounding.attention.graph import Flow, Operation, Rule
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule
 from grounding.attention.rules.arithmetic import excitation, reciprocal
 from grounding.attention.rules.weighted import _positive, _sign, positive_bias
 from grounding.attention.spatial import aligned, convolved

@@ -5,7 +5,8 @@ import math
 import torch
 from torch._ops import OpOverload
 
-from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import accept_any_operands, apply, rules_for, sum_to
 from grounding.attention.rules.folding import (
     kept_dimension,

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.nn import functional
 
-from grounding.attention.graph import Flow, Operation, Rule, Value, first_operand_alone
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Rule, Value, first_operand_alone
 from grounding.attention.rules.arithmetic import channels_last, excitation, reciprocal, rules_for
 from grounding.attention.rules.folding import fold
 from grounding.attention.rules.products import product, slow_pointwise

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from grounding.attention import mwp, record
-from grounding.attention.graph import Flow, Operation, Value
+from grounding.attention.flow import Flow
+from grounding.attention.graph import Operation, Value
 from grounding.attention.rules import weighted
 from grounding.attention.rules.reached import reached_outputs, some, some_outputs
 from helpers.oracles import excite, normal, positive
