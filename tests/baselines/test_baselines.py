@@ -655,7 +655,7 @@ HOLE = torch.stack([torch.ones(TAGS), torch.zeros(TAGS)])
         (torch.ones(1, TAGS + 1), r"signals are \(1, 6\)"),
         (torch.ones(1, 3, TAGS), r"signals are \(1, 3, 5\)"),
         (torch.ones(1, TAGS, dtype=torch.int64), r"signals are \(1, 5\) torch.int64"),
-        ([[1.0] * TAGS], "signals are a list"),
+        ([[1.0] * TAGS], "signals are lists of 5 classes"),
         (NAN, "signals hold NaN"),
         (NAN * 0 + math.inf, "signals hold NaN or infinity"),
         (HOLE, "signal 1 is all zero"),
