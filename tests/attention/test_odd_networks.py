@@ -622,17 +622,16 @@ def test_other_sums_stay_sums(name):
 def test_the_main_branch_counts_layers_however_they_are_written(written):
     square = normal(WIDTH, WIDTH, seed=74)
 
-    def network(layer):
-        return lambda x: (lambda t: (t + layer(t)).relu().mean(1) @ normal(WIDTH, TAGS, seed=75))(
-            tokens(first(x).relu())
-        )
+    def network(block):
+        above = normal(WIDTH, TAGS, seed=75)
+        return lambda x: block(tokens(first(x).relu())).relu().mean(1) @ above
 
     odd = {
-        "einsum": lambda t: torch.einsum("ntc,tdc->ntd", t, square.expand(TOKENS, -1, -1) * 1),
-        "left": lambda t: torch.matmul(square, t.mT).mT,
+        "einsum": lambda t: t + torch.einsum("ntc,tdc->ntd", t, square.expand(TOKENS, -1, -1) * 1),
+        "left": lambda t: t + torch.matmul(square, t.mT).mT,
     }[written]
-    found, right = (
-        units(record(network(layer), images), SIGNALS, residual="main")
-        for layer in (odd, lambda t: functional.linear(t.contiguous(), square))
+    found, right = (  # of equals, the first would be the main branch
+        units(record(network(block), images), SIGNALS, residual="main")
+        for block in (odd, lambda t: functional.linear(t.contiguous(), square) + t)
     )
     torch.testing.assert_close(found, right, rtol=1e-9, atol=1e-12)
