@@ -135,7 +135,8 @@ def page(
     if at_hand:
         columns = ["network", "source", "layer", "stride", "mass", "mass_trained", "mass_trained_image"]
         yield from ("**Mass with random and with trained weights**, where these are at hand:", "")
-        yield from (*table_lines(columns, ([each[column] for column in columns] for each in at_hand)), "", TRAINED, "")
+        yield from table_lines(columns, ([each[column] for column in columns] for each in at_hand))
+        yield from ("", *TRAINED.splitlines(), "")
     refused = [(each["network"], each["source"], each["problem"]) for each in records if each["problem"]]
     if refused:
         yield from ("**No map, or a suspect one:**", "", *table_lines(["network", "source", "why"], refused), "")
