@@ -123,3 +123,30 @@ def test_a_layer_that_nothing_gets_to_is_an_error(images, walk):
     with pytest.raises(GroundingError, match=r"^no winning probability gets to the layer of shape 2x2x2x2: .*$"):
         walk(tape, SIGNALS, layer=0)
     assert readings(tape, SIGNALS, [0])[0].mass.max() == 0
+
+
+def test_the_mean_of_all_signals_has_the_mean_of_their_masses(images):
+    tape = record(ByBias(deaf=2), images)
+    (each,), (mean,) = (readings(tape, SIGNALS, [0], watch=watch) for watch in ("each", "mean"))
+    torch.testing.assert_close(mean.mass, each.mass.mean(1, keepdim=True), rtol=1e-12, atol=0)
+    assert each.mass.std(1).min() > 0.001
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_groups_of_signals_have_the_masses_and_maps_of_all_at_once(images, monkeypatch, size):
+    tape = record(ByBias(deaf=2), images)
+    (expected,) = readings(tape, SIGNALS, [0])
+    monkeypatch.setattr("grounding.attention.excitation.at_once", lambda *arguments: size)
+    (found,) = readings(tape, SIGNALS, [0])
+    torch.testing.assert_close(found.mass, expected.mass, rtol=1e-12, atol=0)
+    torch.testing.assert_close(found.maps, expected.maps, rtol=1e-9, atol=1e-15)
+
+
+def test_one_dark_image_does_not_cost_another_its_map(images):
+    model = ByBias(deaf=0)
+    with torch.no_grad():
+        model.body.bias.zero_()
+    tape = record(model, torch.cat([images[:1], images[1:] * 0]))
+    with pytest.warns(LostMassWarning, match="the map of signal 0 in image 1 is zero everywhere"):
+        found = mwp(tape, SIGNALS[:1])
+    assert found.sum((2, 3))[:, 0].tolist() == [pytest.approx(1), 0]
