@@ -142,7 +142,7 @@ def explain(
     names = tape.names or [f"output {index}" for index in range(len(scores))]
     chosen = _top(scores, top) if outputs is None else _chosen(outputs, names)
     depths = _depths(tape, chosen, layers, strides)
-    plain, signed = (readings(tape, chosen, depths, contrast=contrast) for contrast in (False, True))
+    plain, signed = (readings(tape, chosen, depths, contrast=contrast, watch="none") for contrast in (False, True))
     labels = [_label(tape, depth) for depth in depths]
     probabilities = scores.sigmoid() if multi_label else scores.softmax(0)
     predictions = []
@@ -224,7 +224,7 @@ def _depths(
     if not places:
         raise GroundingError("no layer of the model has more than one place: nothing to show a map of")
     coarse = [at for at in places if places[at] == places[max(places)]]
-    found = readings(tape, signals, coarse, contrast=False)
+    found = readings(tape, signals, coarse, contrast=False, watch="none")
     reached = [at for at, reading in zip(coarse, found, strict=True) if bool(reading.maps.any())]
     last = max(reached or coarse)
     finer = min(at for at in places if places[at] < 8 * places[last])

@@ -156,8 +156,9 @@ def trained_masses(family: str, name: str, options: argparse.Namespace) -> list[
     if at_hand is None:
         return []
     tape = record(*at_hand)
-    found = readings(tape, best(tape, options.signals), [layer_to_read(tape)[0], 0], contrast=False, channels=True)
-    return [float(reading.mass.mean()) for reading in found]
+    signals, stops = best(tape, options.signals), [layer_to_read(tape)[0], 0]
+    found = readings(tape, signals, stops, contrast=False, channels=True, watch="mean")
+    return [float(reading.mass) for reading in found]
 
 
 def best(tape: Tape, signals: int) -> Tensor:
@@ -182,9 +183,10 @@ def fill(row: Row, run: Callable[[Tensor], Tensor], signals: int, repeats: int) 
     row.layer = modules.get(stop, "image")
     row.stride, row.map = math.sqrt(row.size_px / height * row.size_px / width), [height, width]
     row.notes = rule_notes(tape, stop)
-    units = readings(tape, weights, [index], contrast=False, channels=True)[0].maps[0].flatten(1).double()  # (K, units)
+    (plain,) = readings(tape, weights, [index], contrast=False, channels=True, watch="none")
+    units = plain.maps[0].flatten(1).double()  # (K, units)
     row.mass, row.error, row.absolute = conservation(units)
-    maps = readings(tape, weights, [index])[0].maps  # (1, K, h, w)
+    maps = readings(tape, weights, [index], watch="none")[0].maps  # (1, K, h, w)
     row.problem = trouble(units, maps)
     row.kind = "suspect" if row.problem else row.kind
     del tape, modules, stop, units

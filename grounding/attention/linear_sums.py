@@ -82,8 +82,7 @@ def _merge(operation: Operation, makers: dict[Value, Operation]) -> list[Operati
 def _linear_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterator[_Branch]:
     """The value as a map of itself, and of each value below it, along the last dimension."""
     yield branch
-    operation = makers.get(branch.source)
-    if operation is None or len(operation.inputs) != 1 or operation.refusal is not None or not _by_package(operation):
+    if (operation := _maker(branch.source, makers)) is None:
         return
     below = operation.inputs[0]
     step: _Branch | None = None
@@ -105,8 +104,7 @@ def _linear_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterato
 def _convolved_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iterator[_Branch]:
     """The same along the channels; above the lowest convolution only those of single elements."""
     yield branch
-    operation = makers.get(branch.source)
-    if operation is None or len(operation.inputs) != 1 or operation.refusal is not None or not _by_package(operation):
+    if (operation := _maker(branch.source, makers)) is None:
         return
     below = operation.inputs[0]
     step: _Branch | None = None
@@ -119,6 +117,14 @@ def _convolved_branches(branch: _Branch, makers: dict[Value, Operation]) -> Iter
         step = replace(branch, source=below, factors=(*branch.factors, *factors))
     if step:
         yield from _convolved_branches(step, makers)
+
+
+def _maker(value: Value, makers: dict[Value, Operation]) -> Operation | None:
+    """What made a value of one other, by a rule of the package that applies; else None."""
+    operation = makers.get(value)
+    if operation is None or len(operation.inputs) != 1 or operation.refusal is not None or not _by_package(operation):
+        return None
+    return operation
 
 
 def _factors(operation: Operation, axis: int) -> tuple[Value | float, ...] | None:
