@@ -66,8 +66,9 @@ class ClipConfig:
     """Everything that the training of a CLIP needs to know.
 
     `teacher` is a tag classifier that `grounding.train` has trained; it scores every picture once, as a square of
-    `teacher_size_px`. Of its tags, every `held_out_every`-th by frequency is kept from the student (0: none): captions and phrases with
-    such a word are left out, so that the finished model can be asked about words that it was never taught.
+    `teacher_size_px`. Of its tags, every `held_out_every`-th by frequency is kept from the student (0: none): captions
+    and phrases with such a word are left out, so that the finished model can be asked about words that it was never
+    taught.
     A step sees `batch_size` pictures, `phrases` phrases of each, and `tags_per_step` single tags.
     """
 
