@@ -123,7 +123,8 @@ class ClipTrainer:
         for number in range(1, self.steps_per_epoch + 1):
             batch = self.batch(order[(number - 1) * config.batch_size : number * config.batch_size].tolist())
             set_learning_rates(self.optimizer, self.step, config.epochs * self.steps_per_epoch)
-            losses = self.losses(batch)
+            with torch.autocast(torch.device(config.device).type, torch.bfloat16):
+                losses = self.losses(batch)
             total = torch.stack([getattr(config.loss, name) * loss for name, loss in losses.items()]).sum()
             total.backward()
             nn.utils.clip_grad_norm_(self.student.parameters(), config.clip_gradient)
@@ -156,19 +157,18 @@ class ClipTrainer:
             for index in indices
             for number in draw.permutation(len(texts.phrases[index]))[: config.phrases]
         ]
-        weights = torch.cat([torch.eye(len(texts.tags))[tags], texts.weights([shares for _, shares in phrases])])
-        scores = logits_of_bytes(torch.from_numpy(self.scores[indices]))[:, texts.columns]  # (B, T, h, w)
-        cropped = crop_scores(
-            torch.einsum("st,bthw->bshw", weights, scores),
-            torch.stack([view.crop for view in views]),
-            torch.tensor([view.flipped for view in views]),
-            self.side,
-        )
+        shares = [dict.fromkeys([tag], 1.0) for tag in tags.tolist()] + [weights for _, weights in phrases]
+        used = sorted({tag for each in shares for tag in each})
+        weights = texts.weights(shares)  # (S, T)
+        scores = torch.from_numpy(self.scores[indices][:, texts.columns[used]])  # (B, U, h, w)
+        crops, flips = torch.stack([view.crop for view in views]), torch.tensor([view.flipped for view in views])
+        cropped = crop_scores(logits_of_bytes(scores), crops, flips, self.side)
+        targets = torch.einsum("su,buhw->bshw", weights[:, used], cropped)
         captioned = [row for row, index in enumerate(indices) if texts.captions[index]]
         captions = [str(draw.choice(texts.captions[indices[row]])) for row in captioned]
         names = [*(texts.tags[tag] for tag in tags), *(text for text, _ in phrases)]
         pixels = torch.stack([view.pixels for view in views])
-        return Batch(pixels, cropped, names, weights, captions, captioned)
+        return Batch(pixels, targets, names, weights, captions, captioned)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Each loss that has a weight.
@@ -196,7 +196,8 @@ class ClipTrainer:
                 found["picture"] = _bce(scores, targets.exp().mean(2).log())
         if loss.captions and len(batch.captions) > 1:
             captions = student.text(self.clip.tokens(batch.captions))
-            scores = pictures[batch.captioned] @ captions.T * student.model.logit_scale.exp().clamp(max=100)
+            scale = student.model.logit_scale.exp().clamp(max=100)
+            scores = (pictures[batch.captioned] @ captions.T).float() * scale
             own = torch.arange(len(scores))
             found["captions"] = (cross_entropy(scores, own) + cross_entropy(scores.T, own)) / 2
         return found
@@ -204,4 +205,4 @@ class ClipTrainer:
 
 def _bce(scores: Tensor, logits: Tensor) -> Tensor:
     """Binary cross-entropy of scores against the probabilities of logits, (B, S, ...): summed over S, else the mean."""
-    return binary_cross_entropy_with_logits(scores, logits.sigmoid(), reduction="none").sum(1).mean()
+    return binary_cross_entropy_with_logits(scores.float(), logits.sigmoid(), reduction="none").sum(1).mean()
