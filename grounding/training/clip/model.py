@@ -32,7 +32,7 @@ class Clip:
         tokenizer: `transformers.PreTrainedTokenizerFast`.
 
     Raises:
-        GroundingError: transformers is missing.
+        GroundingError: transformers is missing, or `text.heads` does not divide the length of word vectors.
     """
 
     def __init__(self, config: ClipConfig, words: Sequence[str]) -> None:
@@ -40,6 +40,8 @@ class Clip:
         self.config, vectors = config, WordVectors.embedded()
         self.tokenizer = _tokenizer(transformers, words, config.text.length)
         width = vectors.vectors.shape[1]
+        if width % config.text.heads:
+            raise GroundingError(f"text.heads is {config.text.heads}: expected a divisor of {width}")
         text = {
             "vocab_size": len(SPECIAL) + len(words),
             "hidden_size": width,
