@@ -5,26 +5,25 @@ from typing import Literal
 
 from grounding.config import HUGE, TINY, check_limits, limited
 from grounding.errors import GroundingError
-from grounding.training.config import AugmentationConfig, DataConfig
+from grounding.training.config import DataConfig
 
 
 @dataclass(frozen=True, slots=True)
 class VisionConfig:
-    """The vision transformer: `heads` must divide `width`, and `patch_px` the side of a picture."""
+    """The tower for pictures: MobileNet v1, of which the layers up to stride 16 stay as they begin.
 
-    width: int = limited(192, 1, 8192)
-    layers: int = limited(6, 1, 256)
-    heads: int = limited(6, 1, 256)
-    patch_px: int = limited(16, 1, 1024)
-    image_size_px: int = limited(224, 16, 8192)
+    It begins from the state dict of a `timm:mobilenetv1_100` in `weights`, or from random weights where that is empty;
+    `width` scales its channels (timm's is 1).
+    """
+
+    weights: str = ""
+    width: float = limited(1.0, 0.05, 2)
+    image_size_px: int = limited(384, 32, 8192)
 
     def __post_init__(self) -> None:
         check_limits(self, "vision.")
-        if self.width % self.heads or self.image_size_px % self.patch_px:
-            raise GroundingError(
-                f"vision.heads {self.heads} must divide vision.width {self.width}, and vision.patch_px "
-                f"{self.patch_px} must divide vision.image_size_px {self.image_size_px}"
-            )
+        if self.image_size_px % 32:
+            raise GroundingError(f"vision.image_size_px is {self.image_size_px}: expected a multiple of 32, its stride")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,13 @@ class TextConfig:
 class ClipLossConfig:
     """The weight of each loss; a loss of weight 0 is not computed.
 
-    `places`: each patch of the picture with each text, against the teacher. `picture`: the picture with each text,
+    `places`: each place of the picture with each text, against the teacher. `picture`: the picture with each text,
     against the teacher. `captions`: pictures with their captions, against each other (CLIP's own loss).
     """
 
     places: float = limited(1.0, 0, HUGE)
     picture: float = limited(0.5, 0, HUGE)
-    captions: float = limited(0.1, 0, HUGE)
+    captions: float = limited(1.0, 0, HUGE)
 
     def __post_init__(self) -> None:
         check_limits(self, "loss.")
@@ -78,7 +77,7 @@ class ClipConfig:
     device: str = "cpu"
     embedding: int = limited(256, 1, 8192)
     epochs: int = limited(10, 1, HUGE)
-    batch_size: int = limited(64, 2, HUGE)
+    batch_size: int = limited(32, 2, HUGE)
     learning_rate: float = limited(1e-3, TINY, 10)
     weight_decay: float = limited(0.05, 0, 10)
     clip_gradient: float = limited(1.0, TINY, HUGE)
@@ -91,7 +90,6 @@ class ClipConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)
     text: TextConfig = field(default_factory=TextConfig)
     loss: ClipLossConfig = field(default_factory=ClipLossConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
 
     def __post_init__(self) -> None:
         check_limits(self)

@@ -1,10 +1,13 @@
-"""A small `CLIPModel` of transformers with random weights, its tokenizer of whole words and its image processor."""
+"""A small CLIP of transformers' format: a MobileNet and a text transformer, whole words as tokens, an image processor."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from grounding.errors import GroundingError
@@ -14,10 +17,10 @@ from grounding.text.tokens import stem, tokenize
 from grounding.text.vectors import WordVectors
 from grounding.training.clip.config import ClipConfig
 
-MEAN: Rgb = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's own pictures, which its image processor assumes
-STD: Rgb = (0.26862954, 0.26130258, 0.27577711)
+MEAN: Rgb = (0.5, 0.5, 0.5)
+STD: Rgb = (0.5, 0.5, 0.5)
 SPECIAL = ("<pad>", "<begin>", "<end>", "<unknown>")  # with these numbers; transformers gives the end 2 a meaning
-PATCHES = 20_000  # from which the first layer starts
+FROZEN = 22  # layers of the MobileNet: those up to stride 16
 
 
 class Clip:
@@ -28,11 +31,12 @@ class Clip:
         words: of the tokenizer, lower case, each once.
 
     Attributes:
-        model: `transformers.CLIPModel`.
+        model: `transformers.VisionTextDualEncoderModel`, its vision tower in evaluation mode.
         tokenizer: `transformers.PreTrainedTokenizerFast`.
 
     Raises:
-        GroundingError: transformers is missing, or `text.heads` does not divide the length of word vectors.
+        GroundingError: transformers is missing, `text.heads` does not divide the length of word vectors, or
+            `vision.weights` is no state dict of such a MobileNet.
     """
 
     def __init__(self, config: ClipConfig, words: Sequence[str]) -> None:
@@ -52,32 +56,41 @@ class Clip:
             "hidden_act": "relu",
             **{f"{name}_token_id": SPECIAL.index(f"<{word}>") for name, word in _ROLES.items()},
         }
-        vision = {
-            "hidden_size": config.vision.width,
-            "intermediate_size": 4 * config.vision.width,
-            "num_hidden_layers": config.vision.layers,
-            "num_attention_heads": config.vision.heads,
-            "image_size": config.vision.image_size_px,
-            "patch_size": config.vision.patch_px,
-            "hidden_act": "relu",  # at least 0, as Excitation Backprop assumes
-        }
-        both = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=config.embedding)
-        self.model: Any = transformers.CLIPModel(both)
+        towers = transformers.VisionTextDualEncoderConfig.from_vision_text_configs(
+            transformers.MobileNetV1Config(
+                depth_multiplier=config.vision.width,
+                image_size=config.vision.image_size_px,
+                layer_norm_eps=1e-5,  # as timm's
+                hidden_size=int(1024 * config.vision.width),  # which the dual encoder asks for
+            ),
+            transformers.CLIPTextConfig(**text),
+            projection_dim=config.embedding,
+        )
+        self.model: Any = transformers.VisionTextDualEncoderModel(towers)
+        if config.vision.weights:
+            _fill(self.model.vision_model, Path(config.vision.weights).expanduser())
+        self.model.vision_model.eval()
         table = self.model.text_model.embeddings.token_embedding.weight
         table.data = _token_vectors(words, vectors, table)
-        table.requires_grad_(False)
+        for fixed in (table, *self.model.vision_model.conv_stem.parameters(), *self._frozen.parameters()):
+            fixed.requires_grad_(False)
 
-    def start_patches(self, pixels: Tensor) -> None:
-        """Let the first layer begin with the principal components of patches, whitened, of (N, 3, S, S) in [0, 1]."""
-        embedding = self.model.vision_model.embeddings.patch_embedding
-        weight, size = embedding.weight, self.config.vision.patch_px
-        patches = torch.nn.functional.unfold(normalise(pixels), size, stride=size).transpose(1, 2).flatten(0, 1)
-        patches = patches[torch.randperm(len(patches))[:PATCHES]]
-        values, vectors = torch.linalg.eigh(torch.cov(patches.T) + 1e-2 * torch.eye(patches.shape[1]))
-        count = min(len(weight), len(values))
-        rows = vectors[:, -count:] / values[-count:].sqrt()
-        with torch.no_grad():
-            weight[:count] = rows.T.reshape(count, *weight.shape[1:])
+    @property
+    def _frozen(self) -> Any:
+        return self.model.vision_model.layer[:FROZEN]
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> (N, C, S / 16, S / 16), what the layers that stay as they are make of them."""
+        features: Tensor = self.model.vision_model.conv_stem(normalise(pixels))
+        for layer in self._frozen:
+            features = layer(features)
+        return features
+
+    def places(self, features: Tensor) -> Tensor:
+        """`features` -> (N, S / 32 * S / 32, C'), the last layer's, at least 0; the mean over places is pooled."""
+        for layer in self.model.vision_model.layer[FROZEN:]:
+            features = layer(features)
+        return features.flatten(2).transpose(1, 2)
 
     def tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """`input_ids` and `attention_mask`, (K, L) int64 each, as long as the longest text."""
@@ -87,9 +100,8 @@ class Clip:
         """Write model, tokenizer and image processor as transformers lays them out, whole or not at all."""
         transformers, size = _transformers(), self.config.vision.image_size_px
         square = {"height": size, "width": size}
-        processor = transformers.CLIPImageProcessor(
-            size=square, do_center_crop=False, image_mean=list(MEAN), image_std=list(STD)
-        )
+        seen = {"image_mean": list(MEAN), "image_std": list(STD), "resample": 2}  # bilinear
+        processor = transformers.CLIPImageProcessor(size=square, do_center_crop=False, **seen)
         with whole_folder(folder, overwrite=True, ours=("*.json", "*.safetensors")) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
@@ -118,6 +130,23 @@ def _transformers() -> Any:
             "a CLIP needs transformers, which is not installed: pip install 'grounding[hf]'"
         ) from error
     return transformers
+
+
+def _fill(tower: Any, file: Path) -> None:
+    """Give a MobileNet of transformers the weights of timm's, which has the same layers in the same order."""
+    from timm import create_model
+
+    try:
+        source = create_model("mobilenetv1_100")
+        source.load_state_dict(load_file(file))
+        weights = source.state_dict().items()
+        ours = [value for key, value in weights if not key.startswith("classifier.")]
+        tower.load_state_dict(dict(zip(tower.state_dict(), ours, strict=True)))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        raise GroundingError(
+            f"vision.weights {file} cannot be read as timm's mobilenetv1_100, at vision.width 1: {reason}"
+        ) from error
 
 
 def _tokenizer(transformers: Any, words: Sequence[str], length: int) -> Any:

@@ -19,7 +19,8 @@ from grounding.resumable import difference
 from grounding.tagging.sources import load_classifier
 from grounding.training.batches import Pictures
 from grounding.training.clip.config import ClipConfig
-from grounding.training.clip.model import Clip, normalise, words_of
+from grounding.training.clip.features import write_features
+from grounding.training.clip.model import Clip, words_of
 from grounding.training.clip.texts import Texts, read_texts
 from grounding.training.clip.trainer import LOSSES, ClipTrainer
 from grounding.training.distillation import write_teacher_scores
@@ -27,7 +28,6 @@ from grounding.training.logs import CsvLog
 from grounding.wording import counted
 
 _FREE = ("output", "device")  # may change when a training goes on
-_FOR_PATCHES = 256  # pictures from which the first layer starts
 
 
 def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
@@ -37,7 +37,8 @@ def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
         GroundingError: bad input of any kind, or an output that is another training's or cannot be written.
     """
     output = Path(config.output).expanduser()
-    model, checkpoint, scores = output / "clip", output / "checkpoint.safetensors", output / "teacher_scores.npy"
+    model, checkpoint = output / "clip", output / "checkpoint.safetensors"
+    features, scores = output / "features.npy", output / "teacher_scores.npy"
     usable_device(config.device)
     settings = {key: value for key, value in dataclasses.asdict(config).items() if key not in _FREE}
     _claim(output, settings)
@@ -57,9 +58,9 @@ def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
         pictures = Pictures(images, config.data.cache_size_px, bar.update)
     if not scores.is_file():
         _write_scores(config, pictures, scores)
-    some = torch.stack([pictures[index] for index in range(min(_FOR_PATCHES, len(pictures)))])
-    clip.start_patches(normalise(torch.nn.functional.interpolate(some / 255, config.vision.image_size_px)))
-    trainer = ClipTrainer(config, clip, pictures, texts, np.load(scores, mmap_mode="r"))
+    if not features.is_file():
+        write_features(clip, pictures, features)
+    trainer = ClipTrainer(config, clip, np.load(features, mmap_mode="r"), texts, np.load(scores, mmap_mode="r"))
     if checkpoint.is_file():
         trainer.resume(checkpoint)
         say(f"going on after epoch {trainer.epoch} of {config.epochs}")

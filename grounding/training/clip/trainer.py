@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, cross_entropy, normalize
 
 from grounding.errors import GroundingError
-from grounding.training.augmentation import augment, crop_scores
-from grounding.training.batches import Pictures, seed_for
+from grounding.training.batches import seed_for
 from grounding.training.checkpoint import load_checkpoint, save_checkpoint
 from grounding.training.clip.config import ClipConfig
-from grounding.training.clip.model import Clip, normalise
+from grounding.training.clip.model import Clip
 from grounding.training.clip.texts import Texts
 from grounding.training.distillation import logits_of_bytes
 from grounding.training.schedule import set_learning_rates
@@ -29,14 +28,14 @@ class Batch:
     """B pictures with S texts.
 
     Attributes:
-        pixels: (B, 3, S, S) float32 in [0, 1], augmented.
+        features: (B, C, h, w) float32 of `Clip.features`.
         targets: (B, S, h, w) float32 logits: what the teacher says of each text at each place.
         texts: S of them, tags and phrases.
         weights: (S, T) float32, of the tags in each text.
         captions: of some pictures, one each, and which pictures these are.
     """
 
-    pixels: Tensor
+    features: Tensor
     targets: Tensor
     texts: list[str]
     weights: Tensor
@@ -49,19 +48,18 @@ class Student(nn.Module):
 
     def __init__(self, clip: Clip, tags: int) -> None:
         super().__init__()
-        self.model = clip.model
+        self.clip, self.model = clip, clip.model
         self.scale = nn.Parameter(torch.tensor([3.0, 3.0]))  # logarithms, of places and of pictures
         self.bias = nn.Parameter(torch.full((2, tags), -6.0))
 
-    def image(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) normalised -> (B, D) and (B, h * w, D): the embeddings of pictures and of their places, 1 long.
+    def image(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, h, w) -> (B, D) and (B, places, D): the embeddings of pictures and of their places, 1 long.
 
-        A place is embedded as the class token is: normalised and projected.
+        A place is embedded as the picture is, which pools the places by their mean before it projects them.
         """
-        tower = self.model.vision_model
-        tokens = tower(pixels).last_hidden_state  # (B, 1 + h * w, C)
-        embedded = normalize(self.model.visual_projection(tower.post_layernorm(tokens)), dim=-1)
-        return embedded[:, 0], embedded[:, 1:]
+        places = self.clip.places(features)
+        project = self.model.visual_projection
+        return normalize(project(places.mean(1)), dim=-1), normalize(project(places), dim=-1)
 
     def text(self, tokens: dict[str, Tensor]) -> Tensor:
         """(S, D), 1 long."""
@@ -73,19 +71,24 @@ class ClipTrainer:
     """Trains a CLIP, an epoch at a time; the state after an epoch depends on the arguments alone.
 
     Args:
-        pictures: N of them.
-        scores: (N, T, h, w) uint8 of `write_teacher_scores`.
+        features: (N, C, h, w) float16 of `Clip.features`, one for each picture.
+        scores: (N, T, h', w') uint8 of `write_teacher_scores`.
     """
 
     def __init__(
-        self, config: ClipConfig, clip: Clip, pictures: Pictures, texts: Texts, scores: npt.NDArray[np.uint8]
+        self,
+        config: ClipConfig,
+        clip: Clip,
+        features: npt.NDArray[np.float16],
+        texts: Texts,
+        scores: npt.NDArray[np.uint8],
     ) -> None:
-        self.config, self.clip, self.pictures, self.texts, self.scores = config, clip, pictures, texts, scores
+        self.config, self.clip, self.features, self.texts, self.scores = config, clip, features, texts, scores
         self.student = Student(clip, len(texts.tags)).to(config.device)
-        self.side = config.vision.image_size_px // config.vision.patch_px
+        self.side = config.vision.image_size_px // 32
         self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
         self.epoch = self.step = 0
-        self.steps_per_epoch = max(1, len(pictures) // config.batch_size)
+        self.steps_per_epoch = max(1, len(features) // config.batch_size)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Matrices with weight decay, everything else without; the model's own scale has no part in it."""
@@ -118,8 +121,7 @@ class ClipTrainer:
             GroundingError: a loss is not finite; the state is useless then.
         """
         config, sums = self.config, dict.fromkeys(LOSSES, 0.0)
-        self.student.train()
-        order = np.random.default_rng(seed_for("order", config.seed, self.epoch)).permutation(len(self.pictures))
+        order = np.random.default_rng(seed_for("order", config.seed, self.epoch)).permutation(len(self.features))
         for number in range(1, self.steps_per_epoch + 1):
             batch = self.batch(order[(number - 1) * config.batch_size : number * config.batch_size].tolist())
             set_learning_rates(self.optimizer, self.step, config.epochs * self.steps_per_epoch)
@@ -143,14 +145,9 @@ class ClipTrainer:
         return means
 
     def batch(self, indices: list[int]) -> Batch:
-        """The pictures of these numbers, augmented, with some of their texts; the same for the same epoch."""
+        """The pictures of these numbers with some of their texts; the same for the same epoch."""
         config, texts = self.config, self.texts
         draw = np.random.default_rng(seed_for("network", config.seed, self.epoch, indices[0]))
-        seeds = [seed_for("view", config.seed, self.epoch, index) for index in indices]
-        views = [
-            augment(self.pictures[index], config.vision.image_size_px, config.augmentation, seed)
-            for index, seed in zip(indices, seeds, strict=True)
-        ]
         tags = np.sort(draw.permutation(len(texts.tags))[: config.tags_per_step])
         phrases = [
             texts.phrases[index][number]
@@ -161,14 +158,13 @@ class ClipTrainer:
         used = sorted({tag for each in shares for tag in each})
         weights = texts.weights(shares)  # (S, T)
         scores = torch.from_numpy(self.scores[indices][:, texts.columns[used]])  # (B, U, h, w)
-        crops, flips = torch.stack([view.crop for view in views]), torch.tensor([view.flipped for view in views])
-        cropped = crop_scores(logits_of_bytes(scores), crops, flips, self.side)
-        targets = torch.einsum("su,buhw->bshw", weights[:, used], cropped)
+        logits = adaptive_avg_pool2d(logits_of_bytes(scores), self.side)
+        targets = torch.einsum("su,buhw->bshw", weights[:, used], logits)
         captioned = [row for row, index in enumerate(indices) if texts.captions[index]]
         captions = [str(draw.choice(texts.captions[indices[row]])) for row in captioned]
         names = [*(texts.tags[tag] for tag in tags), *(text for text, _ in phrases)]
-        pixels = torch.stack([view.pixels for view in views])
-        return Batch(pixels, targets, names, weights, captions, captioned)
+        features = torch.from_numpy(self.features[indices]).float()
+        return Batch(features, targets, names, weights, captions, captioned)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Each loss that has a weight.
@@ -182,7 +178,7 @@ class ClipTrainer:
         over the rest. `captions` is InfoNCE (arXiv 2103.00020, figure 3) between pictures and captions, both ways.
         """
         loss, student = self.config.loss, self.student
-        pictures, places = student.image(normalise(batch.pixels))
+        pictures, places = student.image(batch.features)
         found: dict[str, Tensor] = {}
         if loss.places or loss.picture:
             texts = student.text(self.clip.tokens(batch.texts))  # (S, D)
