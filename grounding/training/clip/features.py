@@ -1,4 +1,4 @@
-"""What the layers of a CLIP that stay as they are make of every picture, in a file: computed once, learnt from often."""
+"""What the layers of a CLIP that stay as they are make of every picture, in a file: computed once, used often."""
 
 from pathlib import Path
 

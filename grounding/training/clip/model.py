@@ -1,4 +1,4 @@
-"""A small CLIP of transformers' format: a MobileNet and a text transformer, whole words as tokens, an image processor."""
+"""A small CLIP of transformers' format: a MobileNet and a text transformer, whole words as tokens."""
 
 import textwrap
 from collections.abc import Iterable, Sequence

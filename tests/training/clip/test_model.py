@@ -1,22 +1,28 @@
 """The model that a training starts from: its words, its first layer, its folder."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
+import timm
 import torch
 import transformers
+from safetensors.torch import load_file
 
 from grounding.text.vectors import WordVectors
 from grounding.training.clip.config import ClipConfig, TextConfig, VisionConfig
-from grounding.training.clip.model import SPECIAL, Clip, normalise, words_of
+from grounding.training.clip.model import SPECIAL, Clip, words_of
+from helpers.clip_training import wake
+from helpers.paths import SHARED
 
-CONFIG = ClipConfig(embedding=16, vision=VisionConfig(32, 1, 2, 8, 32), text=TextConfig(layers=1, heads=5, length=6))
+CONFIG = ClipConfig(embedding=16, vision=VisionConfig("", 0.125, 64), text=TextConfig(layers=1, heads=5, length=6))
+WEIGHTS = SHARED / "weights" / "mobilenetv1_100_imagenet.safetensors"
 WORDS = words_of(["A red hat.", "the dog's hats"])
 
 
 @pytest.fixture(scope="module")
 def clip():
     torch.manual_seed(0)
-    return Clip(CONFIG, WORDS)
+    return wake(Clip(CONFIG, WORDS))
 
 
 def test_words_are_lower_case_each_once_in_order():
@@ -58,27 +64,44 @@ def test_words_start_as_the_vectors_of_their_stems(clip):
     assert not table.requires_grad
 
 
-def test_the_first_layer_sees_whitened_patches(clip):
-    generator = torch.Generator().manual_seed(0)
-    pixels = normalise(torch.rand(200, 3, 32, 32, generator=generator).cumsum(3) / 32)  # neighbours are alike
-    clip.start_patches(pixels)
-    seen = clip.model.vision_model.embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2).flatten(0, 1)
-    patches = [p[:, y : y + 8, x : x + 8].flatten() for p in pixels for y in range(0, 32, 8) for x in range(0, 32, 8)]
-    variances = np.linalg.eigvalsh(np.cov(np.stack(patches).T))[-32:]
-    expected = np.diag(variances / (variances + 1e-2))  # of independent numbers
-    assert np.allclose(np.cov(seen.detach().numpy().T), expected, atol=1e-3)
+def test_features_and_places_are_the_towers(clip):
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = clip.features(pixels)
+        places = clip.places(features)
+        embedded = clip.model.get_image_features(pixel_values=2 * pixels - 1).pooler_output
+    assert features.shape == (2, 64, 4, 4)
+    assert places.shape == (2, 4, 128)
+    assert torch.allclose(clip.model.visual_projection(places.mean(1)), embedded, atol=1e-5)
+    fixed = {name for name, value in clip.model.vision_model.named_parameters() if not value.requires_grad}
+    assert fixed == {
+        name for name, _ in clip.model.vision_model.named_parameters() if name[6:8] not in ("22", "23", "24", "25")
+    }
+
+
+@pytest.mark.skipif(not WEIGHTS.exists(), reason="needs ../shared: MobileNet's weights")
+def test_timms_weights_are_transformers_weights():
+    source = timm.create_model("mobilenetv1_100", pad_type="same").eval()
+    source.load_state_dict(load_file(WEIGHTS))
+    ours = Clip(replace(CONFIG, vision=VisionConfig(str(WEIGHTS), 1.0, 64)), WORDS)
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = source.forward_features(2 * pixels - 1).flatten(2).transpose(1, 2)
+        found = ours.places(ours.features(pixels))
+    assert torch.allclose(found, expected, atol=1e-3)  # of up to 6
+    assert expected.max() > 1
 
 
 def test_transformers_reads_the_folder(clip, tmp_path):
     clip.model.eval()
     clip.save_pretrained(tmp_path / "clip")
-    model = transformers.CLIPModel.from_pretrained(tmp_path / "clip", use_safetensors=True)
+    model = transformers.VisionTextDualEncoderModel.from_pretrained(tmp_path / "clip", use_safetensors=True)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "clip")
     processor = transformers.AutoImageProcessor.from_pretrained(tmp_path / "clip")
     assert tokenizer(["A red hat."])["input_ids"] == clip.tokens(["A red hat."])["input_ids"].tolist()
     picture = torch.randint(0, 256, (3, 20, 50), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     seen = processor(images=picture, return_tensors="pt")["pixel_values"]
-    assert seen.shape == (1, 3, 32, 32)  # a square, not a crop
+    assert seen.shape == (1, 3, 64, 64)  # a square, not a crop
     with torch.no_grad():
         ours = clip.model.get_image_features(pixel_values=seen).pooler_output
         theirs = model.get_image_features(pixel_values=seen).pooler_output
