@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grounding import attention, baselines
-from grounding.attention import Tape, record
+from grounding.attention import Tape, record, text_signal
 from grounding.attention.excitation import DEFAULT_STRIDE
-from grounding.attention.layers import find_layer, indexed_layer, same_signal
+from grounding.attention.graph import Value
+from grounding.attention.layers import indexed_layer, layers_of_stride, same_signal
 from grounding.attention.mass import tell_losses
 from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
-from grounding.config import METHOD, MapConfig
+from grounding.config import CLIP_DEPTH, METHOD, MapConfig
 from grounding.errors import GroundingError, did_you_mean
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.network import TagNetwork
 
 Explained = Literal["logits", "mean scores", "probabilities"]
@@ -35,7 +36,7 @@ class Encoding:
         probabilities: (T,) float32, of the tags.
     """
 
-    classifier: TagClassifier
+    classifier: Classifier
     images: Tensor = field(repr=False)
     tape: Tape = field(repr=False)
     probabilities: Tensor = field(repr=False)
@@ -45,7 +46,7 @@ class Encoding:
         return f"Encoding({size} {dtype} on {self.images.device}, {len(self.probabilities):,} tag probabilities)"
 
 
-def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
+def encode(classifier: Classifier, images: Tensor) -> Encoding:
     """Run one forward pass on (1, 3, S, S) images, cast to what the network computes in, and record it."""
     images = images.to(classifier.dtype)
     tape = record(classifier.evidence, images)  # the scores that the walk starts from, and the pooled logits
@@ -83,8 +84,9 @@ def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
 
 def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
     """(K, h, w), with a warning where little of the signals arrives."""
-    tape, (layer, stride) = encoding.tape, _place(encoding, config)
-    place = find_layer(tape, stride) if stride is not None else layer or 0
+    tape, place = encoding.tape, _place(encoding, config)
+    if isinstance(encoding.classifier, ClipClassifier):
+        signals, contrast = text_signal(tape, signals, contrast=contrast), False
     (found,) = attention.readings(
         tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
     )
@@ -119,7 +121,7 @@ class Explanation:
         return functional.adaptive_avg_pool2d(maps, (height, width))
 
 
-def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Module:
+def explained_model(classifier: Classifier, explained: Explained) -> nn.Module:
     """Return a module around the classifier's own network that returns what is explained, (N, T)."""
     network = classifier.network
     modules: list[nn.Module] = [network]
@@ -138,8 +140,7 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
     Raises:
         GroundingError: there is none.
     """
-    tape, (layer, stride) = encoding.tape, _place(encoding, config)
-    value = find_layer(tape, stride) if stride is not None else indexed_layer(tape, layer or 0)
+    tape, value = encoding.tape, _place(encoding, config)
     held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
     runs: dict[str, list[bool]] = {}
     model, images = prepare(model, encoding.images)
@@ -178,11 +179,15 @@ def method_name(method: Method) -> str:
     return next((name for name, known in METHODS.items() if known is method), own)
 
 
-def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | None]:
-    """The layer or the stride at which a map is read: the configuration's stride, else the classifier's layer."""
-    if config.stride is None and encoding.classifier.map_layer is not None:
-        return encoding.classifier.map_layer, None
-    return None, config.stride or DEFAULT_STRIDE
+def _place(encoding: Encoding, config: MapConfig) -> Value:
+    """The layer at which a map is read: by the configuration's stride and depth, else the classifier's layer."""
+    classifier, tape = encoding.classifier, encoding.tape
+    if classifier.map_layer is not None and config.stride is None and config.depth is None:
+        return indexed_layer(tape, classifier.map_layer)
+    is_clip = isinstance(classifier, ClipClassifier)
+    found = layers_of_stride(tape, config.stride or DEFAULT_STRIDE, closest=is_clip and config.stride is None)
+    depth = config.depth if config.depth is not None else CLIP_DEPTH if is_clip else 0
+    return found[round(depth * (len(found) - 1))]
 
 
 def _same(output: Tensor, content: Tensor) -> bool:

@@ -27,11 +27,13 @@ from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns
 from grounding.results import Grounding
 from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
 from grounding.text.context import PhraseContext, read_context
 from grounding.text.language import reading_notes
+from grounding.text.open_vocabulary import OpenVocabulary
 from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
@@ -56,12 +58,12 @@ class Localizer:
 
     def __init__(
         self,
-        classifier: TagClassifier,
+        classifier: Classifier,
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
     ) -> None:
-        if not isinstance(classifier, TagClassifier):
+        if not isinstance(classifier, Classifier):
             raise GroundingError(
                 f"the classifier is a {type(classifier).__name__}: expected a TagClassifier; "
                 "Localizer.from_pretrained takes its name or folder"
@@ -71,7 +73,7 @@ class Localizer:
         self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
         self.chunker = Chunker.load()
-        self.vocabulary = Vocabulary(classifier.tags)
+        self.vocabulary = OpenVocabulary() if isinstance(classifier, ClipClassifier) else Vocabulary(classifier.tags)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -217,7 +219,10 @@ class Scene:
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
-        classifier, log_odds = self.localizer.classifier, to_log_odds(self.encoding.probabilities)
+        classifier = self.localizer.classifier
+        if isinstance(classifier, ClipClassifier):
+            return [*classifier.presences(self.encoding.tape.scores[0], [phrase.text for phrase in phrases])]
+        log_odds = to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
 
@@ -287,7 +292,7 @@ class Scene:
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
 
 
-def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
+def min_presence(config: LocalizerConfig, classifier: Classifier) -> float:
     """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
     if config.min_presence is not None:
         return config.min_presence

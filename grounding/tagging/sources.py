@@ -16,14 +16,16 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from grounding.errors import GroundingError, did_you_mean
 from grounding.tagging.classifier import Preprocessing, TagClassifier, check_finite
+from grounding.tagging.clip import load_clip
+from grounding.tagging.clip_classifier import Classifier
 from grounding.wording import counted
 
 SOURCES = "embedded, a folder that save_pretrained wrote, torchvision:NAME or torchvision:NAME=FILE"
 _STATE_DICT = "expected a state dict: a .safetensors file, or what torch.save(model.state_dict(), FILE) wrote"
 
 
-def load_classifier(source: str | Path = "embedded") -> TagClassifier:
-    """Load the tag classifier that a source names.
+def load_classifier(source: str | Path = "embedded") -> Classifier:
+    """Load the classifier that a source names.
 
     `torchvision:NAME` is an ImageNet classifier with torchvision's best weights, from torchvision's cache or by
     download. `torchvision:NAME=FILE` takes the weights of a local file, .safetensors or what torch.load reads with
@@ -38,12 +40,26 @@ def load_classifier(source: str | Path = "embedded") -> TagClassifier:
     if name == "embedded":
         with as_file(files("grounding.tagging") / "embedded") as embedded:
             return TagClassifier.from_pretrained(embedded, name)
+    if name.startswith("clip:"):
+        return load_clip(name.removeprefix("clip:"))
     if name.startswith("torchvision:"):
         return _torchvision_classifier(name)
     if (folder := Path(os.path.expanduser(source))).is_dir():  # noqa: PTH111 - never raises
         return TagClassifier.from_pretrained(folder)
     advice = did_you_mean(name, ["embedded", "torchvision:resnet50"], f"expected {SOURCES}")
     raise GroundingError(f"unknown classifier source '{name}' (and no such folder): {advice}")
+
+
+def load_tag_classifier(source: str | Path = "embedded") -> TagClassifier:
+    """Load a classifier whose tags are needed.
+
+    Raises:
+        GroundingError: as `load_classifier`; or the source is a CLIP, which has no tags.
+    """
+    classifier = load_classifier(source)
+    if not isinstance(classifier, TagClassifier):
+        raise GroundingError(f"{source} has no tags: expected a classifier with a tag for each output")
+    return classifier
 
 
 def _torchvision_classifier(source: str) -> TagClassifier:

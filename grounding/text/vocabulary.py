@@ -12,7 +12,7 @@ from grounding.text.phrases import Phrase
 from grounding.text.tokens import is_content_word, stem, tokenize
 from grounding.text.vectors import WordVectors
 
-Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "out-of-vocabulary", "negated"]
+Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "out-of-vocabulary", "negated", "text"]
 
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
