@@ -40,7 +40,7 @@ class TransformersTowers(Towers):
     def embed(self, texts: Sequence[str]) -> Tensor:
         """See `Towers`."""
         texts = list(texts)
-        for text, ids in zip(texts, self.tokenizer(texts)["input_ids"], strict=True):
+        for text, ids in zip(texts, self.tokenizer(texts, verbose=False)["input_ids"], strict=True):
             if len(ids) > self.context:
                 lost = self.tokenizer.decode(ids[self.context - 1 :], skip_special_tokens=True)
                 self.check_length(text, len(ids), lost)

@@ -8,5 +8,5 @@ class OpenVocabulary:
     """As `Vocabulary` to the pipeline, but without tags: no phrase is out of it."""
 
     def match(self, phrase: Phrase) -> tuple[Match, ...]:
-        """The phrase as one word, whose tag is its own text."""
-        return (Match(phrase.text, phrase.text, "text", 1.0),)
+        """The phrase as one word, whose one tag is its own text."""
+        return (Match(phrase.text, (phrase.text,), "text", 1.0),)

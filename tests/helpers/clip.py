@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 SIDE, PATCH, D = 32, 8, 24
-CONTEXT = 24  # tokens
+CONTEXT = 64  # tokens
 
 
 def alphabet():
