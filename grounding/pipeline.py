@@ -73,7 +73,7 @@ class Localizer:
         self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
         self.chunker = Chunker.load()
-        self.vocabulary = OpenVocabulary() if isinstance(classifier, ClipClassifier) else Vocabulary(classifier.tags)
+        self.vocabulary = _vocabulary_of(classifier)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -197,7 +197,7 @@ class Scene:
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        known = {match.word.lower() for words in matches for match in words if match.tag}
+        known = {match.word.lower() for words in matches for match in words if match.tags}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
         context: Literal["caption", "none"] = "caption" if in_context else "none"
@@ -207,11 +207,13 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of([*tags_of(map(self.localizer.vocabulary.match, found)), *self._parts()])
+        self._word_maps.of(
+            [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
+        )
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
-        return {tag: map_.clone() for tag, map_ in self._word_maps.of(tags).items()}
+        return {tag: map_.clone() for (tag,), map_ in self._word_maps.of((tag,) for tag in tags).items()}
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
@@ -248,7 +250,7 @@ class Scene:
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            self._word_maps.of([*tags_of(matches), *parts])  # in one walk
+            self._word_maps.of([*tags_of(matches), *((part,) for part in parts)])  # in one walk
             maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
@@ -292,6 +294,12 @@ class Scene:
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
 
 
+def _vocabulary_of(classifier: Classifier) -> Vocabulary | OpenVocabulary:
+    if isinstance(classifier, ClipClassifier):
+        return OpenVocabulary()
+    return Vocabulary(classifier.tags, exclusive=not classifier.multi_label)
+
+
 def min_presence(config: LocalizerConfig, classifier: Classifier) -> float:
     """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
     if config.min_presence is not None:
@@ -309,7 +317,7 @@ def _status(
     """What became of a phrase, as `GroundedPhrase` says."""
     if phrase.negated:
         return "absent"
-    if not any(match.tag for match in words):
+    if not any(match.tags for match in words):
         return "out-of-vocabulary"
     if absent:
         return "absent"

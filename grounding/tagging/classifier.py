@@ -102,10 +102,17 @@ class TagClassifier:
         weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
         return next(weights, torch.float32)
 
-    def signals(self, tags: Sequence[str]) -> Tensor:
-        """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
-        signals = torch.zeros(len(tags), len(self.tags), dtype=torch.float32)
-        signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
+    def signals(self, words: Sequence[str | tuple[str, ...]]) -> Tensor:
+        """Make the top-down signal of each of K words, given its tag or tags.
+
+        Returns:
+            (K, T) float32: 1 for the output of the tag and 0 for others; of several tags, the mean of their signals.
+        """
+        signals = torch.zeros(len(words), len(self.tags), dtype=torch.float32)
+        for row, word in zip(signals, words, strict=True):
+            tags = (word,) if isinstance(word, str) else word
+            for tag in tags:
+                row[self.indices[tag]] += 1 / len(tags)
         return signals
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,13 +144,18 @@ class TagClassifier:
             head: its head noun.
 
         Returns:
-            What the presence model says. Without one, the mean probability of the words' tags, by the weights of the
-            words; None for a phrase without any tag.
+            What the presence model says. Without one, the mean probability of the words, by their weights: of a word
+            with several tags, the sum of theirs where tags exclude each other, else the highest. None for a phrase
+            without any tag.
         """
         if self.presence_model is not None:
             return self.presence_model(log_odds, words, head, self.indices)
-        known = [(expit(log_odds[self.indices[match.tag]]), match.weight) for match in words if match.tag]
+        known = [(self._probability(log_odds, match.tags), match.weight) for match in words if match.tags]
         return sum(probability * weight for probability, weight in known) if known else None
+
+    def _probability(self, log_odds: Numbers, tags: Sequence[str]) -> float:
+        probabilities = [expit(log_odds[self.indices[tag]]) for tag in dict.fromkeys(tags)]
+        return max(probabilities) if self.multi_label else min(sum(probabilities), 1.0)
 
     @property
     def presence_source(self) -> str:

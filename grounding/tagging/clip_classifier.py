@@ -73,9 +73,9 @@ class ClipClassifier:
         """(N, 0): there are no tags."""
         return logits[:, :0]
 
-    def signals(self, phrases: Sequence[str]) -> Tensor:
-        """(K, D) float32 on the CPU: the embedding of each phrase in the prompt, of length 1."""
-        return self.embed([self.prompt.format(phrase) for phrase in phrases])
+    def signals(self, words: Sequence[tuple[str, ...]]) -> Tensor:
+        """(K, D) float32 on the CPU: the embedding of each phrase in the prompt, of length 1; a word is one phrase."""
+        return self.embed([self.prompt.format(*phrase) for phrase in words])
 
     def background(self) -> Tensor:
         """(B, D) float32: the embeddings of the prompts that any picture fits."""
@@ -116,7 +116,7 @@ class ClipClassifier:
             return []
         picture = functional.normalize(embedding.float().cpu(), dim=0)
         network = self.network
-        logits = network.scale * (self.signals(phrases) @ picture) + network.bias  # (K,)
+        logits = network.scale * (self.signals([(phrase,) for phrase in phrases]) @ picture) + network.bias  # (K,)
         if network.independent:
             return [float(p) for p in logits.sigmoid()]
         others = (network.scale * (self.background() @ picture) + network.bias).logsumexp(0)

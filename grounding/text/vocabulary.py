@@ -9,32 +9,45 @@ from grounding.text.kinds import Kinds
 from grounding.text.negation import negated_words
 from grounding.text.numbers import is_number, other_way
 from grounding.text.phrases import Phrase
+from grounding.text.tags_by_kind import TagsByKind
 from grounding.text.tokens import is_content_word, stem, tokenize
 from grounding.text.vectors import WordVectors
 
-Reason = Literal["exact", "stem", "spelling", "synonym", "kind", "neighbour", "out-of-vocabulary", "negated", "text"]
+Reason = Literal[
+    "exact", "stem", "spelling", "synonym", "kinds", "kind", "neighbour", "text", "out-of-vocabulary", "negated"
+]
 
 # Judged by eye on words that are not among 1,000 tags: most nearest tags above it are right, half of those below.
 MIN_SIMILARITY = 0.4
 UNUSUAL = 2  # steps up to a kind that a second meaning, of a word or of a tag, is worth
 KIND_WEIGHT = 0.35  # of a kind against the word itself
+_SHOWN = 3  # tags of a word in a line of text
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A content word as written, the tag it stands for and why; `tag` is None where no tag fits.
+    """A content word as written, the tags that speak for it and why.
 
-    `weight` is in [0, 1]: within a phrase, the share of this word in the phrase's top-down signal.
+    Attributes:
+        tags: mostly one; several where a classifier has kinds of what the word names; empty where no tag fits.
+        reason: see `Vocabulary`; `text` where a classifier reads the text itself, without tags.
+        weight: in [0, 1]: within a phrase, the share of this word in the phrase's top-down signal.
     """
 
     word: str
-    tag: str | None
+    tags: tuple[str, ...]
     reason: Reason
     weight: float
 
+    @property
+    def tag(self) -> str | None:
+        """The tags for people, at most three of them: `tabby + tiger cat + Persian cat + 2 more`; None without any."""
+        more = len(self.tags) - _SHOWN
+        return " + ".join([*self.tags[:_SHOWN], *([f"{more} more"] if more > 0 else [])]) or None
+
     def __str__(self) -> str:
         """`pup -> dog (neighbour)`, or `qwrtz (out-of-vocabulary)`."""
-        return f"{self.word} -> {self.tag} ({self.reason})" if self.tag else f"{self.word} ({self.reason})"
+        return f"{self.word} -> {self.tag} ({self.reason})" if self.tags else f"{self.word} ({self.reason})"
 
 
 class Vocabulary:
@@ -48,10 +61,14 @@ class Vocabulary:
     - `synonym`, `kind`: the tag means the same as the word, or is the nearest kind of what the word names, by WordNet:
       a sofa is a couch, a spaniel a dog. So is that of a noun of several words that is nothing like its last word: a
       teddy bear is a toy.
+    - `kinds`: only of tags that exclude each other: all tags that are kinds of what the word names. A network of
+      ImageNet knows no cats, but the tabby and the tiger cat.
     - `neighbour`: the tag is the most similar one by word vectors, among those of the same kind. Words that WordNet's
       nouns do not have, adjectives and verbs, have neighbours of any kind, but for colours; numbers have none.
 
-    `vectors=None` turns neighbours off, `kinds=None` spellings, synonyms and kinds.
+    `vectors=None` turns neighbours off, `kinds=None` spellings, synonyms and kinds. `exclusive` says that the tags
+    exclude each other: a word may then have several, and the last word of a tag of several words counts after `kinds`,
+    so that a dog is no hot dog.
     """
 
     def __init__(
@@ -59,6 +76,7 @@ class Vocabulary:
         tags: Sequence[str],
         vectors: WordVectors | Literal["embedded"] | None = "embedded",
         kinds: Kinds | Literal["embedded"] | None = "embedded",
+        exclusive: bool = False,
     ) -> None:
         self.tags = tuple(tags)
         self._vectors = WordVectors.embedded() if vectors == "embedded" else vectors
@@ -68,6 +86,7 @@ class Vocabulary:
         self._sequences: dict[tuple[str, ...], str] = {}  # the stems of a tag of several words
         self._heads: dict[str, str] = {}  # the last word of a tag, for tags of one word first
         self._stems: dict[str, str] = {}
+        self._last_stems: dict[str, tuple[str, ...]] = {}  # of tags of several words that exclude each other
         for tag, words in sorted(((tag, _content_words(tag)) for tag in tags), key=lambda pair: len(pair[1]) > 1):
             self._exact.setdefault(tag.lower(), tag)
             self._joined.setdefault(_joined(tag), tag)
@@ -75,28 +94,36 @@ class Vocabulary:
                 self._sequences.setdefault(tuple(map(stem, words)), tag)
             if words:
                 self._heads.setdefault(words[-1], tag)
+            if len(words) > 1 and exclusive:
+                self._last_stems[stem(words[-1])] = (*self._last_stems.get(stem(words[-1]), ()), tag)
+            elif words:
                 self._stems.setdefault(stem(words[-1]), tag)
         self._tag_of = self._tags_of_synsets()
+        self._by_kind = TagsByKind.of(self.tags, self._kinds) if exclusive else None
         self._kinds_of_heads = {head: self._kinds.kinds_of(head) for head in self._heads}
         self._plain_heads = [h for h in self._heads if not is_number(h) and not self._kinds.names(h, "color")]
 
     def lookup(self, word: str) -> Match:
         """Match a word by itself: its weight is 1, the cosine (neighbour) or 0 (no tag)."""
         if tag := self._exact.get(word.lower()):
-            return Match(word, tag, "exact", 1.0)
+            return Match(word, (tag,), "exact", 1.0)
         if tag := self._stems.get(stem(word)):
-            return Match(word, tag, "stem", 1.0)
+            return Match(word, (tag,), "stem", 1.0)
         if tag := self._spelt(word):
-            return Match(word, tag, "spelling", 1.0)
+            return Match(word, (tag,), "spelling", 1.0)
+        if found := self._by_kinds(word):
+            return found
+        if tags := self._last_stems.get(stem(word)):
+            return Match(word, tags, "stem", 1.0)
         if is_number(word):
-            return Match(word, None, "out-of-vocabulary", 0.0)
+            return Match(word, (), "out-of-vocabulary", 0.0)
         spelt = self._other_spellings(word)
         meanings = (self._kinds.senses(word), *(self._kinds.synsets.get(form, ()) for form in spelt))
         ways = (
             *(self._by_meaning(word, senses) for senses in meanings),
             *(self._neighbour(word, s) for s in (word, *spelt)),
         )
-        return next(filter(None, ways), Match(word, None, "out-of-vocabulary", 0.0))
+        return next(filter(None, ways), Match(word, (), "out-of-vocabulary", 0.0))
 
     def match(self, phrase: Phrase) -> tuple[Match, ...]:
         """Match each content word of a phrase, in order; the weights sum to 1, or are all 0 without any tag.
@@ -111,7 +138,7 @@ class Vocabulary:
         for token, is_out in [*zip(tokens, negated, strict=True), ("", True)]:
             if is_out:
                 matches += self._match_row(words)
-                matches += [Match(token, None, "negated", 0.0)] if token else []
+                matches += [Match(token, (), "negated", 0.0)] if token else []
                 words = []
             elif is_content_word(token):
                 words.append(token)
@@ -134,13 +161,15 @@ class Vocabulary:
         longest = max(fitting, key=len)
         tag = self._sequences[longest]
         same = [word.lower() for word in words[: len(longest)]] == _content_words(tag.lower())
-        return [Match(word, tag, "exact" if same else "stem", 1.0) for word in words[: len(longest)]]
+        return [Match(word, (tag,), "exact" if same else "stem", 1.0) for word in words[: len(longest)]]
 
     def _compound(self, words: Sequence[str]) -> list[Match]:
         """The matches of a noun of two or three words that these words begin with, where it is nothing like its last
         word ('teddy bear') and its first word is no tag, or no animal, as its last word is ('hot dog').
         """
         for size in (3, 2):
+            if len(words) >= size and (found := self._by_kinds(" ".join(words[:size]))):
+                return [replace(found, word=word) for word in words[:size]]
             last = words[min(size, len(words)) - 1]
             names = [" ".join(words[:size]), *(["".join(words[:size])] if self._kinds.names(last, "animal") else [])]
             name = next(filter(self._kinds.senses, names), None)
@@ -174,18 +203,32 @@ class Vocabulary:
                     tags[synset] = rank, tag
         return tags
 
+    def _by_kinds(self, noun: str) -> Match | None:
+        """Where tags exclude each other: the tag that means the same as a noun, or else all that are kinds of it."""
+        if self._by_kind is None:
+            return None
+        if tag := self._by_kind.synonym(noun):
+            return Match(noun, (tag,), "synonym", 1.0)
+        tags = self._by_kind.tags(noun)
+        return Match(noun, tags, "kinds", 1.0) if tags else None
+
     def _by_meaning(self, word: str, senses: Sequence[int]) -> Match | None:
         """The tag that means the same as a word, or else the nearest kind; usual meanings before others."""
         found = [
-            (steps + UNUSUAL * (rank + self._tag_of[kind][0]), steps, self._tag_of[kind][1])
+            (steps + UNUSUAL * (rank + self._tag_of[kind][0]), steps, self._tags_named(kind))
             for rank, sense in enumerate(senses)
             for kind, steps in self._kinds.kinds(sense)
             if kind in self._tag_of
         ]
         if not found:
             return None
-        _, steps, tag = min(found, key=lambda candidate: candidate[0])  # the first of several
-        return Match(word, tag, "kind", KIND_WEIGHT) if steps else Match(word, tag, "synonym", 1.0)
+        _, steps, tags = min(found, key=lambda candidate: candidate[0])  # the first of several
+        return Match(word, tags, "kind", KIND_WEIGHT) if steps else Match(word, tags, "synonym", 1.0)
+
+    def _tags_named(self, synset: int) -> tuple[str, ...]:
+        """The tag that stands for a synset; all its kinds, where tags exclude each other and none names it."""
+        below = self._by_kind.below.get(synset) if self._by_kind and synset not in self._by_kind.same else None
+        return below or (self._tag_of[synset][1],)
 
     def _neighbour(self, word: str, form: str) -> Match | None:
         """The tag of the word's kind that is most similar to the word, spelt as this form."""
@@ -195,7 +238,7 @@ class Vocabulary:
             others = [head for head, theirs in self._kinds_of_heads.items() if not kinds.isdisjoint(theirs)]
         near = self._vectors.nearest(form, others) if self._vectors else None
         if near is not None and near[1] >= MIN_SIMILARITY:
-            return Match(word, self._heads[near[0]], "neighbour", min(near[1], 1.0))
+            return Match(word, (self._heads[near[0]],), "neighbour", min(near[1], 1.0))
         return None
 
 
