@@ -13,7 +13,7 @@ from grounding import attention, baselines
 from grounding.attention import Tape, record, text_signal
 from grounding.attention.excitation import DEFAULT_STRIDE
 from grounding.attention.graph import Value
-from grounding.attention.layers import indexed_layer, layers_of_stride, same_signal
+from grounding.attention.layers import indexed_layer, layers_of_stride, mixed, same_signal
 from grounding.attention.mass import tell_losses
 from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
@@ -53,6 +53,14 @@ def encode(classifier: Classifier, images: Tensor) -> Encoding:
     return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1].float())[0].cpu())
 
 
+class Unit(nn.Module):
+    """Makes (N, D) embeddings 1 long: weighed by a text of length 1, they give cosines."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(N, D) -> (N, D)."""
+        return functional.normalize(embeddings, dim=-1)
+
+
 class Method(Protocol):
     """Turns the top-down signals of words into their maps.
 
@@ -73,7 +81,12 @@ class Method(Protocol):
 
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
-    """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
+    """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed.
+
+    With another `contrast` than `dual`, plain MWP: what is to be taken away is the MWP of other texts (`WordMaps`).
+    """
+    if config.contrast != "dual":
+        return mwp(encoding, signals, config)
     return _walk(encoding, signals, config, contrast=True).clamp(min=0)
 
 
@@ -90,7 +103,8 @@ def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool
     (found,) = attention.readings(
         tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
     )
-    tell_losses(found)
+    if not isinstance(encoding.classifier, ClipClassifier):  # much stays with a class token, which is no loss
+        tell_losses(found)
     return found.maps[0]
 
 
@@ -100,7 +114,7 @@ class Explanation:
 
     Attributes:
         baseline: the method.
-        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits
+        explained: what it explains: the classifier's `logits`, or the cosine of a CLIP; its `probabilities`; or the `mean scores`, the logits
             with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
         at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
     """
@@ -125,7 +139,9 @@ def explained_model(classifier: Classifier, explained: Explained) -> nn.Module:
     """Return a module around the classifier's own network that returns what is explained, (N, T)."""
     network = classifier.network
     modules: list[nn.Module] = [network]
-    if explained == "mean scores" and isinstance(network, TagNetwork):
+    if isinstance(classifier, ClipClassifier):
+        modules.append(Unit().eval())
+    elif explained == "mean scores" and isinstance(network, TagNetwork):
         modules = [network.features, nn.AdaptiveAvgPool2d(1).eval(), nn.Flatten().eval(), network.head]
     elif explained == "probabilities":
         modules.append((nn.Sigmoid() if classifier.multi_label else nn.Softmax(1)).eval())
@@ -186,7 +202,10 @@ def _place(encoding: Encoding, config: MapConfig) -> Value:
         return indexed_layer(tape, classifier.map_layer)
     is_clip = isinstance(classifier, ClipClassifier)
     found = layers_of_stride(tape, config.stride or DEFAULT_STRIDE, closest=is_clip and config.stride is None)
-    depth = config.depth if config.depth is not None else CLIP_DEPTH if is_clip else 0
+    depth = CLIP_DEPTH if config.depth is None and is_clip else config.depth
+    if depth is None:
+        return found[0]
+    found = mixed(tape, found) or found
     return found[round(depth * (len(found) - 1))]
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.boxes import Boxes
-from grounding.config import METHOD, TOP_K, LocalizerConfig
+from grounding.config import METHOD, TOP_K, LocalizerConfig, MapConfig
 from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
 from grounding.locating import Picture, locate
-from grounding.methods import Encoding, Method, encode, find_method, method_name
+from grounding.methods import Encoding, Method, contrastive_mwp, encode, find_method, method_name
 from grounding.regions.confidence import agreement, falling
 from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
@@ -70,8 +70,8 @@ class Localizer:
             )
         self.method = find_method(method) if isinstance(method, str) else method
         self.device = usable_device(device)
-        self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
+        self.classifier = _asked(classifier, self.config.maps, self.method).to(self.device)
         self.chunker = Chunker.load()
         self.vocabulary = _vocabulary_of(classifier)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
@@ -207,7 +207,7 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of(
+        self._word_maps.make(
             [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
         )
 
@@ -250,8 +250,8 @@ class Scene:
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            self._word_maps.of([*tags_of(matches), *((part,) for part in parts)])  # in one walk
-            maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+            self._word_maps.make([*tags_of(matches), *((part,) for part in parts)])  # in one walk
+            maps, part_map = self._word_maps.phrase_maps(phrases, matches, contexts is not None), self._word_maps.part_map(parts)
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
@@ -292,6 +292,28 @@ class Scene:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
+
+
+def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classifier:
+    """The classifier with the prompt of the configuration.
+
+    Raises:
+        GroundingError: it has no prompts, or no other contrast than the dual; or the method has none.
+    """
+    if isinstance(classifier, ClipClassifier):
+        if config.contrast != "dual" and method is not contrastive_mwp:
+            raise GroundingError(
+                f"maps.contrast is '{config.contrast}': expected dual with the method {method_name(method)}; "
+                f"{METHOD} has the others"
+            )
+        return classifier if config.prompt is None else replace(classifier, prompt=config.prompt)
+    for key, given, default in (("contrast", config.contrast, "dual"), ("prompt", config.prompt, None)):
+        if given != default:
+            raise GroundingError(
+                f"maps.{key} is '{given}': {shortened(classifier.name)} has tags and reads no texts; leave it out, or "
+                "choose --classifier clip:NAME"
+            )
+    return classifier
 
 
 def _vocabulary_of(classifier: Classifier) -> Vocabulary | OpenVocabulary:

@@ -1,6 +1,7 @@
 """Where in a recorded network a map can be read: by stride, by position, or by the name of a module."""
 
 import math
+from collections.abc import Sequence
 
 from grounding.attention.annotations import readers_of
 from grounding.attention.contrast import classifiers
@@ -90,6 +91,21 @@ def layers_of_stride(tape: Tape, stride: float, closest: bool = False) -> list[V
         nearest = ", ".join(sorted(strides, key=strides.__getitem__))
         raise GroundingError(f"no layer of the network has stride {stride:g}: expected one of {nearest}")
     return found
+
+
+def mixed(tape: Tape, values: Sequence[Value]) -> list[Value]:
+    """Those of some values that an operation with weights, or with several inputs, made: where a map changes.
+
+    Of a vision transformer's layers these are the patches and, for each block, the sums behind its attention and its
+    multilayer perceptron.
+    """
+    made = {
+        value
+        for operation in tape.operations
+        if operation.weighted or len(operation.inputs) > 1
+        for value in operation.outputs
+    }
+    return [value for value in values if value in made]
 
 
 def indexed_layer(tape: Tape, index: int) -> Value:

@@ -79,7 +79,7 @@ def load_transformers(source: str, where: str) -> tuple[Towers, Preprocessing]:
         check_finite(model.state_dict(), f"weights of {where}")
         tokenizer = _read(where, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(source))
         processor = _read(where, "image processor", lambda: transformers.AutoImageProcessor.from_pretrained(source))
-    return TransformersTowers(model.eval(), tokenizer), _preprocessing(processor, where)
+    return TransformersTowers(model, tokenizer).eval(), _preprocessing(processor, where)
 
 
 def _embedding(output: Any) -> Tensor:
