@@ -32,7 +32,7 @@ from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
 from grounding.text.context import PhraseContext, read_context
-from grounding.text.language import reading_notes
+from grounding.text.language import NOT_DIVIDED, reading_notes
 from grounding.text.open_vocabulary import OpenVocabulary
 from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
@@ -156,7 +156,7 @@ class Scene:
         return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
-        """Return the most probable tags of the picture, best first, with their probabilities."""
+        """Return the most probable tags of the picture, best first, with their probabilities; a CLIP has none."""
         check_at_least_one("top", top)
         probabilities = self.encoding.probabilities
         best = probabilities.topk(min(top, len(probabilities)))
@@ -197,12 +197,20 @@ class Scene:
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        known = {match.word.lower() for words in matches for match in words if match.tags}
-        notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
+        notes = self._notes(caption, phrases, matches)
         classifier = self.localizer.classifier
         context: Literal["caption", "none"] = "caption" if in_context else "none"
         said = classifier.presence_source, threshold, context, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
+
+    def _notes(
+        self, caption: str, phrases: Sequence[str] | None, matches: Sequence[tuple[Match, ...]]
+    ) -> tuple[str, ...]:
+        """What to say of a caption that is hardly English; where any text is read, only if it was to be divided."""
+        if isinstance(self.localizer.classifier, ClipClassifier):
+            return (NOT_DIVIDED,) if not phrases and reading_notes(caption) else ()
+        known = {match.word.lower() for words in matches for match in words if match.tags}
+        return reading_notes(" . ".join(phrases) if phrases else caption, known)
 
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
