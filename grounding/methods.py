@@ -114,8 +114,9 @@ class Explanation:
 
     Attributes:
         baseline: the method.
-        explained: what it explains: the classifier's `logits`, or the cosine of a CLIP; its `probabilities`; or the `mean scores`, the logits
-            with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
+        explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits
+            with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits). Of a
+            CLIP always the cosine.
         at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
     """
 

@@ -26,7 +26,6 @@ from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns
 from grounding.results import Grounding
-from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
@@ -259,7 +258,10 @@ class Scene:
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
             self._word_maps.make([*tags_of(matches), *((part,) for part in parts)])  # in one walk
-            maps, part_map = self._word_maps.phrase_maps(phrases, matches, contexts is not None), self._word_maps.part_map(parts)
+            maps, part_map = (
+                self._word_maps.phrase_maps(phrases, matches, contexts is not None),
+                self._word_maps.part_map(parts),
+            )
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)

@@ -1,9 +1,8 @@
-"""CLIPs of Hugging Face's transformers: hub names, and folders that `save_pretrained` wrote."""
+"""CLIPs of Hugging Face's transformers: a folder that `save_pretrained` wrote, with tokenizer and image processor."""
 
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,30 +10,32 @@ from torch import Tensor
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, check_finite
 from grounding.tagging.towers import Towers
+from grounding.tagging.transformers_library import attempt, check_complete, preprocessing_of, quiet, transformers_for
 
 MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel", "vision-text-dual-encoder": "VisionTextDualEncoderModel"}
+TOKENIZER = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+_WORDS = ("tokenizer.json", "vocab.*", "*.model")  # one of these has the words of a tokenizer
 _PADDED = ("siglip",)  # trained on texts padded to the whole context
-T = TypeVar("T")
+_ENDLESS = 1 << 20  # tokenizers without a limit say something above this
 
 
 class TransformersTowers(Towers):
     """A model of transformers with `get_image_features` and `get_text_features`, and its tokenizer."""
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, context: int) -> None:
         super().__init__()
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.context = model, tokenizer, context
         self.scale = float(model.logit_scale.detach().exp())
         bias = getattr(model, "logit_bias", None)
         self.independent = bias is not None
         self.bias = 0.0 if bias is None else float(bias.detach())
-        text = model.config.text_config
-        self.context = int(min(text.max_position_embeddings, tokenizer.model_max_length))
-        self.size_px = model.config.vision_config.image_size
+        self.size_px = getattr(model.config.vision_config, "image_size", None)
         self.padded = model.config.model_type in _PADDED
 
     def forward(self, images: Tensor) -> Tensor:
-        """See `Towers`. Pictures of another side than the network's have its position embeddings interpolated."""
-        options = {} if images.shape[-1] == self.size_px else {"interpolate_pos_encoding": True}
+        """See `Towers`. For pictures of another side than the network's its position embeddings are interpolated."""
+        usual = self.size_px in (None, images.shape[-1])
+        options = {} if usual else {"interpolate_pos_encoding": True}
         return _embedding(self.model.get_image_features(pixel_values=images, **options))
 
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -49,86 +50,60 @@ class TransformersTowers(Towers):
         return _embedding(self.model.get_text_features(**tokens))
 
 
-def load_transformers(source: str, where: str) -> tuple[Towers, Preprocessing]:
-    """Load the model, the tokenizer and the image processor of a folder or a hub name.
+def load_transformers_clip(folder: Path, where: str) -> tuple[Towers, Preprocessing]:
+    """Load the model, the tokenizer and the image processor of a folder.
 
     Args:
         where: what messages call it.
 
     Raises:
-        GroundingError: transformers is missing, or this is no CLIP, incomplete, or cannot be fetched.
+        GroundingError: transformers is missing; the folder is no CLIP, or lacks a part; or its weights are pickled, or
+            not exactly the model's.
     """
-    try:
-        import transformers as library
-    except ImportError as error:
-        raise GroundingError(
-            f"{where} needs transformers, which is not installed: pip install 'grounding[hf]'"
-        ) from error
-    transformers: Any = library
-    with _quiet(transformers):
-        config = _read(where, "configuration (config.json)", lambda: transformers.AutoConfig.from_pretrained(source))
+    transformers = transformers_for(where)
+    options = {"local_files_only": True, "trust_remote_code": False}
+    with quiet(transformers):
+        config = attempt(
+            where, "configuration (config.json)", lambda: transformers.AutoConfig.from_pretrained(folder, **options)
+        )
         if config.model_type not in MODELS:
             raise GroundingError(
-                f"{where} is a '{config.model_type}' of transformers: expected {', '.join(MODELS)}, a network with a "
-                "tower for pictures and one for texts, projected into one space"
+                f"{where} is a '{config.model_type}': expected {', '.join(MODELS)}, a network with a tower for "
+                "pictures and one for texts, both projected into one space"
             )
+        if not any(folder.glob("model*.safetensors")):
+            raise GroundingError(f"{where} has no model.safetensors: pickled weights are never read; save it again")
         load = getattr(transformers, MODELS[config.model_type]).from_pretrained
-        options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-        model, report = _read(where, "weights (model.safetensors)", lambda: load(source, **options))
-        _check_complete(report, where)
+        weights = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+        model, report = attempt(where, "weights", lambda: load(folder, **options, **weights))
+        check_complete(report, where)
         check_finite(model.state_dict(), f"weights of {where}")
-        tokenizer = _read(where, "tokenizer", lambda: transformers.AutoTokenizer.from_pretrained(source))
-        processor = _read(where, "image processor", lambda: transformers.AutoImageProcessor.from_pretrained(source))
-    return TransformersTowers(model, tokenizer).eval(), _preprocessing(processor, where)
+        tokenizer = _tokenizer(transformers, folder, model.config.text_config.vocab_size, where)
+        processor = attempt(
+            where, "image processor", lambda: transformers.AutoImageProcessor.from_pretrained(folder, **options)
+        )
+        preprocessing = preprocessing_of(processor, where)
+    longest = getattr(model.config.text_config, "max_position_embeddings", _ENDLESS)
+    context = int(min(longest, tokenizer.model_max_length, _ENDLESS))
+    return TransformersTowers(model, tokenizer, context).eval(), preprocessing
+
+
+def _tokenizer(transformers: Any, folder: Path, known: int, where: str) -> Any:
+    """The tokenizer of a folder; without its files, transformers would make one without words."""
+    if not any(path for name in _WORDS for path in folder.glob(name)):
+        raise GroundingError(
+            f"{where} has no tokenizer: expected tokenizer.json, as tokenizer.save_pretrained writes it"
+        )
+    load = transformers.AutoTokenizer.from_pretrained
+    tokenizer = attempt(where, "tokenizer", lambda: load(folder, local_files_only=True, trust_remote_code=False))
+    if len(tokenizer) > known:
+        raise GroundingError(
+            f"{where}: its tokenizer has {len(tokenizer):,} tokens, and its network {known:,}: is it of another one?"
+        )
+    return tokenizer
 
 
 def _embedding(output: Any) -> Tensor:
     """The embedding: from transformers 5 an attribute of what its towers return."""
-    return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def _read(where: str, what: str, load: Callable[[], T]) -> T:
-    """What transformers loads, or one line."""
-    try:
-        return load()
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, ImportError) as error:
-        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
-        raise GroundingError(f"{where}: its {what} cannot be loaded ({reason})") from error
-
-
-def _check_complete(report: Mapping[str, Any], where: str) -> None:
-    """Refuse weights that are not exactly those of the model."""
-    for key, fault in (("missing_keys", "lack"), ("unexpected_keys", "hold unknown"), ("mismatched_keys", "misfit in")):
-        if found := sorted(map(str, report.get(key) or ())):
-            raise GroundingError(
-                f"weights of {where} {fault} {len(found)} tensors, such as '{found[0]}': expected exactly the model's"
-            )
-
-
-def _preprocessing(processor: Any, where: str) -> Preprocessing:
-    """The side of the picture, mean and standard deviation of an image processor."""
-    size: Any = getattr(processor, "crop_size", None) or getattr(processor, "size", None) or {}
-    sides = {key: size.get(key) for key in ("height", "width", "shortest_edge")} if hasattr(size, "get") else {}
-    side = sides.get("height") or sides.get("shortest_edge")
-    if not side:
-        raise GroundingError(f"{where}: its image processor has no size: expected one of preprocessor_config.json")
-    if sides.get("width") not in (None, side):
-        raise GroundingError(f"{where} wants pictures of {side} x {sides['width']} px: expected a square")
-    if not getattr(processor, "do_normalize", True):
-        return Preprocessing(int(side))
-    return Preprocessing(int(side), tuple(processor.image_mean), tuple(processor.image_std))
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and no reports on weights: what matters is an error here."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    embedding: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return embedding

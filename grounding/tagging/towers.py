@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from textwrap import shorten
 
 from torch import Tensor, nn
 
@@ -47,6 +48,6 @@ class Towers(nn.Module, ABC):
         """
         if count > self.context:
             raise GroundingError(
-                f"'{text[:40]}...' has {count} tokens, with the prompt around it: the network reads {self.context}, "
-                f"and would lose '{lost.strip()}': say it in fewer words"
+                f"'{shorten(text, 60, placeholder=' ...')}' is {count} tokens long, and the network reads "
+                f"{self.context}: it would not see '{shorten(lost, 100, placeholder=' ...')}'; say it in fewer words"
             )
