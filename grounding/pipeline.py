@@ -71,7 +71,8 @@ class Localizer:
         self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
         self.chunker = Chunker.load()
-        self.vocabulary = Vocabulary(classifier.tags, exclusive=not classifier.multi_label)
+        exclusive = not classifier.multi_label
+        self.vocabulary = Vocabulary(classifier.tags, exclusive=exclusive, names=classifier.names)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -81,9 +82,14 @@ class Localizer:
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
+        offline: bool = False,
     ) -> "Localizer":
-        """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
-        return cls(load_classifier(source), config, device, method)
+        """Make a localizer with the classifier of a source, as `load_classifier` takes them: `embedded`, a folder, ...
+
+        Args:
+            offline: download nothing.
+        """
+        return cls(load_classifier(source, offline), config, device, method)
 
     def __repr__(self) -> str:
         return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
