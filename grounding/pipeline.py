@@ -82,9 +82,14 @@ class Localizer:
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
+        offline: bool = False,
     ) -> "Localizer":
-        """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
-        return cls(load_classifier(source), config, device, method)
+        """Make a localizer with the classifier of a source, as `load_classifier` takes them: `embedded`, a folder, ...
+
+        Args:
+            offline: download nothing.
+        """
+        return cls(load_classifier(source, offline), config, device, method)
 
     def __repr__(self) -> str:
         return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
@@ -329,7 +334,7 @@ def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classif
 def _vocabulary_of(classifier: Classifier) -> Vocabulary | OpenVocabulary:
     if isinstance(classifier, ClipClassifier):
         return OpenVocabulary()
-    return Vocabulary(classifier.tags, exclusive=not classifier.multi_label)
+    return Vocabulary(classifier.tags, exclusive=not classifier.multi_label, names=classifier.names)
 
 
 def min_presence(config: LocalizerConfig, classifier: Classifier) -> float:

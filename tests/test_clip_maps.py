@@ -158,7 +158,9 @@ def test_phrases_that_have_no_others(classifier):
     background = grids(scene(classifier, contrast="background"), "a man")["a man"]
     alone = grids(apart.encode(picture()), "a man")["a man"]
     np.testing.assert_allclose(alone, background, rtol=0, atol=1e-7)
-    np.testing.assert_allclose(grids(apart.encode(picture()), "a man and a man")["a man"], background, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        grids(apart.encode(picture()), "a man and a man")["a man"], background, rtol=0, atol=1e-7
+    )
     by_themselves = grids(apart.encode(picture()), None, phrases=["a man", "a red hat"])["a man"]
     np.testing.assert_allclose(by_themselves, background, rtol=0, atol=1e-7)
     never = scene(classifier, contrast="phrases", context="none")
@@ -280,7 +282,9 @@ def test_other_methods(classifier):
     with pytest.raises(GroundingError, match=facts("maps.contrast", "mwp", "expected dual")):
         Localizer(classifier, config, method="mwp")
     found = scene(classifier, "mwp").word_maps(["a man"])["a man"]
-    tape, layer = plain(scene(classifier), ["a photo of a man."], lambda tape: mixed(tape, layers_of_stride(tape, 8))[3])
+    tape, layer = plain(
+        scene(classifier), ["a photo of a man."], lambda tape: mixed(tape, layers_of_stride(tape, 8))[3]
+    )
     assert_rounded(found, mwp(tape, [0], layer=layer)[0, 0])
 
 

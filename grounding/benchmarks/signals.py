@@ -61,10 +61,11 @@ def class_signals(
         GroundingError: `given` names a class or a tag that does not exist; or no class has any tag.
     """
     given = _checked(given or {}, classes, classifier)
-    tags = {plain(tag): tag for tag in reversed(classifier.tags)}
+    tags = {plain(name): tag for tag in reversed(classifier.tags) for name in classifier.names.get(tag, ())}
+    tags |= {plain(tag): tag for tag in reversed(classifier.tags)}
     order = _imagenet_places(classes) if len(classes) == len(classifier.tags) else {}
-    vocabulary = Vocabulary(classifier.tags)
-    kinds = None if classifier.multi_label else TagsByKind.of(classifier.tags, Kinds.embedded())
+    vocabulary = Vocabulary(classifier.tags, names=classifier.names)
+    kinds = None if classifier.multi_label else TagsByKind.of(classifier.tags, Kinds.embedded(), classifier.names)
     signals = {}
     for name in classes:
         if name in given:

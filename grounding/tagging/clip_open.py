@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from grounding.errors import GroundingError, did_you_mean
-from grounding.tagging.classifier import Preprocessing, check_finite
+from grounding.tagging.classifier import Preprocessing, Resample, check_finite
 from grounding.tagging.hub import Access, fetch
 from grounding.tagging.towers import Towers
 from grounding.tagging.transformers_library import attempt
@@ -132,5 +132,6 @@ def _loaded(open_clip: Any, where: str, model_name: str, options: dict[str, Any]
     sides = {size} if isinstance(size, int) else set(size)
     if len(sides) != 1:
         raise GroundingError(f"{where} wants pictures of {' x '.join(map(str, size))} px: expected a square")
-    preprocessing = Preprocessing(sides.pop(), tuple(seen["mean"]), tuple(seen["std"]))
+    resample: Resample = "bilinear" if seen["interpolation"] == "bilinear" else "bicubic"
+    preprocessing = Preprocessing(sides.pop(), tuple(seen["mean"]), tuple(seen["std"]), resample)
     return OpenClipTowers(model, tokenizer).eval(), preprocessing

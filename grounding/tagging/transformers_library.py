@@ -12,21 +12,14 @@ import numpy as np
 from safetensors import SafetensorError
 
 from grounding.errors import GroundingError
-from grounding.tagging.classifier import Preprocessing
+from grounding.tagging.classifier import Preprocessing, Resample
 from grounding.tagging.hub import INSTALL
 
 _BILINEAR = 2  # Pillow's number
 _PROBES = ((210, 330), (330, 210), (700, 500))  # heights and widths of pictures in px
 _FAULTS = (
-    SafetensorError,
-    ArithmeticError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
+    *(ArithmeticError, AttributeError, ImportError, LookupError),
+    *(OSError, RuntimeError, SafetensorError, TypeError, ValueError),
 )
 T = TypeVar("T")
 
@@ -110,7 +103,8 @@ def preprocessing_of(processor: Any, source: str) -> Preprocessing:
         raise GroundingError(f"{what} does more than resize and normalise: expected one that does not")
     std = 1 / (white - black)
     mean = -black * std
-    return Preprocessing(shape[2], _rounded(mean), _rounded(std))
+    resample: Resample = "bilinear" if getattr(processor, "resample", None) in (None, _BILINEAR) else "bicubic"
+    return Preprocessing(shape[2], _rounded(mean), _rounded(std), resample)
 
 
 def _pixels(processor: Any, picture: Any) -> Any:

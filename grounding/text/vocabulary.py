@@ -1,9 +1,9 @@
 """Words to the tags of a classifier, each with the reason why."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from grounding.text.kinds import Kinds
 from grounding.text.negation import negated_words
@@ -22,6 +22,7 @@ MIN_SIMILARITY = 0.4
 UNUSUAL = 2  # steps up to a kind that a second meaning, of a word or of a tag, is worth
 KIND_WEIGHT = 0.35  # of a kind against the word itself
 _SHOWN = 3  # tags of a word in a line of text
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Vocabulary:
 
     `vectors=None` turns neighbours off, `kinds=None` spellings, synonyms and kinds. `exclusive` says that the tags
     exclude each other: a word may then have several, and the last word of a tag of several words counts after `kinds`,
-    so that a dog is no hot dog.
+    so that a dog is no hot dog. `names` are other names of tags, as good as the tag
+    itself, but for those that usually mean something else.
     """
 
     def __init__(
@@ -79,40 +81,44 @@ class Vocabulary:
         vectors: WordVectors | Literal["embedded"] | None = "embedded",
         kinds: Kinds | Literal["embedded"] | None = "embedded",
         exclusive: bool = False,
+        names: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.tags = tuple(tags)
         self._vectors = WordVectors.embedded() if vectors == "embedded" else vectors
         self._kinds = Kinds.embedded() if kinds == "embedded" else kinds or Kinds((), {}, {})
-        self._exact: dict[str, str] = {}
-        self._joined: dict[str, str] = {}  # without hyphens, spaces and full stops
-        self._sequences: dict[tuple[str, ...], str] = {}  # the stems of a tag of several words
+        self._exclusive = exclusive
+        self._names = {tag: (tag, *self._good_names(tag, (names or {}).get(tag, ()))) for tag in self.tags}
+        self._exact: dict[str, tuple[str, ...]] = {}
+        self._joined: dict[str, tuple[str, ...]] = {}  # without hyphens, spaces and full stops
+        self._sequences: dict[tuple[str, ...], tuple[str, ...]] = {}  # the stems of a tag of several words
         self._heads: dict[str, str] = {}  # the last word of a tag, for tags of one word first
-        self._stems: dict[str, str] = {}
+        self._stems: dict[str, tuple[str, ...]] = {}
         self._last_stems: dict[str, tuple[str, ...]] = {}  # of tags of several words that exclude each other
-        for tag, words in sorted(((tag, _content_words(tag)) for tag in tags), key=lambda pair: len(pair[1]) > 1):
-            self._exact.setdefault(tag.lower(), tag)
-            self._joined.setdefault(_joined(tag), tag)
+        named = [(name, tag, _content_words(name)) for tag, names in self._names.items() for name in names]
+        for name, tag, words in sorted(named, key=lambda entry: len(entry[2]) > 1):
+            self._enter(self._exact, name.lower(), tag)
+            self._enter(self._joined, _joined(name), tag)
             if len(words) > 1:
-                self._sequences.setdefault(tuple(map(stem, words)), tag)
-            if words:
+                self._enter(self._sequences, tuple(map(stem, words)), tag)
+            if words and name == tag:
                 self._heads.setdefault(words[-1], tag)
-            if len(words) > 1 and exclusive:
-                self._last_stems[stem(words[-1])] = (*self._last_stems.get(stem(words[-1]), ()), tag)
-            elif words:
-                self._stems.setdefault(stem(words[-1]), tag)
+            if len(words) == 1 or (words and not exclusive):
+                self._enter(self._stems, stem(words[-1]), tag)
+            elif words and name == tag:
+                self._enter(self._last_stems, stem(words[-1]), tag)
         self._tag_of = self._tags_of_synsets()
-        self._by_kind = TagsByKind.of(self.tags, self._kinds) if exclusive else None
+        self._by_kind = TagsByKind.of(self.tags, self._kinds, names) if exclusive else None
         self._kinds_of_heads = {head: self._kinds.kinds_of(head) for head in self._heads}
         self._plain_heads = [h for h in self._heads if not is_number(h) and not self._kinds.names(h, "color")]
 
     def lookup(self, word: str) -> Match:
         """Match a word by itself: its weight is 1, the cosine (neighbour) or 0 (no tag)."""
-        if tag := self._exact.get(word.lower()):
-            return Match(word, (tag,), "exact", 1.0)
-        if tag := self._stems.get(stem(word)):
-            return Match(word, (tag,), "stem", 1.0)
-        if tag := self._spelt(word):
-            return Match(word, (tag,), "spelling", 1.0)
+        if tags := self._exact.get(word.lower()):
+            return Match(word, self._usual(word, tags), "exact", 1.0)
+        if tags := self._stems.get(stem(word)):
+            return Match(word, self._usual(word, tags), "stem", 1.0)
+        if tags := self._spelt(word):
+            return Match(word, tags, "spelling", 1.0)
         if found := self._by_kinds(word):
             return found
         if tags := self._last_stems.get(stem(word)):
@@ -161,9 +167,10 @@ class Vocabulary:
         if not fitting:
             return []
         longest = max(fitting, key=len)
-        tag = self._sequences[longest]
-        same = [word.lower() for word in words[: len(longest)]] == _content_words(tag.lower())
-        return [Match(word, (tag,), "exact" if same else "stem", 1.0) for word in words[: len(longest)]]
+        tags, words = self._sequences[longest], words[: len(longest)]
+        names = [_content_words(name.lower()) for tag in tags for name in self._names[tag]]
+        same = [word.lower() for word in words] in names
+        return [Match(word, tags, "exact" if same else "stem", 1.0) for word in words]
 
     def _compound(self, words: Sequence[str]) -> list[Match]:
         """The matches of a noun of two or three words that these words begin with, where it is nothing like its last
@@ -182,11 +189,26 @@ class Vocabulary:
                 return [replace(found, word=word) for word in words[:size]]
         return []
 
-    def _spelt(self, word: str) -> str | None:
-        """The tag that is another way to write a word."""
+    def _good_names(self, tag: str, names: Sequence[str]) -> list[str]:
+        """Other names of a tag, but for those that usually mean something else: a cougar is called painter, too."""
+        return [name for name in names if self._kinds.share_a_kind(name, tag) is not False]
+
+    def _usual(self, word: str, tags: tuple[str, ...]) -> tuple[str, ...]:
+        """Of several tags that are called by a word those that mean what it usually means, if there are any."""
+        usual = self._by_kind.synonyms(word) if self._by_kind and len(tags) > 1 else ()
+        return tuple(tag for tag in tags if tag in usual) or tags
+
+    def _enter(self, table: dict[Key, tuple[str, ...]], key: Key, tag: str) -> None:
+        """Note a tag below a key: the first, or all of those that exclude each other."""
+        tags = table.setdefault(key, (tag,))
+        if self._exclusive and tag not in tags:
+            table[key] = (*tags, tag)
+
+    def _spelt(self, word: str) -> tuple[str, ...] | None:
+        """The tags that are another way to write a word."""
         other = other_way(word)
-        if other and (tag := self._exact.get(other)):
-            return tag
+        if other and (tags := self._exact.get(other)):
+            return tags
         stems = sorted(self._kinds.spellings.get(stem(word), ()))
         return self._joined.get(_joined(word)) or next((self._stems[s] for s in stems if s in self._stems), None)
 
@@ -199,7 +221,8 @@ class Vocabulary:
         """The tag that stands for each synset, and whether that is its usual meaning (0) or another one (1, ...)."""
         tags: dict[int, tuple[int, str]] = {}
         for tag in self.tags:
-            senses = self._kinds.senses(tag.lower()) or self._kinds.senses(_last_word(tag))
+            known = (self._kinds.senses(name.lower()) for name in self._names[tag])
+            senses = next(filter(None, known), ()) or self._kinds.senses(_last_word(tag))
             for rank, synset in enumerate(senses):
                 if synset not in tags or rank < tags[synset][0]:
                     tags[synset] = rank, tag
@@ -209,8 +232,8 @@ class Vocabulary:
         """Where tags exclude each other: the tag that means the same as a noun, or else all that are kinds of it."""
         if self._by_kind is None:
             return None
-        if tag := self._by_kind.synonym(noun):
-            return Match(noun, (tag,), "synonym", 1.0)
+        if tags := self._by_kind.synonyms(noun):
+            return Match(noun, tags, "synonym", 1.0)
         tags = self._by_kind.tags(noun)
         return Match(noun, tags, "kinds", 1.0) if tags else None
 

@@ -39,7 +39,7 @@ TAGS = ["Tabby-Cat", "persian", "puppy", "hound", "crane", "big-dog", "qwrtz", "
 def test_tags_below_a_word(word, tags, synonym):
     by_kind = TagsByKind.of(TAGS, KINDS)
     assert by_kind.tags(word) == tags
-    assert by_kind.synonym(word) == synonym
+    assert by_kind.synonyms(word) == (() if synonym is None else (synonym,))
     assert TagsByKind.of([], KINDS).tags(word) == ()
 
 
