@@ -19,6 +19,7 @@ from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
 from grounding.config import CLIP_DEPTH, METHOD, MapConfig
 from grounding.errors import GroundingError, did_you_mean
+from grounding.regions.maps import normalize
 from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.network import TagNetwork
 
@@ -83,11 +84,21 @@ class Method(Protocol):
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed.
 
-    With another `contrast` than `dual`, plain MWP: what is to be taken away is the MWP of other texts (`WordMaps`).
+    Of a CLIP, the MWP of a text and that of the text negated, its dual, are first made shares of what gets to the
+    places (`less`): how much stays with a class token differs between the two, and would decide. With another
+    `contrast` than `dual` its plain MWP, from which that of other texts is then taken (`WordMaps`).
     """
     if config.contrast != "dual":
         return mwp(encoding, signals, config)
+    if isinstance(encoding.classifier, ClipClassifier):
+        both = mwp(encoding, torch.cat([signals, -signals]), config)  # for the texts, and against them
+        return less(*both.split(len(signals)))
     return _walk(encoding, signals, config, contrast=True).clamp(min=0)
+
+
+def less(own: Tensor, other: Tensor) -> Tensor:
+    """What is above 0 of (K, h, w) maps less others, all of which are at least 0 and first made to sum to 1."""
+    return (normalize(own) - normalize(other)).clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
@@ -99,7 +110,7 @@ def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool
     """(K, h, w), with a warning where little of the signals arrives."""
     tape, place = encoding.tape, _place(encoding, config)
     if isinstance(encoding.classifier, ClipClassifier):
-        signals, contrast = text_signal(tape, signals, contrast=contrast), False
+        signals = text_signal(tape, signals)
     (found,) = attention.readings(
         tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
     )

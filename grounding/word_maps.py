@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from grounding.config import MapConfig
-from grounding.methods import Encoding, Method
-from grounding.regions.maps import phrase_map, upsample
+from grounding.methods import Encoding, Method, less
+from grounding.regions.maps import normalize, phrase_map, upsample
 from grounding.regions.wholes import part_map
 from grounding.tagging.clip_classifier import ClipClassifier
 from grounding.text.phrases import Phrase
@@ -68,13 +68,16 @@ class WordMaps:
     def _contrasted(self, word: tuple[str, ...], others: Sequence[tuple[str, ...]]) -> Tensor:
         """The map of a word; with another contrast than `dual`, what is above 0 of it less the mean of other maps.
 
+        All are first made shares of what gets to the places: max(0, n(M) - mean n(M')), n(M) = M / sum(M).
+
+
         Args:
             others: the words, this one among them, whose maps are taken away; without any, those of the background.
         """
         if self._config.contrast == "dual":
             return self._maps[word]
-        taken = [self._maps[other] for other in others if other != word]
-        return (self._maps[word] - (torch.stack(taken).mean(0) if taken else self._background())).clamp(min=0)
+        taken = [normalize(self._maps[other]) for other in others if other != word]
+        return less(self._maps[word], torch.stack(taken).mean(0) if taken else self._background())
 
     def _background(self) -> Tensor:
         """The mean map of what any picture shows: (h, w)."""
@@ -83,7 +86,7 @@ class WordMaps:
             assert isinstance(classifier, ClipClassifier), "Localizer refuses other contrasts than the dual of tags"
             with torch.autocast("cpu", enabled=False):
                 stack = self._method(self._encoding, classifier.background(), self._config)
-            self._mean_background = stack.float().cpu().mean(0)
+            self._mean_background = normalize(stack.float().cpu()).mean(0)
         return self._mean_background
 
     def _phrase_map(self, phrase: Phrase, words: tuple[Match, ...], others: Sequence[tuple[str, ...]]) -> Tensor:
