@@ -235,7 +235,7 @@ class Scene:
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
         classifier = self.localizer.classifier
         if isinstance(classifier, ClipClassifier):
-            return [*classifier.presences(self.encoding.tape.scores[0], [phrase.text for phrase in phrases])]
+            return [*classifier.presences(self.encoding.tape.outputs[1][0], [phrase.text for phrase in phrases])]
         log_odds = to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
@@ -321,9 +321,14 @@ def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classif
                 f"maps.contrast is '{config.contrast}': expected dual with the method {method_name(method)}; "
                 f"{METHOD} has the others"
             )
-        return classifier if config.prompt is None else replace(classifier, prompt=config.prompt)
-    for key, given, default in (("contrast", config.contrast, "dual"), ("prompt", config.prompt, None)):
-        if given != default:
+        prompt = classifier.prompt if config.prompt is None else config.prompt
+        asked = (prompt, config.start)
+        same = asked == (classifier.prompt, classifier.start)
+        return classifier if same else replace(classifier, prompt=prompt, start=config.start)
+    usual = MapConfig()
+    for key in ("contrast", "prompt", "start"):
+        given = getattr(config, key)
+        if given != getattr(usual, key):
             raise GroundingError(
                 f"maps.{key} is '{given}': {shortened(classifier.name)} has tags and reads no texts; leave it out, or "
                 "choose --classifier clip:NAME"

@@ -175,6 +175,25 @@ def test_phrases_that_have_no_others(classifier):
     np.testing.assert_allclose(grids(never)["a man"], background, rtol=0, atol=1e-7)
 
 
+def test_a_walk_that_starts_at_the_places(classifier, siglip):
+    found = scene(classifier, start="places", depth=1 / BLOCKS)
+    model = classifier.network.model
+
+    def places(pixels):
+        tokens = model.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
+        return model.visual_projection(model.vision_model.post_layernorm(tokens)).mean(1)
+
+    text = classifier.signals([("a man",)])[0]
+    maps = []
+    for sign in (1, -1):
+        tape = record(lambda pixels, sign=sign: places(pixels) @ (sign * text[:, None]), found.encoding.images)
+        maps.append(mwp(tape, [0], layer=block(1)(tape))[0, 0])
+    assert_rounded(found.word_maps(["a man"])["a man"], shares(*maps), depth=100)
+    assert found.presences(["a man"]) == pytest.approx(scene(classifier).presences(["a man"]), abs=1e-5)
+    with pytest.raises(GroundingError, match=facts("maps.start", "embeds none")):
+        scene(siglip, start="places")
+
+
 def test_phrases_are_independent(classifier):
     """But where the others are taken away."""
     for contrast, equal in (("dual", True), ("background", True), ("phrases", False)):
@@ -278,7 +297,7 @@ def test_prompts_that_are_none(classifier, prompt):
 
 
 def test_what_tags_have_not(localizer):
-    for key, value in (("contrast", "phrases"), ("contrast", "background"), ("prompt", "a {}")):
+    for key, value in (("contrast", "phrases"), ("contrast", "background"), ("prompt", "a {}"), ("start", "places")):
         config = LocalizerConfig(maps=replace(MapConfig(), **{key: value}))
         with pytest.raises(GroundingError, match=facts(f"maps.{key}", value, "has tags", "clip:NAME")):
             Localizer(localizer.classifier, config)

@@ -5,6 +5,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ class ClipClassifier:
         preprocessing: from a picture to the network's input.
         name: what results call this classifier.
         prompt: the text that is embedded for a phrase, which stands for `{}`.
+        start: whether the walk starts at the embedding of the picture, or at the mean of those of its places.
         tags, indices, multi_label, map_layer, presence_model: as those of a `TagClassifier` that has none.
     """
 
@@ -37,6 +39,7 @@ class ClipClassifier:
     preprocessing: Preprocessing
     name: str
     prompt: str = PROMPT
+    start: Literal["picture", "places"] = "picture"
     tags: tuple[str, ...] = field(default=(), init=False, repr=False)
     indices: Mapping[str, int] = field(default_factory=dict, init=False, repr=False)
     multi_label: bool = field(default=False, init=False, repr=False)
@@ -65,7 +68,9 @@ class ClipClassifier:
         return next(weights, torch.float32)
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) of `dtype` -> (N, D) embeddings, from which the walk starts, twice: there are no logits."""
+        """(N, 3, S, S) of `dtype` -> (N, D) embeddings from which the walk starts, and (N, D) those of the pictures."""
+        if self.start == "places":
+            return self.network.with_places(images)
         embeddings = self.network(images)
         return embeddings, embeddings
 

@@ -38,6 +38,16 @@ class TransformersTowers(Towers):
         options = {} if usual else {"interpolate_pos_encoding": True}
         return _embedding(self.model.get_image_features(pixel_values=images, **options))
 
+    def with_places(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Towers`. A place is embedded as the class token is: normalised and projected."""
+        if self.model.config.model_type != "clip":
+            return super().with_places(images)
+        tower, project = self.model.vision_model, self.model.visual_projection
+        usual = self.size_px in (None, images.shape[-1])
+        output = tower(pixel_values=images, **({} if usual else {"interpolate_pos_encoding": True}))
+        places = project(tower.post_layernorm(output.last_hidden_state[:, 1:]))  # (N, h * w, D)
+        return places.mean(1), project(output.pooler_output)
+
     def embed(self, texts: Sequence[str]) -> Tensor:
         """See `Towers`."""
         texts = list(texts)

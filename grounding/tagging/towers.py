@@ -28,6 +28,16 @@ class Towers(nn.Module, ABC):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) normalised pictures -> (N, D) embeddings, of any length."""
 
+    def with_places(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3, S, S) -> (N, D) the mean of the embeddings of all places, and (N, D) that of the picture.
+
+        Raises:
+            GroundingError: the network embeds no places.
+        """
+        raise GroundingError(
+            "maps.start is 'places': this network embeds none; expected picture, or a CLIPModel of transformers"
+        )
+
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Tensor:
         """K texts -> (K, D) embeddings of any length, on the device of the network.
