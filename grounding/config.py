@@ -247,6 +247,11 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     Raises:
         GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.
     """
+    return build(cls, given(path, overrides))
+
+
+def given(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of a YAML file, changed by overrides, as plain values or texts; errors as `load`."""
     values = {} if path is None else _read(path)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -261,7 +266,7 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
             if not isinstance(group, dict):
                 raise GroundingError(f"override '{override}': '{part}' is no group of keys")
         group[last] = _value(override, text)
-    return build(cls, values)
+    return values
 
 
 def _read(path: Path) -> dict[str, Any]:
