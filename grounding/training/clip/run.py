@@ -16,7 +16,7 @@ from grounding.devices import usable_device
 from grounding.errors import GroundingError
 from grounding.folders import whole_file, writing
 from grounding.resumable import difference
-from grounding.tagging.sources import load_classifier
+from grounding.tagging.sources import load_tag_classifier
 from grounding.training.batches import Pictures
 from grounding.training.clip.config import ClipConfig
 from grounding.training.clip.features import write_features
@@ -73,13 +73,13 @@ def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
 
 
 def _texts(config: ClipConfig, images: CaptionedImages) -> Texts:
-    teacher = load_classifier(config.teacher)
+    teacher = load_tag_classifier(config.teacher)
     with tqdm(total=len(images), desc="captions", unit=" pictures", leave=False) as bar:
         return read_texts(teacher.tags, images.captions, config.held_out_every, bar.update)
 
 
 def _write_scores(config: ClipConfig, pictures: Pictures, path: Path) -> None:
-    teacher = load_classifier(config.teacher).to(torch.device(config.device))
+    teacher = load_tag_classifier(config.teacher).to(torch.device(config.device))
     with tqdm(total=len(pictures), desc="teacher scores", unit=" pictures") as bar:
         sizes = [config.teacher_size_px]
         write_teacher_scores([teacher], teacher.tags, pictures, sizes, path, lambda n, _: bar.update(n - bar.n))
