@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grounding import attention, baselines
-from grounding.attention import Tape, record
+from grounding.attention import Tape, record, text_signal
 from grounding.attention.excitation import DEFAULT_STRIDE
-from grounding.attention.layers import find_layer, indexed_layer, same_signal
+from grounding.attention.graph import Value
+from grounding.attention.layers import indexed_layer, layers_of_stride, mixed, same_signal
 from grounding.attention.mass import tell_losses
 from grounding.baselines.methods import Method as Baseline
 from grounding.baselines.shared import prepare
-from grounding.config import METHOD, MapConfig
+from grounding.config import CLIP_DEPTH, METHOD, MapConfig
 from grounding.errors import GroundingError, did_you_mean
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.network import TagNetwork
 
 Explained = Literal["logits", "mean scores", "probabilities"]
@@ -35,7 +36,7 @@ class Encoding:
         probabilities: (T,) float32, of the tags.
     """
 
-    classifier: TagClassifier
+    classifier: Classifier
     images: Tensor = field(repr=False)
     tape: Tape = field(repr=False)
     probabilities: Tensor = field(repr=False)
@@ -45,11 +46,19 @@ class Encoding:
         return f"Encoding({size} {dtype} on {self.images.device}, {len(self.probabilities):,} tag probabilities)"
 
 
-def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
+def encode(classifier: Classifier, images: Tensor) -> Encoding:
     """Run one forward pass on (1, 3, S, S) images, cast to what the network computes in, and record it."""
     images = images.to(classifier.dtype)
     tape = record(classifier.evidence, images)  # the scores that the walk starts from, and the pooled logits
     return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1].float())[0].cpu())
+
+
+class Unit(nn.Module):
+    """Makes (N, D) embeddings 1 long: weighed by a text of length 1, they give cosines."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """(N, D) -> (N, D)."""
+        return functional.normalize(embeddings, dim=-1)
 
 
 class Method(Protocol):
@@ -72,7 +81,12 @@ class Method(Protocol):
 
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
-    """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
+    """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed.
+
+    With another `contrast` than `dual`, plain MWP: what is to be taken away is the MWP of other texts (`WordMaps`).
+    """
+    if config.contrast != "dual":
+        return mwp(encoding, signals, config)
     return _walk(encoding, signals, config, contrast=True).clamp(min=0)
 
 
@@ -83,12 +97,14 @@ def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
 
 def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
     """(K, h, w), with a warning where little of the signals arrives."""
-    tape, (layer, stride) = encoding.tape, _place(encoding, config)
-    place = find_layer(tape, stride) if stride is not None else layer or 0
+    tape, place = encoding.tape, _place(encoding, config)
+    if isinstance(encoding.classifier, ClipClassifier):
+        signals, contrast = text_signal(tape, signals, contrast=contrast), False
     (found,) = attention.readings(
         tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
     )
-    tell_losses(found)
+    if not isinstance(encoding.classifier, ClipClassifier):  # much stays with a class token, which is no loss
+        tell_losses(found)
     return found.maps[0]
 
 
@@ -99,7 +115,8 @@ class Explanation:
     Attributes:
         baseline: the method.
         explained: what it explains: the classifier's `logits`; its `probabilities`; or the `mean scores`, the logits
-            with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits).
+            with mean pooling in place of the pooling of a `TagNetwork` (of another network, simply its logits). Of a
+            CLIP always the cosine.
         at_layer: whether it reads the layer that the walk would read, else the image or what it chooses itself.
     """
 
@@ -119,11 +136,13 @@ class Explanation:
         return functional.adaptive_avg_pool2d(maps, (height, width))
 
 
-def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Module:
+def explained_model(classifier: Classifier, explained: Explained) -> nn.Module:
     """Return a module around the classifier's own network that returns what is explained, (N, T)."""
     network = classifier.network
     modules: list[nn.Module] = [network]
-    if explained == "mean scores" and isinstance(network, TagNetwork):
+    if isinstance(classifier, ClipClassifier):
+        modules.append(Unit().eval())
+    elif explained == "mean scores" and isinstance(network, TagNetwork):
         modules = [network.features, nn.AdaptiveAvgPool2d(1).eval(), nn.Flatten().eval(), network.head]
     elif explained == "probabilities":
         modules.append((nn.Sigmoid() if classifier.multi_label else nn.Softmax(1)).eval())
@@ -138,8 +157,7 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
     Raises:
         GroundingError: there is none.
     """
-    tape, (layer, stride) = encoding.tape, _place(encoding, config)
-    value = find_layer(tape, stride) if stride is not None else indexed_layer(tape, layer or 0)
+    tape, value = encoding.tape, _place(encoding, config)
     held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
     runs: dict[str, list[bool]] = {}
     model, images = prepare(model, encoding.images)
@@ -178,11 +196,22 @@ def method_name(method: Method) -> str:
     return next((name for name, known in METHODS.items() if known is method), own)
 
 
-def _place(encoding: Encoding, config: MapConfig) -> tuple[int | None, int | None]:
-    """The layer or the stride at which a map is read: the configuration's stride, else the classifier's layer."""
-    if config.stride is None and encoding.classifier.map_layer is not None:
-        return encoding.classifier.map_layer, None
-    return None, config.stride or DEFAULT_STRIDE
+def _place(encoding: Encoding, config: MapConfig) -> Value:
+    """The layer at which a map is read: by the configuration's stride and depth, else the classifier's layer."""
+    classifier, tape = encoding.classifier, encoding.tape
+    if classifier.map_layer is not None and config.stride is None and config.depth is None:
+        return indexed_layer(tape, classifier.map_layer)
+    stride = config.stride or DEFAULT_STRIDE
+    found = layers_of_stride(tape, stride, closest=config.stride is None)
+    has_tokens = len(found[-1].shape) == 3  # (N, L, C): all layers of a vision transformer have one stride
+    halfway = isinstance(classifier, ClipClassifier) or has_tokens
+    if not halfway:
+        found = layers_of_stride(tape, stride)
+    depth = CLIP_DEPTH if config.depth is None and halfway else config.depth
+    if depth is None:
+        return found[0]
+    found = mixed(tape, found) or found
+    return found[round(depth * (len(found) - 1))]
 
 
 def _same(output: Tensor, content: Tensor) -> bool:

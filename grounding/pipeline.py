@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
@@ -14,24 +14,25 @@ from PIL import Image
 from torch import Tensor
 
 from grounding.boxes import Boxes
-from grounding.config import METHOD, TOP_K, LocalizerConfig
+from grounding.config import METHOD, TOP_K, LocalizerConfig, MapConfig
 from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region, Status
 from grounding.images import RgbImage, check_image, read_only
 from grounding.locating import Picture, locate
-from grounding.methods import Encoding, Method, encode, find_method, method_name
+from grounding.methods import Encoding, Method, contrastive_mwp, encode, find_method, method_name
 from grounding.regions.confidence import agreement, falling
 from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
 from grounding.regions.scoring import best_boxes, in_turns
 from grounding.results import Grounding
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
 from grounding.text.context import PhraseContext, read_context
-from grounding.text.language import reading_notes
+from grounding.text.language import NOT_DIVIDED, reading_notes
+from grounding.text.open_vocabulary import OpenVocabulary
 from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
@@ -56,23 +57,22 @@ class Localizer:
 
     def __init__(
         self,
-        classifier: TagClassifier,
+        classifier: Classifier,
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
     ) -> None:
-        if not isinstance(classifier, TagClassifier):
+        if not isinstance(classifier, Classifier):
             raise GroundingError(
                 f"the classifier is a {type(classifier).__name__}: expected a TagClassifier; "
                 "Localizer.from_pretrained takes its name or folder"
             )
         self.method = find_method(method) if isinstance(method, str) else method
         self.device = usable_device(device)
-        self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
+        self.classifier = _asked(classifier, self.config.maps, self.method).to(self.device)
         self.chunker = Chunker.load()
-        exclusive = not classifier.multi_label
-        self.vocabulary = Vocabulary(classifier.tags, exclusive=exclusive, names=classifier.names)
+        self.vocabulary = _vocabulary_of(classifier)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -160,7 +160,7 @@ class Scene:
         return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
-        """Return the most probable tags of the picture, best first, with their probabilities."""
+        """Return the most probable tags of the picture, best first, with their probabilities; a CLIP has none."""
         check_at_least_one("top", top)
         probabilities = self.encoding.probabilities
         best = probabilities.topk(min(top, len(probabilities)))
@@ -201,17 +201,25 @@ class Scene:
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        known = {match.word.lower() for words in matches for match in words if match.tags}
-        notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
+        notes = self._notes(caption, phrases, matches)
         classifier = self.localizer.classifier
         context: Literal["caption", "none"] = "caption" if in_context else "none"
         said = classifier.presence_source, threshold, context, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
+    def _notes(
+        self, caption: str, phrases: Sequence[str] | None, matches: Sequence[tuple[Match, ...]]
+    ) -> tuple[str, ...]:
+        """What to say of a caption that is hardly English; where any text is read, only if it was to be divided."""
+        if isinstance(self.localizer.classifier, ClipClassifier):
+            return (NOT_DIVIDED,) if not phrases and reading_notes(caption) else ()
+        known = {match.word.lower() for words in matches for match in words if match.tags}
+        return reading_notes(" . ".join(phrases) if phrases else caption, known)
+
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of(
+        self._word_maps.make(
             [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
         )
 
@@ -225,7 +233,10 @@ class Scene:
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
-        classifier, log_odds = self.localizer.classifier, to_log_odds(self.encoding.probabilities)
+        classifier = self.localizer.classifier
+        if isinstance(classifier, ClipClassifier):
+            return [*classifier.presences(self.encoding.tape.scores[0], [phrase.text for phrase in phrases])]
+        log_odds = to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
 
@@ -251,8 +262,11 @@ class Scene:
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            self._word_maps.of([*tags_of(matches), *((part,) for part in parts)])  # in one walk
-            maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+            self._word_maps.make([*tags_of(matches), *((part,) for part in parts)])  # in one walk
+            maps, part_map = (
+                self._word_maps.phrase_maps(phrases, matches, contexts is not None),
+                self._word_maps.part_map(parts),
+            )
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
@@ -295,7 +309,35 @@ class Scene:
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
 
 
-def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
+def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classifier:
+    """The classifier with the prompt of the configuration.
+
+    Raises:
+        GroundingError: it has no prompts, or no other contrast than the dual; or the method has none.
+    """
+    if isinstance(classifier, ClipClassifier):
+        if config.contrast != "dual" and method is not contrastive_mwp:
+            raise GroundingError(
+                f"maps.contrast is '{config.contrast}': expected dual with the method {method_name(method)}; "
+                f"{METHOD} has the others"
+            )
+        return classifier if config.prompt is None else replace(classifier, prompt=config.prompt)
+    for key, given, default in (("contrast", config.contrast, "dual"), ("prompt", config.prompt, None)):
+        if given != default:
+            raise GroundingError(
+                f"maps.{key} is '{given}': {shortened(classifier.name)} has tags and reads no texts; leave it out, or "
+                "choose --classifier clip:NAME"
+            )
+    return classifier
+
+
+def _vocabulary_of(classifier: Classifier) -> Vocabulary | OpenVocabulary:
+    if isinstance(classifier, ClipClassifier):
+        return OpenVocabulary()
+    return Vocabulary(classifier.tags, exclusive=not classifier.multi_label, names=classifier.names)
+
+
+def min_presence(config: LocalizerConfig, classifier: Classifier) -> float:
     """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
     if config.min_presence is not None:
         return config.min_presence

@@ -87,10 +87,10 @@ def _fit_presence(options: argparse.Namespace) -> int:
     from grounding.datasets.webimages import CaptionedImages
     from grounding.tagging.classifier import PRESENCE
     from grounding.tagging.presence import write_presence
-    from grounding.tagging.sources import load_classifier
+    from grounding.tagging.sources import load_tag_classifier
     from grounding.training.presence import fit_presence
 
-    classifier, images = load_classifier(options.classifier), CaptionedImages(options.sources)
+    classifier, images = load_tag_classifier(options.classifier), CaptionedImages(options.sources)
     with tqdm(total=min(options.limit, len(images)), unit=" pictures") as bar:
         model = fit_presence(classifier, images, options.limit, bar.update)
     write_presence(model, options.classifier / PRESENCE)
