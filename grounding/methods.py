@@ -97,7 +97,7 @@ def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
 
 def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
     """(K, h, w), with a warning where little of the signals arrives."""
-    tape, place = encoding.tape, _place(encoding, config)
+    tape, place = encoding.tape, map_place(encoding, config)
     if isinstance(encoding.classifier, ClipClassifier):
         signals, contrast = text_signal(tape, signals, contrast=contrast), False
     (found,) = attention.readings(
@@ -157,7 +157,7 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
     Raises:
         GroundingError: there is none.
     """
-    tape, value = encoding.tape, _place(encoding, config)
+    tape, value = encoding.tape, map_place(encoding, config)
     held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
     runs: dict[str, list[bool]] = {}
     model, images = prepare(model, encoding.images)
@@ -196,7 +196,7 @@ def method_name(method: Method) -> str:
     return next((name for name, known in METHODS.items() if known is method), own)
 
 
-def _place(encoding: Encoding, config: MapConfig) -> Value:
+def map_place(encoding: Encoding, config: MapConfig) -> Value:
     """The layer at which a map is read: by the configuration's stride and depth, else the classifier's layer."""
     classifier, tape = encoding.classifier, encoding.tape
     if classifier.map_layer is not None and config.stride is None and config.depth is None:
