@@ -225,6 +225,7 @@ def test_the_last_word_of_exclusive_tags_counts_after_kinds():
     """All tags that end with it; a name of several words that is known goes first."""
     vocabulary = Vocabulary(["xk qwrtz", "zq qwrtz", "police car", "jeep", "polar bear"], exclusive=True)
     assert vocabulary.lookup("qwrtz") == Match("qwrtz", ("xk qwrtz", "zq qwrtz"), "stem", 1.0)
+    assert Vocabulary(["hot dog", "collie"], exclusive=True).lookup("dog").tags == ("collie",)
     assert vocabulary.lookup("cars") == Match("cars", ("police car", "jeep"), "kinds", 1.0)
     assert [
         str(match) for match in Vocabulary(["xk", "jeep", "cruiser"], exclusive=True).match(phrase("a police car"))
