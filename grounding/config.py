@@ -76,8 +76,8 @@ class MapConfig:
 
     `stride` None reads the map at the layer that the classifier recommends, or else at stride 16. Of the layers of this
     stride, `depth` is the share of the way up from the one nearest the picture, 0, to the one nearest the classifier,
-    1: of a vision transformer, the share of its blocks below. None is the first; of a CLIP it is `CLIP_DEPTH`, and the
-    stride is the closest to 16 that there is.
+    1: of a vision transformer, the share of its blocks below. None is the first; of a CLIP and of any network of tokens
+    it is `CLIP_DEPTH`, and the stride is the closest to 16 that there is.
 
     `contrast` and `prompt` are for networks that read texts (`clip:NAME`). What is taken away from the map of a phrase:
     that of the `dual` unit, or the mean of those of `background` prompts, or of the caption's other `phrases`. The text

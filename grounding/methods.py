@@ -108,7 +108,7 @@ def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
 
 def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
     """(K, h, w), with a warning where little of the signals arrives."""
-    tape, place = encoding.tape, _place(encoding, config)
+    tape, place = encoding.tape, map_place(encoding, config)
     if isinstance(encoding.classifier, ClipClassifier):
         signals = text_signal(tape, signals)
     (found,) = attention.readings(
@@ -168,7 +168,7 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
     Raises:
         GroundingError: there is none.
     """
-    tape, value = encoding.tape, _place(encoding, config)
+    tape, value = encoding.tape, map_place(encoding, config)
     held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
     runs: dict[str, list[bool]] = {}
     model, images = prepare(model, encoding.images)
@@ -207,14 +207,18 @@ def method_name(method: Method) -> str:
     return next((name for name, known in METHODS.items() if known is method), own)
 
 
-def _place(encoding: Encoding, config: MapConfig) -> Value:
+def map_place(encoding: Encoding, config: MapConfig) -> Value:
     """The layer at which a map is read: by the configuration's stride and depth, else the classifier's layer."""
     classifier, tape = encoding.classifier, encoding.tape
     if classifier.map_layer is not None and config.stride is None and config.depth is None:
         return indexed_layer(tape, classifier.map_layer)
-    is_clip = isinstance(classifier, ClipClassifier)
-    found = layers_of_stride(tape, config.stride or DEFAULT_STRIDE, closest=is_clip and config.stride is None)
-    depth = CLIP_DEPTH if config.depth is None and is_clip else config.depth
+    stride = config.stride or DEFAULT_STRIDE
+    found = layers_of_stride(tape, stride, closest=config.stride is None)
+    has_tokens = len(found[-1].shape) == 3  # (N, L, C): all layers of a vision transformer have one stride
+    halfway = isinstance(classifier, ClipClassifier) or has_tokens
+    if not halfway:
+        found = layers_of_stride(tape, stride)
+    depth = CLIP_DEPTH if config.depth is None and halfway else config.depth
     if depth is None:
         return found[0]
     found = mixed(tape, found) or found

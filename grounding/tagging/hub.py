@@ -63,7 +63,7 @@ def find_folder(name: str, access: Access | None = None, files: Sequence[str] = 
         GroundingError: neither is there, or the repository cannot be fetched.
     """
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - never raises
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     if not is_hub_name(name):
         raise GroundingError(f"'{name}' is no folder and no name on the hub: expected a folder, or user/name")
