@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,34 +16,16 @@ from grounding.datasets.places import Place, Spool
 from grounding.datasets.sources import with_home
 from grounding.datasets.tables import TableRow, counts_lines, read_table
 from grounding.errors import GroundingError
-from grounding.images import RgbImage, read_image
 from grounding.manifest_page import PAGE, write_page
-from grounding.pipeline import Localizer, Scene
+from grounding.pipeline import Localizer
 from grounding.result_folder import FILES
-from grounding.results import SCHEMA_VERSION, Grounding, to_json
+from grounding.results import to_json
 from grounding.resumable import resumable_lines
+from grounding.rows import Answer, Row, answers
 from grounding.wording import counted
 
 OVERLAY: Final = "overlay-{:06d}.jpg"  # of the line of results.jsonl with this number, from 1
 OURS: Final = (*FILES, "overlay-*.jpg", PAGE)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A picture and a caption, or why they cannot be used.
-
-    Attributes:
-        image: the picture as the manifest has it.
-        picture: where it is; equal for all rows of a picture, however they write its path.
-        phrases: grounded exactly as given; None leaves them to the chunker.
-        error: empty for a row that can be used.
-    """
-
-    image: str
-    picture: Place | None
-    caption: str
-    phrases: tuple[str, ...] | None = None
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +96,7 @@ class Summary:
     rows: Sequence[Row]
     failed: dict[int, str] = field(default_factory=dict)  # row -> why
     statuses: Counter[str] = field(default_factory=Counter)
-    pictures: set[Place | None] = field(default_factory=set)
+    pictures: set[Place | bytes | None] = field(default_factory=set)
 
     def add(self, index: int, result: Mapping[str, Any]) -> None:
         """Count the result of a row."""
@@ -162,8 +143,8 @@ def ground_manifest(
     rows, summary = manifest.rows, Summary(manifest.rows)
     order = _grouped(rows)
     if to.folder is None:
-        answers = _answers(localizer, rows, order, top_k)
-        lines = _in_order((index, result) for index, result, _ in answers)
+        found = _answers(localizer, rows, order, top_k)
+        lines = _in_order((index, result) for index, (result, _) in found)
         for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
             summary.add(index, result)
             to.show(to_json(result))
@@ -171,8 +152,8 @@ def ground_manifest(
     with resumable_lines(to.folder, settings, to.overwrite, OURS) as file:
         for index, line in zip(order, file.done, strict=False):
             summary.add(index, json.loads(line))
-        answers = _answers(localizer, rows, order[len(file.done) :], top_k)
-        for index, result, grounding in tqdm(answers, total=len(rows), initial=len(file.done), unit=" rows"):
+        found = _answers(localizer, rows, order[len(file.done) :], top_k)
+        for index, (result, grounding) in tqdm(found, total=len(rows), initial=len(file.done), unit=" rows"):
             summary.add(index, result)
             if to.pictures and grounding is not None:
                 grounding.overlay(to.boxes).convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
@@ -185,7 +166,7 @@ def ground_manifest(
 
 def _grouped(rows: Sequence[Row]) -> list[int]:
     """The rows picture by picture, in the order in which pictures first appear."""
-    groups: dict[Place | int, list[int]] = {}
+    groups: dict[Place | bytes | int, list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(index if row.picture is None else row.picture, []).append(index)
     return [index for group in groups.values() for index in group]
@@ -203,35 +184,7 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
 
 
 def _answers(
-    localizer: Localizer, rows: Sequence[Row], order: Iterable[int], top_k: int
-) -> Iterator[tuple[int, dict[str, Any], Grounding | None]]:
-    """The number of each row, its result, and what was found; a row that failed has an `error` and no phrases."""
-    encoded: Place | None = None
-    scene: Scene | None = None
-    for index in order:
-        row = rows[index]
-        try:
-            if row.error or row.picture is None:
-                raise GroundingError(row.error)
-            if scene is None or encoded != row.picture:
-                encoded, scene = row.picture, None
-                scene = localizer.encode(_read(row.picture))
-            grounding = scene.ground(row.caption, row.phrases, top_k)
-            yield index, grounding.to_dict(row.image), grounding
-        except GroundingError as error:
-            yield index, _failed(row, localizer.classifier.name, str(error)), None
-
-
-def _read(picture: Place) -> RgbImage:
-    return read_image(io.BytesIO(picture.read()), picture.name) if picture.name else read_image(picture.path)
-
-
-def _failed(row: Row, classifier: str, error: str) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "image": {"path": row.image, "width": None, "height": None},
-        "caption": row.caption,
-        "classifier": classifier,
-        "error": error,
-        "phrases": [],
-    }
+    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int
+) -> Iterator[tuple[int, Answer]]:
+    """The number of each row, and what `rows.answers` gives for it."""
+    return zip(order, answers(localizer, [rows[index] for index in order], top_k), strict=True)
