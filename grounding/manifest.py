@@ -1,14 +1,17 @@
 """Many pictures with captions: the rows of a table in, JSON lines out, resumable."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from tqdm import tqdm
 
 from grounding.datasets.columns import TableOptions
@@ -21,10 +24,12 @@ from grounding.pipeline import Localizer
 from grounding.result_folder import FILES
 from grounding.results import to_json
 from grounding.resumable import resumable_lines
-from grounding.rows import Answer, Row, answers
+from grounding.rows import Answer, Row, answers, one_thread
 from grounding.wording import counted
+from grounding.workers import ordered_map
 
 OVERLAY: Final = "overlay-{:06d}.jpg"  # of the line of results.jsonl with this number, from 1
+_MOST_ROWS: Final = 64  # of a picture, that are done at a time
 OURS: Final = (*FILES, "overlay-*.jpg", PAGE)
 
 
@@ -118,18 +123,26 @@ class Summary:
 
 
 def ground_manifest(
-    localizer: Localizer, manifest: Manifest, folder: Path, top_k: int, names: Mapping[str, str], to: Destination
+    localizer: Localizer,
+    manifest: Manifest,
+    folder: Path,
+    top_k: int,
+    names: Mapping[str, str],
+    to: Destination,
+    workers: int = 1,
 ) -> Summary:
     """Do every row, going on where an interrupted run with the same settings stopped.
 
     Pictures are taken in the order in which they first appear, and all rows of a picture are done while it is encoded:
-    each is encoded once, and one at a time is in memory. Results come in the order of the rows. Those that go to
-    a folder are on disk at once, in the order in which they are done, and are put in order when all are there; those
-    that are shown wait for the rows before them.
+    each is encoded once, and two for each worker are in memory. Results come in the order of the rows, the same
+    for any number of workers. Those that go to a folder are on disk in the order in which pictures are taken, as soon
+    as those before them are, and are put in order when all are there; those that are shown wait for the rows before
+    them.
 
     Args:
         folder: where relative picture paths start; one of the settings.
         names: of the localizer's device and method, for the settings.
+        workers: threads, each of which reads, encodes and grounds a picture of its own.
     """
     settings = {
         "manifest": manifest.fingerprint,
@@ -143,21 +156,22 @@ def ground_manifest(
     rows, summary = manifest.rows, Summary(manifest.rows)
     order = _grouped(rows)
     if to.folder is None:
-        found = _answers(localizer, rows, order, top_k)
-        lines = _in_order((index, result) for index, (result, _) in found)
-        for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
-            summary.add(index, result)
-            to.show(to_json(result))
+        with contextlib.closing(_answers(localizer, rows, order, top_k, workers)) as found:
+            lines = _in_order((index, result) for index, (result, _) in found)
+            for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
+                summary.add(index, result)
+                to.show(to_json(result))
         return summary
     with resumable_lines(to.folder, settings, to.overwrite, OURS) as file:
         for index, line in zip(order, file.done, strict=False):
             summary.add(index, json.loads(line))
-        found = _answers(localizer, rows, order[len(file.done) :], top_k)
-        for index, (result, grounding) in tqdm(found, total=len(rows), initial=len(file.done), unit=" rows"):
-            summary.add(index, result)
-            if to.pictures and grounding is not None:
-                grounding.overlay(to.boxes).convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
-            file.write(to_json(result))
+        left = order[len(file.done) :]
+        with contextlib.closing(_answers(localizer, rows, left, top_k, workers)) as found:
+            for index, (result, grounding) in tqdm(found, total=len(rows), initial=len(file.done), unit=" rows"):
+                summary.add(index, result)
+                if to.pictures and grounding is not None:
+                    grounding.overlay(to.boxes).convert("RGB").save(file.folder / OVERLAY.format(index + 1), quality=90)
+                file.write(to_json(result))
         finished = file.sort(order)
         if to.pictures:
             write_page(finished, str(manifest.path), str(summary), OVERLAY)
@@ -184,7 +198,27 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
 
 
 def _answers(
-    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int
-) -> Iterator[tuple[int, Answer]]:
+    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int, workers: int
+) -> Generator[tuple[int, Answer]]:
     """The number of each row, and what `rows.answers` gives for it."""
-    return zip(order, answers(localizer, [rows[index] for index in order], top_k), strict=True)
+
+    def work(piece: Sequence[int]) -> tuple[Sequence[int], Iterable[Answer]]:
+        found = answers(localizer, [rows[index] for index in piece], top_k)
+        return piece, found if workers == 1 else list(found)
+
+    mapped = ordered_map(work, _pieces(rows, order), workers, partial(torch.set_num_threads, 1))
+    with one_thread(), contextlib.closing(mapped):
+        for piece, found in mapped:
+            yield from zip(piece, found, strict=True)
+
+
+def _pieces(rows: Sequence[Row], order: Sequence[int]) -> Iterator[list[int]]:
+    """The rows of each picture that follow each other, as many as one worker does at a time."""
+    piece: list[int] = []
+    for index in order:
+        if piece and (rows[index].picture != rows[piece[0]].picture or len(piece) == _MOST_ROWS):
+            yield piece
+            piece = []
+        piece.append(index)
+    if piece:
+        yield piece

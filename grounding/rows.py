@@ -7,9 +7,9 @@ workers there are, nor, on a CPU, on how many threads PyTorch would use.
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -40,6 +40,7 @@ class Row:
     error: str = ""
 
 
+_TOO_LARGE = "image {} does not fit the memory: make it smaller first"
 Answer = tuple[dict[str, Any], Grounding | None]
 
 
@@ -54,21 +55,56 @@ def ground_rows(localizer: Localizer, rows: Sequence[Row], top_k: int = TOP_K) -
         return [result for result, _ in answers(localizer, rows, top_k)]
 
 
-def answers(localizer: Localizer, rows: Sequence[Row], top_k: int = TOP_K) -> Iterator[Answer]:
-    """The result of each row as soon as it is there, as `ground_rows` gives it, and what was found."""
-    for _, group in groupby(rows, lambda row: row.picture):
-        scene: Scene | None = None
-        for row in group:
-            try:
-                if row.error or row.picture is None:
-                    raise GroundingError(row.error)
-                scene = scene or localizer.encode(picture_of(row))
-                found = scene.ground(row.caption, row.phrases, top_k)
-                yield found.to_dict(row.image), found
-            except GroundingError as error:
-                yield failed(row, localizer, str(error)), None
-            except (MemoryError, torch.OutOfMemoryError):
-                yield failed(row, localizer, f"image {row.image} does not fit the memory: make it smaller first"), None
+def answers(localizer: Localizer, rows: Iterable[Row], top_k: int = TOP_K, at_once: int = 1) -> Iterator[Answer]:
+    """The result of each row as soon as it is there, as `ground_rows` gives it, and what was found.
+
+    Args:
+        at_once: pictures in one forward pass and one walk.
+    """
+    pictures = (list(group) for _, group in groupby(rows, lambda row: row.picture))
+    while together := list(islice(pictures, at_once)):
+        scenes = _encoded(localizer, [rows[0] for rows in together])
+        found = [(scene, rows) for scene, rows in zip(scenes, together, strict=True) if not isinstance(scene, str)]
+        if at_once > 1 or any(len(rows) > 1 for _, rows in found):
+            asked = [[(row.caption, row.phrases) for row in rows if not row.error] for _, rows in found]
+            localizer.prepare_together([scene for scene, _ in found], asked)
+        for scene, rows_of_one in zip(scenes, together, strict=True):
+            for row in rows_of_one:
+                yield _answer(localizer, row, scene, top_k)
+
+
+def _answer(localizer: Localizer, row: Row, scene: Scene | str, top_k: int) -> Answer:
+    """Ground one row in its scene, or say what is wrong with either."""
+    try:
+        if row.error or isinstance(scene, str):
+            raise GroundingError(row.error or str(scene))
+        found = scene.ground(row.caption, row.phrases, top_k)
+        return found.to_dict(row.image), found
+    except GroundingError as error:
+        return failed(row, localizer, str(error)), None
+
+
+def _encoded(localizer: Localizer, rows: Sequence[Row]) -> list[Scene | str]:
+    """The scene of the picture of each row, or what is wrong with it."""
+    scenes: list[Scene | str] = []
+    pictures: dict[int, RgbImage] = {}
+    for at, row in enumerate(rows):
+        scenes.append(row.error)
+        try:
+            if row.picture is not None:
+                pictures[at] = picture_of(row)
+        except GroundingError as error:
+            scenes[at] = str(error)
+        except MemoryError:
+            scenes[at] = _TOO_LARGE.format(row.image)
+    try:
+        for at, scene in zip(pictures, localizer.encode_batch(pictures.values(), len(rows)), strict=True):
+            scenes[at] = scene
+    except (GroundingError, MemoryError, torch.OutOfMemoryError) as error:
+        if len(rows) == 1:
+            return [str(error) if isinstance(error, GroundingError) else _TOO_LARGE.format(rows[0].image)]
+        return [scene for row in rows for scene in _encoded(localizer, [row])]
+    return scenes
 
 
 @contextlib.contextmanager

@@ -60,23 +60,38 @@ def test_each_row_has_its_result_or_its_reason(localizer, tmp_path):
 
 
 def counting(fault=None):
-    """A localizer that counts what it encodes, and fails as told."""
+    """A localizer that notes what it encodes and prepares together, and fails as told."""
     encoded = []
 
-    def encode(image):
-        encoded.append(tuple(image[0, 0]))
-        if fault and encoded[-1] == RED:
+    def encode_batch(images, at_once):
+        encoded.append([tuple(image[0, 0].tolist()) for image in images])
+        if fault and RED in encoded[-1]:
             raise fault
-        return SimpleNamespace(ground=lambda *asked: SimpleNamespace(to_dict=lambda path: {"asked": asked}))
+        scene = SimpleNamespace(ground=lambda *asked: SimpleNamespace(to_dict=lambda path: {"asked": asked}))
+        return [scene] * len(encoded[-1])
 
-    return SimpleNamespace(encode=encode, classifier=SimpleNamespace(name="c")), encoded
+    name, prepared = SimpleNamespace(name="c"), lambda scenes, asked: encoded.append(asked)
+    return SimpleNamespace(encode_batch=encode_batch, prepare_together=prepared, classifier=name), encoded
 
 
 def test_rows_of_a_picture_that_follow_each_other_encode_it_once():
     localizer, encoded = counting()
     rows = [Row("", picture(colour), caption) for colour, caption in zip((RED, RED, GREEN, RED), "abcd", strict=True)]
     assert [result["asked"] for result in ground_rows(localizer, rows, 3)] == [(c, None, 3) for c in "abcd"]
-    assert encoded == [RED, GREEN, RED]
+    assert encoded == [[RED], [[("a", None), ("b", None)]], [GREEN], [RED]]  # one walk for both captions
+
+
+@pytest.mark.parametrize(
+    ("at_once", "together"), [(2, [[RED, GREEN], [BLUE], [RED]]), (3, [[RED, GREEN], [BLUE, RED]]), (9, [[RED, GREEN, BLUE, RED]])]
+)  # fmt: skip
+def test_pictures_together(at_once, together):
+    localizer, encoded = counting()
+    colours = (RED, RED, GREEN, BLUE, RED)
+    rows = [Row("", picture(colour), caption) for colour, caption in zip(colours, "abcde", strict=True)]
+    rows.insert(3, Row("x", None, "", None, "broken"))
+    found = [result for result, _ in answers(localizer, rows, 3, at_once)]
+    assert [result.get("error") or result["asked"][0] for result in found] == ["a", "b", "c", "broken", "d", "e"]
+    assert encoded[::2] == together
 
 
 @pytest.mark.parametrize("fault", [GroundingError("too dark"), MemoryError(), torch.OutOfMemoryError("CUDA")])
@@ -99,7 +114,7 @@ def test_results_come_as_soon_as_they_are_there():
     found = answers(localizer, [Row("", picture(RED), "a"), Row("", picture(GREEN), "b")])
     assert encoded == []
     next(found)
-    assert encoded == [RED]
+    assert encoded == [[RED]]
 
 
 def test_threads_are_as_before():
