@@ -130,6 +130,7 @@ def ground_manifest(
     names: Mapping[str, str],
     to: Destination,
     workers: int = 1,
+    at_once: int = 1,
 ) -> Summary:
     """Do every row, going on where an interrupted run with the same settings stopped.
 
@@ -142,7 +143,9 @@ def ground_manifest(
     Args:
         folder: where relative picture paths start; one of the settings.
         names: of the localizer's device and method, for the settings.
-        workers: threads, each of which reads, encodes and grounds a picture of its own.
+        workers: threads, each of which reads, encodes and grounds pictures of its own.
+        at_once: pictures in one forward pass. What is found of one is then that of any number but for rounding, so more
+            than one is among the settings.
     """
     settings = {
         "manifest": manifest.fingerprint,
@@ -152,11 +155,12 @@ def ground_manifest(
         "config": dataclasses.asdict(localizer.config),
         **names,
         **({"pictures": True} if to.pictures else {}),
+        **({"batch_size": at_once} if at_once > 1 else {}),
     }
     rows, summary = manifest.rows, Summary(manifest.rows)
     order = _grouped(rows)
     if to.folder is None:
-        with contextlib.closing(_answers(localizer, rows, order, top_k, workers)) as found:
+        with contextlib.closing(_answers(localizer, rows, order, top_k, workers, at_once)) as found:
             lines = _in_order((index, result) for index, (result, _) in found)
             for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
                 summary.add(index, result)
@@ -166,7 +170,7 @@ def ground_manifest(
         for index, line in zip(order, file.done, strict=False):
             summary.add(index, json.loads(line))
         left = order[len(file.done) :]
-        with contextlib.closing(_answers(localizer, rows, left, top_k, workers)) as found:
+        with contextlib.closing(_answers(localizer, rows, left, top_k, workers, at_once)) as found:
             for index, (result, grounding) in tqdm(found, total=len(rows), initial=len(file.done), unit=" rows"):
                 summary.add(index, result)
                 if to.pictures and grounding is not None:
@@ -198,27 +202,31 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
 
 
 def _answers(
-    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int, workers: int
+    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int, workers: int, at_once: int
 ) -> Generator[tuple[int, Answer]]:
     """The number of each row, and what `rows.answers` gives for it."""
 
     def work(piece: Sequence[int]) -> tuple[Sequence[int], Iterable[Answer]]:
-        found = answers(localizer, [rows[index] for index in piece], top_k)
+        found = answers(localizer, [rows[index] for index in piece], top_k, at_once)
         return piece, found if workers == 1 else list(found)
 
-    mapped = ordered_map(work, _pieces(rows, order), workers, partial(torch.set_num_threads, 1))
+    mapped = ordered_map(work, _pieces(rows, order, at_once), workers, partial(torch.set_num_threads, 1))
     with one_thread(), contextlib.closing(mapped):
         for piece, found in mapped:
             yield from zip(piece, found, strict=True)
 
 
-def _pieces(rows: Sequence[Row], order: Sequence[int]) -> Iterator[list[int]]:
-    """The rows of each picture that follow each other, as many as one worker does at a time."""
+def _pieces(rows: Sequence[Row], order: Iterable[int], at_once: int) -> Iterator[list[int]]:
+    """What a worker does at a time: the rows of so many pictures that follow each other, of each not too many."""
     piece: list[int] = []
+    pictures = of_one = 0
     for index in order:
-        if piece and (rows[index].picture != rows[piece[0]].picture or len(piece) == _MOST_ROWS):
+        if not piece or rows[index].picture != rows[piece[-1]].picture or of_one == _MOST_ROWS:
+            pictures, of_one = pictures + 1, 0
+        if pictures > at_once:
             yield piece
-            piece = []
+            piece, pictures = [], 1
         piece.append(index)
+        of_one += 1
     if piece:
         yield piece

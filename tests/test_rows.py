@@ -82,8 +82,13 @@ def test_rows_of_a_picture_that_follow_each_other_encode_it_once():
 
 
 @pytest.mark.parametrize(
-    ("at_once", "together"), [(2, [[RED, GREEN], [BLUE], [RED]]), (3, [[RED, GREEN], [BLUE, RED]]), (9, [[RED, GREEN, BLUE, RED]])]
-)  # fmt: skip
+    ("at_once", "together"),
+    [
+        (2, [[RED, GREEN], [BLUE], [RED]]),
+        (3, [[RED, GREEN], [BLUE, RED]]),
+        (9, [[RED, GREEN, BLUE, RED]]),
+    ],
+)
 def test_pictures_together(at_once, together):
     localizer, encoded = counting()
     colours = (RED, RED, GREEN, BLUE, RED)
