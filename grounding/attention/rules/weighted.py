@@ -128,7 +128,8 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
 
 def even(flow: Flow) -> bool:
     """Whether the ratio is the same at all places, as it is below a mean over them."""
-    return flow.ratio.stride()[-2:] == (0, 0)
+    sides = zip(flow.ratio.shape[-2:], flow.ratio.stride()[-2:], strict=True)
+    return all(size == 1 or step == 0 for size, step in sides)
 
 
 def even_map(operation: Operation, flow: Flow) -> Tensor:
