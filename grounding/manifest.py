@@ -160,7 +160,7 @@ def ground_manifest(
     rows, summary = manifest.rows, Summary(manifest.rows)
     order = _grouped(rows)
     if to.folder is None:
-        with contextlib.closing(_answers(localizer, rows, order, top_k, workers, at_once)) as found:
+        with contextlib.closing(_answers(localizer, rows, order, top_k, workers, at_once, False)) as found:
             lines = _in_order((index, result) for index, (result, _) in found)
             for index, result in enumerate(tqdm(lines, total=len(rows), unit=" rows")):
                 summary.add(index, result)
@@ -170,7 +170,7 @@ def ground_manifest(
         for index, line in zip(order, file.done, strict=False):
             summary.add(index, json.loads(line))
         left = order[len(file.done) :]
-        with contextlib.closing(_answers(localizer, rows, left, top_k, workers, at_once)) as found:
+        with contextlib.closing(_answers(localizer, rows, left, top_k, workers, at_once, to.pictures)) as found:
             for index, (result, grounding) in tqdm(found, total=len(rows), initial=len(file.done), unit=" rows"):
                 summary.add(index, result)
                 if to.pictures and grounding is not None:
@@ -202,12 +202,20 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
 
 
 def _answers(
-    localizer: Localizer, rows: Sequence[Row], order: Sequence[int], top_k: int, workers: int, at_once: int
+    localizer: Localizer,
+    rows: Sequence[Row],
+    order: Sequence[int],
+    top_k: int,
+    workers: int,
+    at_once: int,
+    pictures: bool,
 ) -> Generator[tuple[int, Answer]]:
-    """The number of each row, and what `rows.answers` gives for it."""
+    """The number of each row, and what `rows.answers` gives for it; what was found, with its picture, if asked for."""
 
     def work(piece: Sequence[int]) -> tuple[Sequence[int], Iterable[Answer]]:
-        found = answers(localizer, [rows[index] for index in piece], top_k, at_once)
+        found: Iterable[Answer] = answers(localizer, [rows[index] for index in piece], top_k, at_once)
+        if not pictures:  # a large one would wait in memory
+            found = ((result, None) for result, _ in found)
         return piece, found if workers == 1 else list(found)
 
     mapped = ordered_map(work, _pieces(rows, order, at_once), workers, partial(torch.set_num_threads, 1))

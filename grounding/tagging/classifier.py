@@ -29,6 +29,7 @@ SCHEMA_VERSION = 1
 _CONFIG, _WEIGHTS, PRESENCE = "config.json", "model.safetensors", "presence.json"
 _PLAIN, _TIMM = "TagNetwork", "timm:"  # architectures
 _KEYS = ("schema_version", "architecture", "image_size_px", "map_layer", "tags")
+_PIXELS = 1 << 20  # of a picture that are turned into numbers at a time
 _DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}  # where a folder says nothing
 
 
@@ -52,8 +53,22 @@ class Preprocessing:
 
 
 def resize_to_square(images: Tensor, size_px: int) -> Tensor:
-    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
-    return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
+    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing.
+
+    A large picture is resized across some rows at a time, so that it is never there in float32.
+    """
+    height, width = images.shape[2:]
+    rows = _PIXELS // width if width > size_px else height
+    if rows < height:
+        across = torch.empty(len(images), 3, height, size_px)
+        for some, to in zip(images.split(max(1, rows), 2), across.split(max(1, rows), 2), strict=True):
+            to.copy_(_bilinear(some.float(), some.shape[2], size_px))
+        return _bilinear(across, size_px, size_px) / 255
+    return _bilinear(images.float(), size_px, size_px) / 255
+
+
+def _bilinear(images: Tensor, height: int, width: int) -> Tensor:
+    return nn.functional.interpolate(images, (height, width), mode="bilinear", antialias=True)
 
 
 @dataclass(frozen=True, eq=False)
