@@ -142,6 +142,7 @@ def maps_together(
     """
     most = max(map(len, signals), default=0)
     walks = method in (contrastive_mwp, mwp) and all(map(len, signals))
+    walks = walks and all(isinstance(each.classifier, TagClassifier) for each in encodings)  # signals of each picture
     if not walks or [each.row for each in encodings] != list(range(pictures_of(encodings))):
         return [method(encoding, own, config) for encoding, own in zip(encodings, signals, strict=True)]
     padded = [own[torch.arange(most) % len(own)] for own in signals]  # repeated: other signals would change the mass
