@@ -37,6 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_localizer_options(how)
     most = f"at most K regions a phrase, all shown (default: {TOP_K}, and the best one is shown)"
     how.add_argument("--top-k", type=int, metavar="K", help=most)
+    batch = "pictures of a manifest in one forward pass, or auto: 1 on the CPU, else as many as the memory holds (auto)"
+    how.add_argument("--batch-size", type=_batch_size, metavar="N", help=batch)
     least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
     out = parser.add_argument_group("where to")
@@ -47,6 +49,15 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument("--overwrite", action="store_true", help="replace what --output holds")
     out.add_argument("--json", action="store_true", help="print one JSON object and nothing else on standard output")
     return parser
+
+
+def _batch_size(text: str) -> int | None:
+    """A whole number, at least 1; None for auto."""
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"is '{text}': expected a whole number from 1, or auto")
+    return int(text)
 
 
 def _add_table_options(table: argparse._ArgumentGroup) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from grounding.config import MapConfig
-from grounding.methods import Encoding, Method, less
+from grounding.methods import Encoding, Method, less, maps_together
 from grounding.regions.maps import normalize, phrase_map, upsample
 from grounding.regions.wholes import part_map
 from grounding.tagging.clip_classifier import ClipClassifier
@@ -39,14 +39,11 @@ class WordMaps:
 
     def make(self, words: Iterable[tuple[str, ...]]) -> None:
         """Make the maps of words at once, for those that ask later."""
-        words = list(dict.fromkeys(words))
-        new = [word for word in words if word not in self._maps]
-        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            for first in range(0, len(new), _AT_ONCE):
-                group = new[first : first + _AT_ONCE]
-                signals = self._encoding.classifier.signals(group)  # (K, T)
-                stack = self._method(self._encoding, signals, self._config)  # (K, h, w)
-                self._maps.update(zip(group, stack.float().cpu(), strict=True))
+        make_together([(self, words)])
+
+    def missing(self, words: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Those of the words whose maps have not been made, each once, in their order."""
+        return [word for word in dict.fromkeys(words) if word not in self._maps]
 
     def phrase_maps(
         self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]], together: bool = False
@@ -116,6 +113,26 @@ class WordMaps:
     def _rounded(self, indices: Sequence[int]) -> Tensor:
         """The probabilities of tags, so rounded that the order in which threads sum shows in no result."""
         return self._encoding.probabilities[list(indices)].logit(1e-6).round(decimals=1).sigmoid()
+
+
+def make_together(asked: Sequence[tuple[WordMaps, Iterable[tuple[str, ...]]]]) -> None:
+    """Make the maps of words of several pictures that are missing: in one walk where these were encoded together.
+
+    All have the same method and configuration.
+    """
+    by_tape: dict[int, list[tuple[WordMaps, list[tuple[str, ...]]]]] = {}
+    for maps, words in asked:
+        by_tape.setdefault(id(maps._encoding.tape), []).append((maps, maps.missing(words)))
+    for left in by_tape.values():
+        while left := [(maps, words) for maps, words in left if words]:
+            now = [(maps, words[:_AT_ONCE]) for maps, words in left]
+            first, encodings = now[0][0], [maps._encoding for maps, _ in now]
+            with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
+                signals = [maps._encoding.classifier.signals(words) for maps, words in now]  # (K, T) each
+                stacks = maps_together(first._method, encodings, signals, first._config)  # (K, h, w) each
+                for (maps, words), stack in zip(now, stacks, strict=True):
+                    maps._maps.update(zip(words, stack.float().cpu(), strict=True))
+            left = [(maps, words[_AT_ONCE:]) for maps, words in left]
 
 
 def tags_of(matches: Iterable[Sequence[Match]]) -> list[tuple[str, ...]]:
