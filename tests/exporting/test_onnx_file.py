@@ -14,14 +14,12 @@ import torch
 import torchvision
 from torch import nn
 
-from grounding.config import MapConfig
 from grounding.errors import GroundingError
 from grounding.exporting import onnx_file
 from grounding.exporting.classifier import PlainClassifier
-from grounding.exporting.conversion import OPSET, convert, relative_difference
+from grounding.exporting.conversion import convert, relative_difference
 from grounding.exporting.graphs import classifier_graph
 from grounding.exporting.onnx_file import write_onnx
-from grounding.methods import contrastive_mwp, encode
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import POOLINGS, plain_network
 from helpers.errors import facts
@@ -40,11 +38,6 @@ def tiny(pooling="log-sum-exp", layers=LAYERS):
 
 
 @pytest.fixture(scope="module")
-def localizer_file(tmp_path_factory):
-    return write_onnx(tiny(), "localizer", tmp_path_factory.mktemp("localizer") / "tiny.onnx")
-
-
-@pytest.fixture(scope="module")
 def classifier_file(tmp_path_factory):
     return write_onnx(tiny(), "classifier", tmp_path_factory.mktemp("classifier") / "tiny.onnx")
 
@@ -55,20 +48,6 @@ def run(path, *inputs):
     return session.run(None, {name: each.numpy() for name, each in zip(names, inputs, strict=True)})
 
 
-@pytest.mark.parametrize(("pictures", "words"), [(1, 1), (1, 4), (3, 2)])
-def test_the_localizer_gives_the_engines_maps(localizer_file, pictures, words):
-    pixels, signals = torch.rand(pictures, 3, 32, 32), torch.rand(pictures, words, len(TAGS))
-    probabilities, maps = run(localizer_file.path, pixels, signals)
-    assert maps.shape == (pictures, words, 8, 8)
-    assert maps.dtype == probabilities.dtype == np.float32
-    for picture, rows, row, of_picture in zip(pixels, signals, probabilities, maps, strict=True):
-        encoding = encode(tiny(), tiny().preprocessing.normalise(picture[None]))
-        expected = contrastive_mwp(encoding, rows, MapConfig())
-        assert expected.max() > 0
-        assert_rounded(of_picture, expected)
-        assert_rounded(row, encoding.probabilities)
-
-
 @pytest.mark.parametrize("sides", [(32, 32), (48, 31), (7, 90)])
 def test_the_classifier_takes_any_size(classifier_file, sides):
     pixels, classifier = torch.rand(3, 3, *sides), tiny()
@@ -77,11 +56,26 @@ def test_the_classifier_takes_any_size(classifier_file, sides):
     assert classifier_file.inputs == {"pixels": ("pictures", 3, "height", "width")}
 
 
-def test_a_network_whose_places_are_counted_keeps_its_size(tmp_path):
-    found = write_onnx(tiny("top-k", LAYERS[:1]), "classifier", tmp_path / "tiny.onnx")
+def test_a_network_that_cannot_have_any_size_keeps_its_own(tmp_path, monkeypatch):
+    tried = []
+
+    def convert_fixed(graph):
+        tried.append(graph.free())
+        if "height" in graph.free():
+            raise GroundingError("it counts places")
+        return onnx.ModelProto(ir_version=10)
+
+    monkeypatch.setattr(onnx_file, "convert", convert_fixed)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    found = write_onnx(tiny(), "classifier", tmp_path / "tiny.onnx")
+    assert tried == [["pictures", "height", "width"], ["pictures"]]
     assert found.inputs == {"pixels": ("pictures", 3, 32, 32)}
-    assert found.difference < 1e-5
-    assert "32 x 32" in json.loads((tmp_path / "tiny.onnx.json").read_text(encoding="utf-8"))["inputs"]["pixels"]
+    assert "32, 32" in json.loads((tmp_path / "tiny.onnx.json").read_text(encoding="utf-8"))["inputs"]["pixels"]
+
+
+def test_a_network_that_counts_places_cannot_have_any_size():
+    with pytest.raises(GroundingError, match="cannot be exported with pictures and height and width free"):
+        convert(classifier_graph(tiny("top-k", LAYERS[:1]), any_size=True))
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -98,44 +92,6 @@ def test_a_classifier_that_is_no_tag_network():
     classifier = TagClassifier(network, TAGS, Preprocessing(32), "squeezenet", multi_label=False)
     pixels = torch.rand(2, 3, 32, 32)
     assert_rounded(PlainClassifier(classifier)(pixels), network(pixels).softmax(1))
-
-
-def test_the_description_is_in_the_file_and_beside_it(localizer_file):
-    path = localizer_file.path
-    model = onnx.load(path)
-    beside = json.loads(path.with_name("tiny.onnx.json").read_text(encoding="utf-8"))
-    inside = {each.key: each.value for each in model.metadata_props}
-    assert inside.keys() == beside.keys()
-    assert {
-        key: value if isinstance(beside[key], str) else json.loads(value) for key, value in inside.items()
-    } == beside
-    wanted = {
-        "what": "localizer",
-        "classifier": "tiny",
-        "image_size_px": 32,
-        "mean": [0.1, 0.2, 0.3],
-        "tags": list(TAGS),
-    }
-    assert wanted.items() <= beside.items()
-    assert beside["fingerprint"] == tiny().fingerprint()
-    assert list(beside["inputs"]) == [each.name for each in model.graph.input] == ["pixels", "signals"]
-    assert list(beside["outputs"]) == [each.name for each in model.graph.output] == ["probabilities", "maps"]
-
-
-def test_the_file_is_whole_and_tells_nothing_of_this_machine(localizer_file):
-    path = localizer_file.path
-    assert sorted(each.name for each in path.parent.iterdir()) == ["tiny.onnx", "tiny.onnx.json"]
-    model = onnx.load(path)
-    onnx.checker.check_model(model)
-    assert model.opset_import[0].version == OPSET
-    assert localizer_file.size_bytes == path.stat().st_size
-    assert b"site-packages" not in path.read_bytes()
-    assert b".py" not in path.read_bytes()
-    assert (localizer_file.runtime, localizer_file.difference < 1e-5) == (onnxruntime.__version__, True)
-    shared = [
-        [side.dim_param or side.dim_value for side in each.type.tensor_type.shape.dim] for each in model.graph.input
-    ]
-    assert shared == [["pictures", 3, 32, 32], ["pictures", "words", len(TAGS)]]
 
 
 @pytest.mark.parametrize("factor", [1.01, math.nan])
