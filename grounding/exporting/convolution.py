@@ -26,7 +26,10 @@ class WalkedConvolution(nn.Module):
         self.kernel, self.stride = convolution.weight.shape[2:], convolution.stride
         self.padding: tuple[int, ...] = tuple(int(each) for each in convolution.padding)
         self.positive: Tensor  # W+
-        self.register_buffer("positive", convolution.weight.detach().clamp(min=0))
+        self.one_tap: Tensor  # a filter for each position of the kernel, 1 there and else 0: (i * j, 1, i, j)
+        weight = convolution.weight.detach()
+        self.register_buffer("positive", weight.clamp(min=0))
+        self.register_buffer("one_tap", torch.eye(weight[0, 0].numel()).to(weight).reshape(-1, 1, *self.kernel))
 
     def down(self, x: Tensor, y: Tensor, ratio: Tensor) -> Tensor:
         """The ratio of x, (N, K, C, h, w): W+^T (ratio * y / Z)."""
@@ -43,30 +46,18 @@ class WalkedConvolution(nn.Module):
         With U the part of Z that each position of the kernel adds, a tap, the map is the sum over D of ratio * y / Z *
         U, put down at the place that the tap has read. Only this sum is made for each signal; U and Z serve all.
         """
-        seen = self._seen(x, y)  # (N, taps, C, h' * w')
-        taps = self.positive.permute(2, 3, 0, 1).flatten(0, 1)  # (taps, D, C)
-        u = taps @ seen  # (N, taps, D, h' * w')
+        taps = len(self.one_tap)
+        seen = functional.conv2d(x.flatten(0, 1)[:, None], self.one_tap, None, self.stride, self.padding)
+        seen = seen.reshape(*x.shape[:2], taps, -1).transpose(1, 2)  # what each tap reads: (N, taps, C, h' * w')
+        u = self.positive.permute(2, 3, 0, 1).flatten(0, 1) @ seen  # (N, taps, D, h' * w')
         u = u * (y.flatten(2) * reciprocal(u.sum(1)))[:, None]
         if ratio.shape[3:] == (1, 1):
             mass = ratio[:, None, :, :, 0, 0] @ u  # (N, taps, K, h' * w')
         else:
             mass = (ratio.flatten(3).permute(0, 3, 1, 2) @ u.permute(0, 3, 2, 1)).permute(0, 3, 2, 1)
-        mass = mass.transpose(1, 2).reshape(-1, len(taps), *y.shape[2:])  # (N * K, taps, h', w')
-        put = torch.eye(len(taps), dtype=x.dtype, device=x.device).reshape(-1, 1, *self.kernel)  # each tap in its place
-        maps = functional.conv_transpose2d(mass, put, None, self.stride, self.padding, self._skipped(x, y))
+        mass = mass.transpose(1, 2).reshape(-1, taps, *y.shape[2:])  # (N * K, taps, h', w')
+        maps = functional.conv_transpose2d(mass, self.one_tap, None, self.stride, self.padding, self._skipped(x, y))
         return maps.reshape(*ratio.shape[:2], *x.shape[2:])
-
-    def _seen(self, x: Tensor, y: Tensor) -> Tensor:
-        """What each position of the kernel reads: (N, i * j, C, h' * w')."""
-        (rows, columns), (down, across) = self.padding, self.stride
-        padded = functional.pad(x, (columns, columns, rows, rows))
-        ends = (y.shape[2] - 1) * down + 1, (y.shape[3] - 1) * across + 1
-        parts = [
-            padded[:, :, top : top + ends[0] : down, left : left + ends[1] : across]
-            for top in range(self.kernel[0])
-            for left in range(self.kernel[1])
-        ]
-        return torch.stack(parts, 1).flatten(3)
 
     def _skipped(self, x: Tensor, y: Tensor) -> list[int]:
         """Rows and columns at the far edge of x that the stride leaves out."""
