@@ -76,14 +76,19 @@ def read_manifest(path: Path, options: TableOptions | None = None) -> Manifest:
     rows = [
         row
         for each in read_table(path, options or TableOptions(), spool)
-        for row in _rows(each, f"manifest {path}, {unit} {each.number}")
+        for row in rows_of(each, f"manifest {path}, {unit} {each.number}")
     ]
     if not rows:
         raise GroundingError(f"manifest {path} has no rows: expected a picture and a caption or phrases in each")
     return Manifest(path, rows, spool)
 
 
-def _rows(row: TableRow, where: str) -> Iterator[Row]:
+def rows_of(row: TableRow, where: str) -> Iterator[Row]:
+    """A row for each caption of a row of a table.
+
+    Args:
+        where: what a message calls the row.
+    """
     if row.fault:
         yield Row(row.image, row.picture, next(iter(row.captions), ""), row.phrases, f"{where}: {row.error}")
         return
@@ -202,6 +207,12 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
             turn += 1
 
 
+def row_results(localizer: Localizer, rows: Sequence[Row], top_k: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each row, from 0, and its result, picture by picture; one that failed has an `error`."""
+    for index, result, _ in _answers(localizer, rows, _grouped(rows), top_k):
+        yield index, result
+
+
 def _answers(
     localizer: Localizer, rows: Sequence[Row], order: Iterable[int], top_k: int
 ) -> Iterator[tuple[int, dict[str, Any], Grounding | None]]:
@@ -219,14 +230,15 @@ def _answers(
             grounding = scene.ground(row.caption, row.phrases, top_k)
             yield index, grounding.to_dict(row.image), grounding
         except GroundingError as error:
-            yield index, _failed(row, localizer.classifier.name, str(error)), None
+            yield index, failed_result(row, localizer.classifier.name, str(error)), None
 
 
 def _read(picture: Place) -> RgbImage:
     return read_image(io.BytesIO(picture.read()), picture.name) if picture.name else read_image(picture.path)
 
 
-def _failed(row: Row, classifier: str, error: str) -> dict[str, Any]:
+def failed_result(row: Row, classifier: str, error: str) -> dict[str, Any]:
+    """The result of a row that could not be done, with the reason."""
     return {
         "schema_version": SCHEMA_VERSION,
         "image": {"path": row.image, "width": None, "height": None},

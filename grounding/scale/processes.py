@@ -1,0 +1,106 @@
+"""Partitions done by processes of this machine. One that dies is replaced, and its partition begun again."""
+
+import multiprocessing
+import os
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any, Final
+
+from grounding.errors import GroundingError
+from grounding.scale.partitions import Partition
+from grounding.scale.worker import Job, Worker, threads_of, use_threads
+
+_MOST_IN_VAIN: Final = 100  # deaths in a row without a partition that gets done
+_START_IN_VAIN: Final = 3  # deaths in a row before a worker could do anything
+
+
+def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[Partition]:
+    """Give each partition as soon as it is done.
+
+    Args:
+        workers: how many processes; the threads of this machine are divided among them.
+
+    Raises:
+        GroundingError: what a worker raises; or one dies before it has begun, again and again.
+    """
+    threads = threads_of(workers, os.cpu_count() or 1)
+    waiting = list(reversed(partitions))
+    pool = [_Process(job, threads) for _ in range(min(workers, len(waiting)))]
+    in_vain = 0
+    try:
+        while waiting or any(each.partition for each in pool):
+            ready = wait([each.pipe for each in pool])
+            for worker in [each for each in pool if each.pipe in ready]:
+                try:
+                    answer = worker.pipe.recv()
+                except (EOFError, OSError):  # it has died
+                    in_vain = in_vain + 1
+                    _check_alive(in_vain, worker)
+                    if worker.partition is not None:
+                        waiting.append(worker.partition)
+                    worker.end()
+                    pool[pool.index(worker)] = _Process(job, threads)
+                    continue
+                if isinstance(answer, GroundingError):
+                    raise answer
+                if answer is not None:
+                    raise RuntimeError(f"a worker failed:\n{answer}")
+                if worker.partition is not None:
+                    in_vain = 0
+                    yield worker.partition
+                worker.give(waiting.pop() if waiting else None)
+    finally:
+        for worker in pool:
+            worker.end()
+
+
+def _check_alive(in_vain: int, worker: "_Process") -> None:
+    most = _MOST_IN_VAIN if worker.ready else _START_IN_VAIN
+    if in_vain >= most:
+        raise GroundingError(
+            f"{in_vain} workers died one after the other, the last with exit status {worker.process.exitcode}: "
+            "is there memory for so many? fewer --workers need less"
+        )
+
+
+class _Process:
+    """A process with a localizer, and the partition that it does."""
+
+    def __init__(self, job: Job, threads: int | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, job, threads), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self.partition: Partition | None = None
+        self.ready = False
+
+    def give(self, partition: Partition | None) -> None:
+        self.ready, self.partition = True, partition
+        if partition is not None:
+            self.pipe.send(partition)
+
+    def end(self) -> None:
+        self.process.kill()  # what it was writing has no name yet
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(pipe: "Connection[Any, Any]", job: Job, threads: int | None) -> None:
+    """Do partitions as they come; says None when it is ready and after each, or what is wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
+    try:
+        use_threads(threads)
+        worker = Worker(job)
+        pipe.send(None)
+        while True:
+            worker.do(pipe.recv())
+            pipe.send(None)
+    except GroundingError as error:
+        pipe.send(error)
+    except EOFError:  # nobody waits any more
+        return
+    except Exception:  # a bug of ours: another try would end as this one did
+        pipe.send(traceback.format_exc())
