@@ -51,7 +51,8 @@ def _load_config(options: argparse.Namespace) -> LocalizerConfig:
 
 def _localize_one(options: argparse.Namespace) -> int:
     """Print a table or JSON, and save pictures and result.json."""
-    if given := [*_table_options(options), *_scaled(options), *(["pictures"] if options.pictures else [])]:
+    of_tables = [name for name in ("pictures", "batch_size") if getattr(options, name)]
+    if given := [*_table_options(options), *_scaled(options), *of_tables]:
         raise GroundingError(f"--{given[0].replace('_', '-')} goes with --manifest FILE: add it, or leave this out")
     if options.caption is None and not options.phrases:
         raise GroundingError("no caption was given: expected --caption TEXT, --phrases or --manifest (see --help)")
@@ -101,6 +102,9 @@ def _localize_manifest(options: argparse.Namespace) -> int:
         raise GroundingError(f"{addresses[0]} is an address: add --engine ray or --engine processes, or give a path")
     if options.pictures and not options.output:
         raise GroundingError("--pictures needs a folder to write to: add --output DIR")
+    import torch
+
+    from grounding.batches import pictures_at_once
     from grounding.datasets.sources import with_home
     from grounding.manifest import Destination, ground_manifest, read_manifest
 
@@ -109,7 +113,9 @@ def _localize_manifest(options: argparse.Namespace) -> int:
     names = {"device": options.device, **method_setting(options.method)}
     top_k, shown = _top_k(options)
     destination = Destination(options.output, options.overwrite, options.pictures, partial(print, flush=True), shown)
-    summary = ground_manifest(_load(options), manifest, folder, top_k, names, destination)
+    localizer, workers = _load(options), torch.get_num_threads()
+    at_once = options.batch_size or pictures_at_once(localizer.device)
+    summary = ground_manifest(localizer, manifest, folder, top_k, names, destination, workers, at_once)
     print(summary, file=sys.stderr)
     return 1 if summary.failed else 0
 

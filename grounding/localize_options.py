@@ -40,6 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_localizer_options(how)
     most = f"at most K regions a phrase, all shown (default: {TOP_K}, and the best one is shown)"
     how.add_argument("--top-k", type=int, metavar="K", help=most)
+    batch = "pictures of a manifest in one forward pass, or auto: 1 on the CPU, else as many as the memory holds (auto)"
+    how.add_argument("--batch-size", type=_batch_size, metavar="N", help=batch)
     least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
     _add_scale_options(parser.add_argument_group("many processes or machines (docs/scale.md)"))
@@ -67,6 +69,15 @@ def _add_scale_options(scale: argparse._ArgumentGroup) -> None:
     )
     gpus = "share of a GPU that each worker of Ray has, for example 0.25 (default: 1 with --device cuda, else 0)"
     scale.add_argument("--gpus-per-worker", type=float, metavar="F", help=gpus)
+
+
+def _batch_size(text: str) -> int | None:
+    """A whole number, at least 1; None for auto."""
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"is '{text}': expected a whole number from 1, or auto")
+    return int(text)
 
 
 def _add_table_options(table: argparse._ArgumentGroup) -> None:

@@ -1,7 +1,7 @@
 """What turns top-down signals into word maps: contrastive Excitation Backprop, or another method."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -31,14 +31,17 @@ class Encoding:
     Attributes:
         classifier: with its network on the device of the images.
         images: (1, 3, S, S) of the network's `dtype`, its input.
-        tape: the recorded forward pass, with the scores that the walk starts from.
+        tape: the recorded forward pass, with the scores that the walk starts from; of this picture alone, or of
+            several that were encoded together.
         probabilities: (T,) float32, of the tags.
+        row: which of the pictures of the tape this is.
     """
 
     classifier: TagClassifier
     images: Tensor = field(repr=False)
     tape: Tape = field(repr=False)
     probabilities: Tensor = field(repr=False)
+    row: int = 0
 
     def __repr__(self) -> str:
         size, dtype = tuple(self.images.shape), str(self.images.dtype).removeprefix("torch.")
@@ -47,9 +50,16 @@ class Encoding:
 
 def encode(classifier: TagClassifier, images: Tensor) -> Encoding:
     """Run one forward pass on (1, 3, S, S) images, cast to what the network computes in, and record it."""
+    (encoding,) = encode_together(classifier, images)
+    return encoding
+
+
+def encode_together(classifier: TagClassifier, images: Tensor) -> list[Encoding]:
+    """Run one forward pass on (N, 3, S, S) images as `encode` does: N encodings with one tape."""
     images = images.to(classifier.dtype)
     tape = record(classifier.evidence, images)  # the scores that the walk starts from, and the pooled logits
-    return Encoding(classifier, images, tape, classifier.probabilities(tape.outputs[1].float())[0].cpu())
+    probabilities = classifier.probabilities(tape.outputs[1].float()).cpu()
+    return [Encoding(classifier, images[n : n + 1], tape, probabilities[n], n) for n in range(len(images))]
 
 
 class Method(Protocol):
@@ -73,23 +83,23 @@ class Method(Protocol):
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk contrastively: what is above 0 of MWP less the MWP of the dual signal, channels summed."""
-    return _walk(encoding, signals, config, contrast=True).clamp(min=0)
+    return _walk(encoding, signals, config, contrast=True)[encoding.row].clamp(min=0)
 
 
 def mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
     """Walk without the contrast: MWP, channels summed."""
-    return _walk(encoding, signals, config, contrast=False)
+    return _walk(encoding, signals, config, contrast=False)[encoding.row]
 
 
 def _walk(encoding: Encoding, signals: Tensor, config: MapConfig, contrast: bool) -> Tensor:
-    """(K, h, w), with a warning where little of the signals arrives."""
+    """(N, K, h, w), of all pictures of the tape, with a warning where little of the signals arrives."""
     tape, (layer, stride) = encoding.tape, _place(encoding, config)
     place = find_layer(tape, stride) if stride is not None else layer or 0
     (found,) = attention.readings(
         tape, signals, [place], contrast=contrast, residual=config.residual, bias=config.bias, watch="mean"
     )
     tell_losses(found)
-    return found.maps[0]
+    return found.maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,34 @@ class Explanation:
         return functional.adaptive_avg_pool2d(maps, (height, width))
 
 
+def maps_together(
+    method: Method, encodings: Sequence[Encoding], signals: Sequence[Tensor], config: MapConfig
+) -> list[Tensor]:
+    """Make the maps of N pictures, in one walk where they are all that one tape has and the method walks.
+
+    Args:
+        signals: (K, T) of each picture, each of any K.
+
+    Returns:
+        (K, h, w) of each picture, as the method gives them for it alone, but for rounding.
+    """
+    most = max(map(len, signals), default=0)
+    walks = method in (contrastive_mwp, mwp) and all(map(len, signals))
+    if not walks or [each.row for each in encodings] != list(range(pictures_of(encodings))):
+        return [method(encoding, own, config) for encoding, own in zip(encodings, signals, strict=True)]
+    padded = [own[torch.arange(most) % len(own)] for own in signals]  # repeated: other signals would change the mass
+    contrast = method is contrastive_mwp
+    maps = _walk(encodings[0], torch.stack(padded, 1), config, contrast)  # (N, K, h, w)
+    maps = maps.clamp(min=0) if contrast else maps
+    return [found[: len(own)] for found, own in zip(maps, signals, strict=True)]
+
+
+def pictures_of(encodings: Sequence[Encoding]) -> int:
+    """How many pictures the tape of these encodings has; 0 where they have several tapes, or there are none."""
+    tapes = {id(encoding.tape): encoding.tape for encoding in encodings}
+    return next(iter(tapes.values())).output.shape[0] if len(tapes) == 1 else 0
+
+
 def explained_model(classifier: TagClassifier, explained: Explained) -> nn.Module:
     """Return a module around the classifier's own network that returns what is explained, (N, T)."""
     network = classifier.network
@@ -140,7 +178,8 @@ def layer_name(encoding: Encoding, model: nn.Module, config: MapConfig) -> str:
     """
     tape, (layer, stride) = encoding.tape, _place(encoding, config)
     value = find_layer(tape, stride) if stride is not None else indexed_layer(tape, layer or 0)
-    held = [each.content() for each in (value, same_signal(tape, value)) if each.tensor is not None]
+    own = slice(encoding.row, encoding.row + 1)
+    held = [each.content()[own] for each in (value, same_signal(tape, value)) if each.tensor is not None]
     runs: dict[str, list[bool]] = {}
     model, images = prepare(model, encoding.images)
     for name, module in model.named_modules():

@@ -1,5 +1,6 @@
 """From a picture and a caption to a region for every phrase: encode a picture once, ask about it many times."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from grounding.batches import encode_pictures
 from grounding.boxes import Boxes
 from grounding.config import METHOD, TOP_K, LocalizerConfig
 from grounding.devices import usable_device
@@ -36,7 +38,7 @@ from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
 from grounding.text.vocabulary import Match, Vocabulary
 from grounding.text.wholes import attribute_kind, whole_kind
-from grounding.word_maps import WordMaps, tags_of
+from grounding.word_maps import WordMaps, make_together, tags_of
 from grounding.wording import shortened
 
 
@@ -85,6 +87,10 @@ class Localizer:
         """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
         return cls(load_classifier(source), config, device, method)
 
+    def phrases(self, caption: str, phrases: Sequence[str] | None = None) -> Sequence[Phrase]:
+        """The noun phrases of a caption, or those that are given where it has them."""
+        return find_phrases(caption, phrases) if phrases else self.chunker.phrases(caption)
+
     def __repr__(self) -> str:
         return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
 
@@ -100,6 +106,68 @@ class Localizer:
         pixels = check_image(image)
         encoding = encode(self.classifier, self.classifier.preprocessing(pixels).to(self.device))
         return Scene(self, pixels, propose(pixels, self.config.regions), encoding)
+
+    def encode_batch(
+        self, images: Iterable[npt.NDArray[Any] | Image.Image | str | Path], at_once: int | None = None
+    ) -> list["Scene"]:
+        """Encode pictures of any sizes, several of them in one forward pass.
+
+        Each scene is what `encode` gives, to the last bit where `at_once` is 1, and otherwise but for rounding. Scenes
+        that were encoded together share one recorded forward pass, and keep it while one of them is kept: ask about
+        them together, with `prepare_together` or `ground_batch`. One that is asked alone walks for all of them.
+
+        Args:
+            at_once: pictures in a forward pass; by default as `batches.pictures_at_once` says: 1 on a processor.
+
+        Raises:
+            GroundingError: something that is no picture, and which of them it is; `at_once` below 1.
+        """
+        encoded = encode_pictures(self.classifier, images, self.device, at_once)
+        return [Scene(self, pixels, propose(pixels, self.config.regions), encoding) for pixels, encoding in encoded]
+
+    def prepare_together(
+        self, scenes: Sequence["Scene"], asked: Sequence[Iterable[tuple[str | None, Iterable[str] | None]]]
+    ) -> None:
+        """Make the word maps of all captions of each scene, in one walk for those that were encoded together.
+
+        Grounding these captions then costs no walk.
+
+        Args:
+            asked: for each scene, captions with phrases as `Scene.ground` takes them; it will say what is wrong there.
+        """
+        pairs = zip(scenes, asked, strict=True)
+        make_together([(scene._word_maps, scene._wanted(captions)) for scene, captions in pairs])
+
+    def ground_batch(
+        self,
+        asked: Iterable[tuple[npt.NDArray[Any] | Image.Image | str | Path, Sequence[str]]],
+        top_k: int = TOP_K,
+        threshold: float | None = None,
+        at_once: int | None = None,
+    ) -> list[list[Grounding]]:
+        """Ground all captions of each of several pictures: `encode_batch`, one walk for all words, and `Scene.ground`.
+
+        Args:
+            asked: a picture and its captions, each.
+            top_k, threshold: as `Scene.ground`.
+            at_once: as `encode_batch`.
+
+        Returns:
+            For each picture, what was found of each caption.
+
+        Raises:
+            GroundingError: as `encode_batch` and `Scene.ground`; captions that are one text.
+        """
+        pairs = list(asked)
+        for _, captions in pairs:
+            if isinstance(captions, str):
+                raise GroundingError(f"captions are the text '{captions[:60]}': expected a list of captions a picture")
+        scenes = self.encode_batch([image for image, _ in pairs], at_once)
+        self.prepare_together(scenes, [[(caption, None) for caption in captions] for _, captions in pairs])
+        return [
+            [scene.ground(caption, None, top_k, threshold) for caption in captions]
+            for scene, (_, captions) in zip(scenes, pairs, strict=True)
+        ]
 
     def __call__(
         self,
@@ -189,7 +257,7 @@ class Scene:
         phrases = None if phrases is None else check_phrases(phrases)
         in_context = caption is not None and self.localizer.config.context == "caption"
         caption = check_caption(caption, phrases)
-        parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
+        parts = self.localizer.phrases(caption, phrases)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
         threshold = self._threshold(threshold)
         contexts = read_context(caption, parts) if in_context else None
@@ -206,6 +274,16 @@ class Scene:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
         self._word_maps.of([*tags_of(map(self.localizer.vocabulary.match, found)), *self._parts()])
+
+    def _wanted(self, asked: Iterable[tuple[str | None, Iterable[str] | None]]) -> list[str]:
+        """The tags whose maps `ground` will ask for; none of what it will refuse."""
+        parts: list[Phrase] = []
+        for caption, phrases in asked:
+            with contextlib.suppress(GroundingError):
+                given = None if phrases is None else check_phrases(phrases)
+                parts += self.localizer.phrases(check_caption(caption, given), given)
+        people = any(whole_kind(phrase.head) == "person" for phrase in parts)
+        return [*tags_of(map(self.localizer.vocabulary.match, parts)), *(self._parts() if people else [])]
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""

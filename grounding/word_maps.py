@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from grounding.config import MapConfig
-from grounding.methods import Encoding, Method
+from grounding.methods import Encoding, Method, maps_together
 from grounding.regions.maps import phrase_map, upsample
 from grounding.regions.wholes import part_map
 from grounding.text.phrases import Phrase
@@ -32,14 +32,12 @@ class WordMaps:
     def of(self, tags: Iterable[str]) -> dict[str, Tensor]:
         """The map of each tag, in their order."""
         tags = list(dict.fromkeys(tags))
-        new = [tag for tag in tags if tag not in self._maps]
-        with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            for first in range(0, len(new), _AT_ONCE):
-                group = new[first : first + _AT_ONCE]
-                signals = self._encoding.classifier.signals(group)  # (K, T)
-                stack = self._method(self._encoding, signals, self._config)  # (K, h, w)
-                self._maps.update(zip(group, stack.float().cpu(), strict=True))
+        make_together([(self, tags)])
         return {tag: self._maps[tag] for tag in tags}
+
+    def missing(self, tags: Iterable[str]) -> list[str]:
+        """Those of the tags whose maps have not been made, each once, in their order."""
+        return [tag for tag in dict.fromkeys(tags) if tag not in self._maps]
 
     def phrase_maps(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> Tensor:
         """The maps of phrases, given the tags of their words: (P, side, side), at least 0.
@@ -78,6 +76,26 @@ class WordMaps:
     def _rounded(self, indices: Sequence[int]) -> Tensor:
         """The probabilities of tags, so rounded that the order in which threads sum shows in no result."""
         return self._encoding.probabilities[list(indices)].logit(1e-6).round(decimals=1).sigmoid()
+
+
+def make_together(asked: Sequence[tuple[WordMaps, Iterable[str]]]) -> None:
+    """Make the maps of tags of several pictures, that there are not yet: in one walk where they were encoded together.
+
+    All have the same method and configuration.
+    """
+    by_tape: dict[int, list[tuple[WordMaps, list[str]]]] = {}
+    for maps, tags in asked:
+        by_tape.setdefault(id(maps._encoding.tape), []).append((maps, maps.missing(tags)))
+    for left in by_tape.values():
+        while left := [(maps, tags) for maps, tags in left if tags]:
+            now = [(maps, tags[:_AT_ONCE]) for maps, tags in left]
+            first, encodings = now[0][0], [maps._encoding for maps, _ in now]
+            with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
+                signals = [maps._encoding.classifier.signals(tags) for maps, tags in now]  # (K, T) each
+                stacks = maps_together(first._method, encodings, signals, first._config)  # (K, h, w) each
+                for (maps, tags), stack in zip(now, stacks, strict=True):
+                    maps._maps.update(zip(tags, stack.float().cpu(), strict=True))
+            left = [(maps, tags[_AT_ONCE:]) for maps, tags in left]
 
 
 def tags_of(matches: Iterable[Sequence[Match]]) -> list[str]:

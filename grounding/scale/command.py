@@ -44,6 +44,7 @@ def localize_scaled(options: argparse.Namespace, table: TableOptions, config: Lo
             "config": dataclasses.asdict(config),
             "device": options.device,
             **method_setting(options.method),
+            **({"batch_size": options.batch_size} if (options.batch_size or 1) > 1 else {}),
         }
         with claimed(output, settings, options.overwrite):
             if lines:
@@ -60,6 +61,7 @@ def localize_scaled(options: argparse.Namespace, table: TableOptions, config: Lo
                 options.device,
                 options.method,
                 top_k,
+                options.batch_size,
                 output,
                 fingerprint(settings),
             )

@@ -1,16 +1,17 @@
 """Partitions done by processes of this machine. One that dies is replaced, and its partition begun again."""
 
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
+import torch
+
 from grounding.errors import GroundingError
 from grounding.scale.partitions import Partition
-from grounding.scale.worker import Job, Worker, threads_of, use_threads
+from grounding.scale.worker import Job, Worker
 
 _MOST_IN_VAIN: Final = 100  # deaths in a row without a partition that gets done
 _START_IN_VAIN: Final = 3  # deaths in a row before a worker could do anything
@@ -25,7 +26,7 @@ def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[Par
     Raises:
         GroundingError: what a worker raises; or one dies before it has begun, again and again.
     """
-    threads = threads_of(workers, os.cpu_count() or 1)
+    threads = max(1, torch.get_num_threads() // workers)
     waiting = list(reversed(partitions))
     pool = [_Process(job, threads) for _ in range(min(workers, len(waiting)))]
     in_vain = 0
@@ -68,7 +69,7 @@ def _check_alive(in_vain: int, worker: "_Process") -> None:
 class _Process:
     """A process with a localizer, and the partition that it does."""
 
-    def __init__(self, job: Job, threads: int | None) -> None:
+    def __init__(self, job: Job, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, job, threads), daemon=True)
@@ -88,12 +89,11 @@ class _Process:
         self.pipe.close()
 
 
-def _serve(pipe: "Connection[Any, Any]", job: Job, threads: int | None) -> None:
+def _serve(pipe: "Connection[Any, Any]", job: Job, threads: int) -> None:
     """Do partitions as they come; says None when it is ready and after each, or what is wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     try:
-        use_threads(threads)
-        worker = Worker(job)
+        worker = Worker(job, threads)
         pipe.send(None)
         while True:
             worker.do(pipe.recv())

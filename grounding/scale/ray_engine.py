@@ -14,7 +14,7 @@ from typing import Any, Final
 from grounding.errors import GroundingError
 from grounding.scale.partitions import Partition
 from grounding.scale.parts import read_tally
-from grounding.scale.worker import Job, Worker, threads_of, use_threads
+from grounding.scale.worker import Job, Worker
 
 _STORE_BYTES: Final = 100 << 20  # of a Ray that we start: only numbers of partitions pass through its object store
 _QUIET: Final = {
@@ -33,10 +33,9 @@ class Actor:
     Errors are handed on as text: whoever waits gets one line, not the trace of a remote process.
     """
 
-    def __init__(self, job: Job, threads: int | None) -> None:
-        use_threads(threads)
+    def __init__(self, job: Job, threads: int) -> None:
         try:
-            self.worker, self.error = Worker(job), ""
+            self.worker, self.error = Worker(job, threads), ""
         except GroundingError as error:
             self.error = str(error)
 
@@ -87,7 +86,7 @@ def run(job: Job, partitions: Sequence[Partition], workers: int | None, gpus: fl
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=2),
             num_cpus=1,
             num_gpus=gpus,
-            fn_constructor_kwargs={"job": job, "threads": threads_of(workers, room)},
+            fn_constructor_kwargs={"job": job, "threads": 1},
         )
         try:
             for row in done.iter_rows():

@@ -1,6 +1,5 @@
 """What a worker does: ground the rows of a partition, and write what became of them."""
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,8 @@ from grounding.datasets.columns import TableOptions
 from grounding.datasets.places import Place, Spool
 from grounding.datasets.tables import finder, table_row
 from grounding.errors import GroundingError
-from grounding.manifest import Row, failed_result, row_results, rows_of
+from grounding.manifest import row_results, rows_of
+from grounding.rows import Row, failed
 from grounding.scale.attempts import Attempt, begin
 from grounding.scale.partitions import ManifestFiles, Partition
 from grounding.scale.parts import Answer, write_part
@@ -29,6 +29,7 @@ class Job:
         unit: what its numbers count: `row` or `line`.
         image_folder: where relative pictures start: an absolute folder or an address.
         classifier: its source; each worker loads its own, and it must have this `fingerprint`.
+        at_once: pictures in one forward pass; None for as many as the device holds, one on a CPU.
         run: the fingerprint of the run's settings.
     """
 
@@ -42,32 +43,24 @@ class Job:
     device: str
     method: str
     top_k: int
+    at_once: int | None
     output: Storage
     run: str
     version: str = __version__
 
 
-def threads_of(workers: int, processors: int) -> int | None:
-    """How many threads each worker of a machine should have; None where `OMP_NUM_THREADS` says so already."""
-    return None if "OMP_NUM_THREADS" in os.environ else max(1, processors // workers)
-
-
-def use_threads(threads: int | None) -> None:
-    """Let PyTorch compute in so many threads in this process; None leaves it as it is."""
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
 class Worker:
     """A localizer that does partitions of a job.
+
+    Args:
+        threads: that do pictures side by side; where reading them or a GPU makes a thread wait, there are two at least.
 
     Raises:
         GroundingError: the classifier cannot be loaded here, or is another; or the package is of another version.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, threads: int) -> None:
+        from grounding.batches import pictures_at_once
         from grounding.pipeline import Localizer
 
         if job.version != __version__:
@@ -79,6 +72,9 @@ class Worker:
                 f"classifier {job.classifier} is another one where a worker runs ({found[:12]}): "
                 f"expected {job.fingerprint[:12]}, the same files on every machine"
             )
+        self.at_once = job.at_once or pictures_at_once(self.localizer.device)
+        waits = is_address(job.image_folder) or self.localizer.device.type != "cpu"
+        self.threads = max(2 if waits else 1, threads)
 
     def do(self, partition: Partition) -> None:
         """Ground the rows of a partition and write its files. A second time writes the same bytes.
@@ -97,9 +93,7 @@ class Worker:
                 for caption_number, row in enumerate(rows)
             ]
             rows = [row for _, _, row in numbered]
-            results = (
-                self._one_by_one(rows, attempt) if attempt.careful else row_results(self.localizer, rows, job.top_k)
-            )
+            results = self._one_by_one(rows, attempt) if attempt.careful else self._all(rows)
             answers = [Answer(*numbered[index][:2], result, repr(rows[index].picture)) for index, result in results]
             assert len(answers) == len(rows), "each row has one answer"
             write_part(job.output, job.run, partition, answers)
@@ -119,10 +113,13 @@ class Worker:
             where = f"manifest {job.manifest.table}, {job.unit} {record.number}"
             yield record.number, list(rows_of(table_row(record, job.manifest.table, find, spool), where))
 
+    def _all(self, rows: Sequence[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
+        return row_results(self.localizer, rows, self.job.top_k, self.threads, self.at_once)
+
     def _one_by_one(self, rows: Sequence[Row], attempt: Attempt) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, row in enumerate(rows):
             if reason := attempt.announce(index):
-                yield index, failed_result(row, self.localizer.classifier.name, f"image {row.image} {reason}")
+                yield index, failed(row, self.localizer, f"image {row.image} {reason}")
             else:
                 yield index, next(row_results(self.localizer, [row], self.job.top_k))[1]
 
