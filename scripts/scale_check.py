@@ -213,6 +213,17 @@ def answers(output):
     return sorted(found + [(each["row"], each["error"]) for each in bad], key=lambda each: each[0])
 
 
+def difference(value, other, where=""):
+    """Where two results differ first, and how."""
+    if isinstance(value, dict) and isinstance(other, dict) and value.keys() == other.keys():
+        inside = [(key, value[key], other[key]) for key in value]
+    elif isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        inside = [(index, *pair) for index, pair in enumerate(zip(value, other, strict=True))]
+    else:
+        return "" if value == other else f"{where}: {value} and {other}"
+    return next(filter(None, (difference(a, b, f"{where}.{key}") for key, a, b in inside)), "")
+
+
 def verdict(found, broken, rows, reference):
     """What is wrong with the answers of a run; nothing where all is right."""
     counts = Counter(row for row, _ in found)
@@ -222,8 +233,9 @@ def verdict(found, broken, rows, reference):
     failed = {row for row, said in found if isinstance(said, str)}
     if failed != set(broken):
         wrong.append(f"other rows failed than are broken: {sorted(failed ^ set(broken))[:5]}")
-    if different := [row for (row, said), (_, other) in zip(found, reference, strict=False) if said != other]:
-        wrong.append(f"{len(different)} rows differ from the plain run, such as row {different[0]}")
+    pairs = zip(found, reference, strict=False)
+    if different := [(row, difference(said, other)) for (row, said), (_, other) in pairs if said != other]:
+        wrong.append(f"{len(different)} rows differ from the first run: {different[:12]}")
     return wrong
 
 

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from grounding.addresses import is_address
 from grounding.config import LocalizerConfig, method_setting
@@ -17,7 +16,7 @@ from grounding.datasets.tables import PARQUET, counts_lines, is_table
 from grounding.errors import GroundingError, check_at_least_one
 from grounding.scale.lines import write_lines
 from grounding.scale.partitions import ManifestFiles, Partition, open_manifest
-from grounding.scale.run import LINES_FILE, claimed, fingerprint, run_partitions, sentence
+from grounding.scale.run import LINES_FILE, Engine, claimed, fingerprint, run_partitions, sentence
 from grounding.scale.storage import Storage
 from grounding.scale.worker import Job
 
@@ -123,15 +122,15 @@ def _absolute(folder: Path | str) -> str:
     return str(Path(os.path.expanduser(folder)).resolve())  # noqa: PTH111 - never raises
 
 
-def _engine(options: argparse.Namespace, gpus: float) -> Any:
+def _engine(options: argparse.Namespace, gpus: float) -> Engine:
     workers = options.workers
 
-    def ray(job: Job, partitions: Sequence[Partition]) -> Iterator[Partition]:
+    def ray(job: Job, partitions: Sequence[Partition]) -> Iterator[tuple[Partition, int]]:
         from grounding.scale import ray_engine
 
         return ray_engine.run(job, partitions, workers, gpus)
 
-    def processes(job: Job, partitions: Sequence[Partition]) -> Iterator[Partition]:
+    def processes(job: Job, partitions: Sequence[Partition]) -> Iterator[tuple[Partition, int]]:
         from grounding.scale import processes
 
         return processes.run(job, partitions, workers or os.cpu_count() or 1)

@@ -17,8 +17,8 @@ _MOST_IN_VAIN: Final = 100  # deaths in a row without a partition that gets done
 _START_IN_VAIN: Final = 3  # deaths in a row before a worker could do anything
 
 
-def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[Partition]:
-    """Give each partition as soon as it is done.
+def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[tuple[Partition, int]]:
+    """Give each partition as soon as it is done, with the number of workers that died at it.
 
     Args:
         workers: how many processes; the threads of this machine are divided among them.
@@ -46,11 +46,11 @@ def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[Par
                     continue
                 if isinstance(answer, GroundingError):
                     raise answer
-                if answer is not None:
+                if isinstance(answer, str):
                     raise RuntimeError(f"a worker failed:\n{answer}")
                 if worker.partition is not None:
                     in_vain = 0
-                    yield worker.partition
+                    yield worker.partition, answer
                 worker.give(waiting.pop() if waiting else None)
     finally:
         for worker in pool:
@@ -90,14 +90,13 @@ class _Process:
 
 
 def _serve(pipe: "Connection[Any, Any]", job: Job, threads: int) -> None:
-    """Do partitions as they come; says None when it is ready and after each, or what is wrong."""
+    """Do partitions as they come; says when it is ready, how many died at each, or what is wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for this one
     try:
         worker = Worker(job, threads)
         pipe.send(None)
         while True:
-            worker.do(pipe.recv())
-            pipe.send(None)
+            pipe.send(worker.do(pipe.recv()))
     except GroundingError as error:
         pipe.send(error)
     except EOFError:  # nobody waits any more

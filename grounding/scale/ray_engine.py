@@ -41,16 +41,17 @@ class Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Do the partitions of a batch."""
-        errors = []
+        errors, deaths = [], []
         for row in zip(*(batch[name].tolist() for name in Partition._fields), strict=True):
             try:
                 partition = Partition(*row)
-                if not self.error and not self._is_done(partition):
-                    self.worker.do(partition)
+                again = bool(self.error) or self._is_done(partition)
+                deaths.append(0 if again else self.worker.do(partition))
                 errors.append(self.error)
             except GroundingError as error:
+                deaths.append(0)
                 errors.append(str(error))
-        return {**batch, "error": errors}
+        return {**batch, "error": errors, "deaths": deaths}
 
     def _is_done(self, partition: Partition) -> bool:
         """Whether an actor that died had done this one of its batch."""
@@ -58,8 +59,8 @@ class Actor:
         return read_tally(job.output, job.run, partition) is not None
 
 
-def run(job: Job, partitions: Sequence[Partition], workers: int | None, gpus: float) -> Iterator[Partition]:
-    """Give each partition as soon as it is done.
+def run(job: Job, partitions: Sequence[Partition], workers: int | None, gpus: float) -> Iterator[tuple[Partition, int]]:
+    """Give each partition as soon as it is done, with the number of workers that died at it.
 
     Ray Data hands an actor two partitions at most, so that nothing piles up; it starts actors that die again, and
     gives their partitions once more.
@@ -92,7 +93,7 @@ def run(job: Job, partitions: Sequence[Partition], workers: int | None, gpus: fl
             for row in done.iter_rows():
                 if row["error"]:
                     raise GroundingError(row["error"])
-                yield Partition(**{name: row[name] for name in Partition._fields})
+                yield Partition(**{name: row[name] for name in Partition._fields}), row["deaths"]
         except ray.exceptions.RayTaskError:  # a bug of ours, with its trace
             raise
         except ray.exceptions.RayError as error:
@@ -123,6 +124,8 @@ def _connected(workers: int | None) -> Iterator[Any]:
     termination = signal.getsignal(signal.SIGTERM)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with contextlib.ExitStack() as stack:
+        nothing = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+        stack.enter_context(contextlib.redirect_stdout(nothing))  # where Ray says at length that an actor died
         if ours and (address := os.environ.get("RAY_ADDRESS")):
             try:
                 with _silent():

@@ -26,7 +26,8 @@ LINES_FILE: Final = "manifest.parquet"
 OURS: Final = (RESULTS, FAILED, ATTEMPTS, SETTINGS, SUMMARY, LINES_FILE)
 _FOOTERS_AT_ONCE: Final = 16
 
-Engine = Callable[[Job, Sequence[Partition]], Iterator[Partition]]  # gives each partition when it is done
+# gives each partition when it is done, and how many workers died at it
+Engine = Callable[[Job, Sequence[Partition]], Iterator[tuple[Partition, int]]]
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -53,8 +54,11 @@ def run_partitions(job: Job, engine: Engine) -> Tally:
     if waiting:
         output.remove(SUMMARY)
         with tqdm(total=rows, initial=rows - todo, unit=" rows") as bar:
-            for partition in engine(job, waiting):
+            died = 0
+            for partition, deaths in engine(job, waiting):
                 bar.update(partition.rows)
+                if died := died + deaths:
+                    bar.set_postfix({"workers that died": died})
     return _checked(job, partitions)
 
 

@@ -76,8 +76,11 @@ class Worker:
         waits = is_address(job.image_folder) or self.localizer.device.type != "cpu"
         self.threads = max(2 if waits else 1, threads)
 
-    def do(self, partition: Partition) -> None:
+    def do(self, partition: Partition) -> int:
         """Ground the rows of a partition and write its files. A second time writes the same bytes.
+
+        Returns:
+            How many workers died at it before.
 
         Raises:
             GroundingError: the manifest, the storage of the pictures or the output cannot be reached; or too many
@@ -104,6 +107,7 @@ class Worker:
             attempt.end()
             raise
         attempt.end()
+        return attempt.number - 1
 
     def _rows(self, partition: Partition, spool: Spool) -> Iterator[tuple[int, list[Row]]]:
         """The rows of a partition, with their numbers: as many for each as it has captions."""
