@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import os
 import signal
 import subprocess
@@ -44,8 +43,7 @@ def killing(path, times, mark):
         while len(killed) < times and not stop.is_set():
             try:
                 pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # only where somebody reads
-            except OSError as error:
-                assert error.errno == errno.ENXIO
+            except OSError:
                 time.sleep(0.02)
                 continue
             found = [pid for pid, arguments in below().items() if mark in arguments and pid not in killed]
@@ -97,6 +95,7 @@ def test_processes_that_are_killed_are_replaced(job, expected, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
 def test_actors_of_ray_that_are_killed_are_replaced(job, expected, tmp_path, capfd):
     pytest.importorskip("ray")
     with killing(tmp_path / "m" / "b.png", 1, "ray::MapWorker") as killed:
