@@ -115,7 +115,7 @@ def _parts(output):
 
 def actors(process):
     """The process ids of Ray's actors below a process."""
-    out = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(["ps", "-ewwo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in out.splitlines()[1:]]
     below, found = {process.pid}, []
     for _ in range(6):

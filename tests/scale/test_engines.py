@@ -22,7 +22,7 @@ ROWS = 25
 
 def below():
     """The process ids below this one with their command lines."""
-    out = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(["ps", "-ewwo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(None, 2) for line in out.splitlines()[1:]]
     ours, before = {os.getpid()}, 0
     while len(ours) > before:
