@@ -48,6 +48,14 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"before")]
 
 
+def test_a_file_is_replaced_not_written_over(tmp_path):
+    storage = Storage(str(tmp_path))
+    storage.write("a", b"before")
+    (tmp_path / "reader").hardlink_to(tmp_path / "a")  # as one who has it open
+    storage.write("a", b"after")
+    assert ((tmp_path / "reader").read_bytes(), storage.read("a")) == (b"before", b"after")
+
+
 def test_what_killed_writers_left_is_tidied_away(tmp_path):
     (tmp_path / "a").mkdir()
     for name in (".unfinished-123", "part-0.parquet"):
