@@ -113,7 +113,7 @@ class Storage:
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
         try:
-            with reaching(self.root):
+            with contextlib.nullcontext() if self.is_local else reaching(self.root):
                 yield
         except UnreachableError as error:
             raise GroundingError(str(error)) from error
