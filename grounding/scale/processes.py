@@ -13,8 +13,7 @@ from grounding.errors import GroundingError
 from grounding.scale.partitions import Partition
 from grounding.scale.worker import Job, Worker
 
-_MOST_IN_VAIN: Final = 100  # deaths in a row without a partition that gets done
-_START_IN_VAIN: Final = 3  # deaths in a row before a worker could do anything
+_STARTS_IN_VAIN: Final = 3  # workers that die, one after the other, before they have loaded their model
 
 
 def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[tuple[Partition, int]]:
@@ -37,8 +36,9 @@ def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[tup
                 try:
                     answer = worker.pipe.recv()
                 except (EOFError, OSError):  # it has died
-                    in_vain = in_vain + 1
-                    _check_alive(in_vain, worker)
+                    in_vain = 0 if worker.ready else in_vain + 1
+                    if in_vain == _STARTS_IN_VAIN:
+                        raise GroundingError(_too_many(worker.process.exitcode)) from None
                     if worker.partition is not None:
                         waiting.append(worker.partition)
                     worker.end()
@@ -48,8 +48,8 @@ def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[tup
                     raise answer
                 if isinstance(answer, str):
                     raise RuntimeError(f"a worker failed:\n{answer}")
+                in_vain = 0
                 if worker.partition is not None:
-                    in_vain = 0
                     yield worker.partition, answer
                 worker.give(waiting.pop() if waiting else None)
     finally:
@@ -57,13 +57,11 @@ def run(job: Job, partitions: Sequence[Partition], workers: int) -> Iterator[tup
             worker.end()
 
 
-def _check_alive(in_vain: int, worker: "_Process") -> None:
-    most = _MOST_IN_VAIN if worker.ready else _START_IN_VAIN
-    if in_vain >= most:
-        raise GroundingError(
-            f"{in_vain} workers died one after the other, the last with exit status {worker.process.exitcode}: "
-            "is there memory for so many? fewer --workers need less"
-        )
+def _too_many(status: int | None) -> str:
+    return (
+        f"{_STARTS_IN_VAIN} workers died while they loaded the model, the last with exit status {status}: "
+        "is there memory for so many? fewer --workers need less"
+    )
 
 
 class _Process:
@@ -99,7 +97,7 @@ def _serve(pipe: "Connection[Any, Any]", job: Job, threads: int) -> None:
             pipe.send(worker.do(pipe.recv()))
     except GroundingError as error:
         pipe.send(error)
-    except EOFError:  # nobody waits any more
+    except (EOFError, BrokenPipeError):  # nobody waits any more
         return
     except Exception:  # a bug of ours: another try would end as this one did
         pipe.send(traceback.format_exc())

@@ -53,12 +53,16 @@ def run_partitions(job: Job, engine: Engine) -> Tally:
     todo = sum(partition.rows for partition in waiting)
     if waiting:
         output.remove(SUMMARY)
-        with tqdm(total=rows, initial=rows - todo, unit=" rows") as bar:
-            died = 0
-            for partition, deaths in engine(job, waiting):
-                bar.update(partition.rows)
-                if died := died + deaths:
-                    bar.set_postfix({"workers that died": died})
+        try:
+            with tqdm(total=rows, initial=rows - todo, unit=" rows") as bar:
+                died = 0
+                for partition, deaths in engine(job, waiting):
+                    bar.update(partition.rows)
+                    if died := died + deaths:
+                        bar.set_postfix({"workers that died": died})
+        except (KeyboardInterrupt, GroundingError):
+            _forget_attempts(output)  # the workers were ended by us, and did not die of a row
+            raise
     return _checked(job, partitions)
 
 
@@ -87,11 +91,15 @@ def _checked(job: Job, partitions: Sequence[Partition]) -> Tally:
     strangers = sum(len(output.names(table)) - len(partitions) for table in (RESULTS, FAILED))
     if strangers:
         raise GroundingError(f"output {output} holds {strangers} other files in {RESULTS} and {FAILED}: remove them")
-    for name in output.names(ATTEMPTS):
-        output.remove(f"{ATTEMPTS}/{name}")
+    _forget_attempts(output)
     said = {"partitions": len(partitions), **total.to_dict(), "run": job.run}
     output.write(SUMMARY, (json.dumps(said, indent=2) + "\n").encode())
     return total
+
+
+def _forget_attempts(output: Storage) -> None:
+    for name in output.names(ATTEMPTS):
+        output.remove(f"{ATTEMPTS}/{name}")
 
 
 @contextlib.contextmanager

@@ -2,14 +2,18 @@
 
 import contextlib
 import dataclasses
+import multiprocessing
 import os
 import signal
 import subprocess
 import threading
 import time
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
+from grounding.errors import GroundingError
 from grounding.scale import processes, ray_engine
 from grounding.scale.attempts import FOLDER
 from grounding.scale.run import run_partitions
@@ -87,9 +91,9 @@ def check(job, expected, total):
 
 @pytest.mark.slow
 def test_processes_that_are_killed_are_replaced(job, expected, tmp_path):
-    with killing(tmp_path / "m" / "b.png", 2, "spawn_main") as killed:
+    with killing(tmp_path / "m" / "b.png", 1, "spawn_main") as killed:
         total = run_partitions(job, lambda job, partitions: processes.run(job, partitions, 1))
-    assert len(killed) == 2
+    assert len(killed) == 1
     check(job, expected, total)
     assert read_output(tmp_path / "out") == expected
 
@@ -108,11 +112,52 @@ def test_actors_of_ray_that_are_killed_are_replaced(job, expected, tmp_path, cap
     assert [line for line in printed.err.replace("\r", "\n").splitlines() if line.strip() and "%|" not in line] == []
 
 
-@pytest.mark.slow
-def test_a_worker_that_cannot_begin_is_said_once(job):
-    other = dataclasses.replace(job, fingerprint="f" * 64)
-    message = refused(lambda: list(processes.run(other, other.manifest.partitions(), 2)))
-    assert "expected ffffffffffff" in message
+class Here:
+    """In the place of a process: answers, or dies where there are none left."""
+
+    answers: ClassVar[list[object]] = []
+
+    def __init__(self, job, threads):
+        self.pipe, theirs = multiprocessing.Pipe()
+        self.process, self.partition, self.ready = SimpleNamespace(exitcode=-9), None, False
+        if self.answers:
+            theirs.send(self.answers.pop(0))
+        self.theirs = theirs if self.answers else theirs.close()
+
+    def give(self, partition):
+        self.ready, self.partition = True, partition
+
+    def end(self):
+        self.pipe.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "said"),
+    [
+        ([], GroundingError, "3 workers died while they loaded the model, the last with exit status -9"),
+        ([None, None], GroundingError, "3 workers died while they loaded"),
+        ([GroundingError("no room")], GroundingError, "no room"),
+        (["Traceback: a bug"], RuntimeError, "Traceback: a bug"),
+    ],
+)
+def test_what_is_wrong_with_every_worker_ends_the_run(job, monkeypatch, answers, error, said):
+    monkeypatch.setattr(processes, "_Process", Here)
+    monkeypatch.setattr(Here, "answers", answers)
+    with pytest.raises(error, match=said):
+        list(processes.run(job, job.manifest.partitions(), 1))
+
+
+def test_a_process_says_when_it_is_ready_what_it_did_and_what_is_wrong(job, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    for partition in job.manifest.partitions():
+        ours.send(partition)
+    ours.send("no partition")
+    processes._serve(theirs, job, 1)
+    assert [ours.recv() for _ in range(4)] == [None, 0, 0, 0]
+    assert "AttributeError" in ours.recv()
+    processes._serve(theirs, dataclasses.replace(job, fingerprint="f" * 64), 1)
+    assert "expected ffffffffffff" in str(ours.recv())
 
 
 def test_ray_that_is_not_installed_is_named_with_the_command(job, monkeypatch):

@@ -33,6 +33,7 @@ class Engine:
     def __call__(self, job, partitions):
         for partition in partitions:
             if partition.number == self.stop:
+                begin(job.output, partition.number)
                 raise KeyboardInterrupt
             if partition.number != self.skip:
                 first = partition.start + partition.first + 1
@@ -46,6 +47,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(job):
     with pytest.raises(KeyboardInterrupt):
         run_partitions(job, first)
     assert SUMMARY not in job.output.names()
+    assert job.output.names(FOLDER) == []  # a worker that was ended did not die of a row
     total = run_partitions(job, second)
     assert (first.done, second.done) == ([0, 1], [2, 3, 4])
     assert (total.rows, total.results, total.failed, total.statuses.total()) == (45, 44, 1, 44)

@@ -8,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from grounding.addresses import UnreachableError
+from grounding.errors import GroundingError
 from grounding.manifest import Destination, ground_manifest, read_manifest
 from grounding.pipeline import Localizer
 from grounding.scale.attempts import FOLDER
@@ -107,6 +108,17 @@ def test_a_storage_that_is_away_fails_no_row(tmp_path, classifier, monkeypatch):
     assert "cannot be reached (slow down)" in message
     assert "the same command goes on" in message
     assert job.output.names("results") == job.output.names(FOLDER) == []
+
+
+def test_a_full_disk_is_no_death(tmp_path, classifier, monkeypatch):
+    job = make_job(write_manifest(tmp_path / "m", 10), tmp_path / "out", classifier)
+
+    def full(*arguments):
+        raise GroundingError("No space left on device")
+
+    monkeypatch.setattr("grounding.scale.worker.write_part", full)
+    assert refused(do_all, job) == "No space left on device"
+    assert job.output.names(FOLDER) == []
 
 
 def test_a_row_at_which_workers_die_is_set_aside(tmp_path, classifier, monkeypatch):
