@@ -62,14 +62,19 @@ def read_manifest(path: Path, options: TableOptions | None = None) -> Manifest:
     rows = [
         row
         for each in read_table(path, options or TableOptions(), spool)
-        for row in _rows(each, f"manifest {path}, {unit} {each.number}")
+        for row in rows_of(each, f"manifest {path}, {unit} {each.number}")
     ]
     if not rows:
         raise GroundingError(f"manifest {path} has no rows: expected a picture and a caption or phrases in each")
     return Manifest(path, rows, spool)
 
 
-def _rows(row: TableRow, where: str) -> Iterator[Row]:
+def rows_of(row: TableRow, where: str) -> Iterator[Row]:
+    """A row for each caption of a row of a table.
+
+    Args:
+        where: what a message calls the row.
+    """
     if row.fault:
         yield Row(row.image, row.picture, next(iter(row.captions), ""), row.phrases, f"{where}: {row.error}")
         return
@@ -199,6 +204,15 @@ def _in_order(numbered: Iterable[tuple[int, dict[str, Any]]]) -> Iterator[dict[s
         while turn in waiting:
             yield waiting.pop(turn)
             turn += 1
+
+
+def row_results(
+    localizer: Localizer, rows: Sequence[Row], top_k: int, workers: int = 1, at_once: int = 1
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number of each row, from 0, and its result, picture by picture; arguments as `ground_manifest`."""
+    with contextlib.closing(_answers(localizer, rows, _grouped(rows), top_k, workers, at_once)) as found:
+        for index, (result, _) in found:
+            yield index, result
 
 
 def _answers(
