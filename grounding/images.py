@@ -15,6 +15,7 @@ below 0, above 65535 and NaN.
 """
 
 import io
+import stat
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
@@ -28,6 +29,7 @@ from grounding.errors import GroundingError
 T = TypeVar("T", bound=np.generic)
 RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels of an array
+_MOST_BYTES: Final = 1 << 29  # of a file: as many as the most pixels that are read have
 
 
 def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbImage:
@@ -73,19 +75,34 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
 
 def _read(source: str | Path | BinaryIO, name: str) -> bytes:
     if not isinstance(source, str | Path):
-        return source.read()
+        return _content(source, name)
     if not str(source):
         raise GroundingError("no file name was given for the image: expected a picture file")
-    path = Path(source)
     try:
-        return path.expanduser().read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
-        if path.is_dir():
+        path = Path(source).expanduser()
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             raise GroundingError(
                 f"image {name} is a folder: expected a picture file (many pictures: --manifest with a row for each)"
-            ) from error
+            )
+        if not stat.S_ISREG(kind):  # reading a pipe might wait for ever, and a device never end
+            raise GroundingError(f"image {name} is a pipe or a device: expected a picture file (of a pipe: --image -)")
+        with path.open("rb") as file:
+            return _content(file, name)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
         reason = error.strerror if isinstance(error, OSError) else error
         raise GroundingError(f"image {name} cannot be read: {reason}") from error
+    except GroundingError:
+        raise
+    except ValueError as error:  # a NUL in its name
+        raise GroundingError(f"image {name!r} cannot be read: {error}") from error
+
+
+def _content(file: BinaryIO, name: str) -> bytes:
+    content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise GroundingError(f"image {name} has over {_MOST_BYTES >> 20} MiB: is it a picture?")
+    return content
 
 
 def check_image(image: object) -> RgbImage:

@@ -32,6 +32,8 @@ TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[
 }
 PARQUET: Final = (".parquet", ".pq")
 EXPECTED: Final = "a table (.csv, .tsv, .jsonl, .json, .parquet or .token, or one of these with .gz)"
+_LONGEST_LINE: Final = 1 << 24  # characters
+_LONGEST_TEXT: Final = 1 << 28  # of JSON, which is read as a whole
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:|pipe:", re.IGNORECASE)
 
 
@@ -92,8 +94,9 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
 
 
 def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
-    if path.is_dir():
-        raise GroundingError(f"{path} is a folder: expected {EXPECTED}")
+    if path.exists() and not path.is_file():  # a pipe might be waited for without end
+        what = "a folder" if path.is_dir() else "a pipe or a device"
+        raise GroundingError(f"{path} is {what}: expected {EXPECTED}")
     if kind not in (*TEXT_TABLES, *PARQUET):
         raise GroundingError(f"{path} ends in '{kind}': expected {EXPECTED}")
     try:
@@ -117,8 +120,28 @@ def _open_text(path: Path) -> Iterator[TextIO]:
         utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
         file.seek(0)
         encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
-        with io.TextIOWrapper(file, encoding, errors, newline="") as text:
+        with _Text(file, encoding, errors, newline="") as text:
             yield text
+
+
+class _Text(io.TextIOWrapper):
+    """Text that is no longer than tables are: a compressed file, or a device, might have a line without end."""
+
+    def __next__(self) -> str:
+        line = self.readline(_LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        return self._bounded(line, _LONGEST_LINE, "a line of it")
+
+    def read(self, size: int | None = -1) -> str:
+        if size is None or size < 0:
+            return self._bounded(super().read(_LONGEST_TEXT + 1), _LONGEST_TEXT, "it")
+        return super().read(size)
+
+    def _bounded(self, text: str, most: int, what: str) -> str:
+        if len(text) > most:
+            raise UnicodeError(f"{what} has over {most:,} characters")
+        return text
 
 
 def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool) -> TableRow:
