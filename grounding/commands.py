@@ -49,13 +49,27 @@ def add_classifier_options(options: argparse._ActionsContainer) -> None:
         "--classifier",
         default="embedded",
         metavar="SOURCE",
-        help="embedded, a folder, torchvision:NAME, or torchvision:NAME=FILE with weights of your own",
+        help="embedded, a folder, user/name on the Hugging Face hub, torchvision:NAME or timm:NAME, also with =FILE of "
+        "your own weights, or hf:NAME of transformers (see docs/sources.md)",
+    )
+    options.add_argument(
+        "--offline",
+        nargs=0,
+        action=_Offline,
+        help="download nothing, whatever the classifier: the same as HF_HUB_OFFLINE=1",
     )
     options.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")
     options.add_argument("--config", type=path_option, metavar="FILE", help="YAML, for example configs/localizer.yaml")
     options.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="change single keys, for example regions.gamma=0.3"
     )
+
+
+class _Offline(argparse.Action):
+    """Sets HF_HUB_OFFLINE, which `grounding.tagging.hub`, huggingface_hub and every process that is started read."""
+
+    def __call__(self, *_: object) -> None:
+        os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 class Terminated(KeyboardInterrupt):

@@ -46,7 +46,7 @@ class GroundedPhrase:
             a tag: the map is uniform, so point and regions are a guess); `empty-map` (no evidence in this picture);
             `no-proposals` (no candidate box to score).
         presence: the probability that the picture shows it, in [0, 1]; None where nothing is known of its words.
-        words: each content word, the tag it stands for, and why.
+        words: each content word, the tags that speak for it, and why.
         point: (x, y) in pixels of the maximum of `point_map`, or None for an empty map.
         regions: best first.
         grid_map: (h, w) float32 phrase map over the whole picture at working resolution, sums to 1 or all zero.

@@ -71,7 +71,8 @@ class Localizer:
         self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
         self.chunker = Chunker.load()
-        self.vocabulary = Vocabulary(classifier.tags)
+        exclusive = not classifier.multi_label
+        self.vocabulary = Vocabulary(classifier.tags, exclusive=exclusive, names=classifier.names)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -81,9 +82,14 @@ class Localizer:
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
+        offline: bool = False,
     ) -> "Localizer":
-        """Make a localizer with the classifier of this source: `embedded`, a folder, or `torchvision:NAME`."""
-        return cls(load_classifier(source), config, device, method)
+        """Make a localizer with the classifier of a source, as `load_classifier` takes them: `embedded`, a folder, ...
+
+        Args:
+            offline: download nothing.
+        """
+        return cls(load_classifier(source, offline), config, device, method)
 
     def __repr__(self) -> str:
         return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
@@ -195,7 +201,7 @@ class Scene:
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        known = {match.word.lower() for words in matches for match in words if match.tag}
+        known = {match.word.lower() for words in matches for match in words if match.tags}
         notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
         context: Literal["caption", "none"] = "caption" if in_context else "none"
@@ -205,11 +211,13 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of([*tags_of(map(self.localizer.vocabulary.match, found)), *self._parts()])
+        self._word_maps.of(
+            [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
+        )
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
-        return {tag: map_.clone() for tag, map_ in self._word_maps.of(tags).items()}
+        return {tag: map_.clone() for (tag,), map_ in self._word_maps.of((tag,) for tag in tags).items()}
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
         """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
@@ -243,7 +251,7 @@ class Scene:
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            self._word_maps.of([*tags_of(matches), *parts])  # in one walk
+            self._word_maps.of([*tags_of(matches), *((part,) for part in parts)])  # in one walk
             maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
@@ -304,7 +312,7 @@ def _status(
     """What became of a phrase, as `GroundedPhrase` says."""
     if phrase.negated:
         return "absent"
-    if not any(match.tag for match in words):
+    if not any(match.tags for match in words):
         return "out-of-vocabulary"
     if absent:
         return "absent"

@@ -17,7 +17,7 @@ _MOST_PARTS = 24  # tags of clothes and body parts of a picture that are looked 
 
 
 class WordMaps:
-    """Word maps by tag: (h, w) float32, at least 0, on the CPU. Those that were asked for are kept.
+    """Word maps by the tags of a word: (h, w) float32, at least 0, on the CPU. Those that were asked for are kept.
 
     Args:
         encoding: the picture.
@@ -27,19 +27,19 @@ class WordMaps:
 
     def __init__(self, encoding: Encoding, method: Method, config: MapConfig) -> None:
         self._encoding, self._method, self._config = encoding, method, config
-        self._maps: dict[str, Tensor] = {}
+        self._maps: dict[tuple[str, ...], Tensor] = {}
 
-    def of(self, tags: Iterable[str]) -> dict[str, Tensor]:
-        """The map of each tag, in their order."""
-        tags = list(dict.fromkeys(tags))
-        new = [tag for tag in tags if tag not in self._maps]
+    def of(self, words: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Tensor]:
+        """The map of each word, given its tags, in their order."""
+        words = list(dict.fromkeys(words))
+        new = [word for word in words if word not in self._maps]
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
             for first in range(0, len(new), _AT_ONCE):
                 group = new[first : first + _AT_ONCE]
                 signals = self._encoding.classifier.signals(group)  # (K, T)
                 stack = self._method(self._encoding, signals, self._config)  # (K, h, w)
                 self._maps.update(zip(group, stack.float().cpu(), strict=True))
-        return {tag: self._maps[tag] for tag in tags}
+        return {word: self._maps[word] for word in words}
 
     def phrase_maps(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> Tensor:
         """The maps of phrases, given the tags of their words: (P, side, side), at least 0.
@@ -55,7 +55,7 @@ class WordMaps:
         side = self._config.resolution
         if phrase.negated:
             return torch.zeros(side, side, dtype=torch.float32)
-        known = [(self._maps[match.tag], match.weight) for match in words if match.tag]
+        known = [(self._maps[match.tags], match.weight) for match in words if match.tags]
         if not known:
             return torch.ones(side, side, dtype=torch.float32)
         maps, weights = zip(*known, strict=True)
@@ -66,7 +66,7 @@ class WordMaps:
         if not parts:
             return None
         indices = [self._encoding.classifier.indices[part] for part in parts]
-        maps = torch.stack(list(self.of(parts).values()))
+        maps = torch.stack(list(self.of((part,) for part in parts).values()))
         return part_map(maps, self._rounded(indices), self._config.resolution)
 
     def most_probable(self, tags: Sequence[str]) -> list[str]:
@@ -80,6 +80,6 @@ class WordMaps:
         return self._encoding.probabilities[list(indices)].logit(1e-6).round(decimals=1).sigmoid()
 
 
-def tags_of(matches: Iterable[Sequence[Match]]) -> list[str]:
-    """The tags that words stand for, each once, in alphabetical order."""
-    return sorted({match.tag for words in matches for match in words if match.tag})
+def tags_of(matches: Iterable[Sequence[Match]]) -> list[tuple[str, ...]]:
+    """The tags of each word that has any, each combination once, in alphabetical order."""
+    return sorted({match.tags for words in matches for match in words if match.tags})

@@ -186,7 +186,7 @@ def test_results_cannot_be_written_to():
 
 def test_a_table_has_a_row_a_region_and_one_for_a_phrase_without():
     both = (Region(1.0, 2.0, 3.0, 4.0, 0.5), Region(5.0, 6.0, 7.0, 8.0, 0.25))
-    words = (Match("red", None, "out-of-vocabulary", 0.0), Match("hats", "hat", "stem", 1.0))
+    words = (Match("red", (), "out-of-vocabulary", 0.0), Match("hats", ("hat",), "stem", 1.0))
     absent = replace(grounded("dog", "no-proposals", box=None), phrase=Phrase("dog", None, None, "dog"))
     frame = grounding_of(replace(grounded(), regions=both, words=words), absent).to_frame()
     assert list(frame.index) == [0, 0, 1]

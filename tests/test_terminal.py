@@ -22,7 +22,7 @@ def test_the_best_region_and_the_reason_of_each_word_are_shown():
 
 
 def test_a_guess_and_a_phrase_without_a_region_are_said_to_be():
-    words = (Match("qwrtz", None, "out-of-vocabulary", 0.0),)
+    words = (Match("qwrtz", (), "out-of-vocabulary", 0.0),)
     guess = replace(grounded("a qwrtz", "out-of-vocabulary"), words=words)
     table = result_table(grounding_of(guess, grounded("a dog", "no-proposals", box=None)), None, 0.0)
     assert "sample scene" in table
@@ -75,7 +75,7 @@ def test_a_phrase_is_one_line_in_a_wide_terminal():
 def test_nothing_is_cut_whatever_the_width(monkeypatch, columns):
     options = {"force_terminal": True, "width": columns, "color_system": None}
     monkeypatch.setattr(terminal, "Console", lambda **given: Console(**options | given))
-    words = (Match("brown-haired", "hair", "neighbour", 0.5), Match("skateboarders", "skateboarder", "stem", 1.0))
+    words = (Match("brown-haired", ("hair",), "neighbour", 0.5), Match("skateboarders", ("skateboarder",), "stem", 1.0))
     long = replace(grounded("two brown-haired skateboarders", "out-of-vocabulary"), words=words)
     wide = replace(long, regions=(Region(1000, 1001, 2002, 2003, 0.5), Region(1, 2, 3, 4, 0.25)))
     table = result_table(grounding_of(wide, RANKED), "p.jpg", 0.0, top_k=2)

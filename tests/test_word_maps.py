@@ -61,22 +61,22 @@ def test_nothing_is_asked_for(maps, invented):
 
 
 def test_maps_are_made_once_and_some_at_a_time(maps, invented, encoding):
-    tags = encoding.classifier.tags[:40]
+    tags = [(tag,) for tag in encoding.classifier.tags[:40]]
     found = maps.of([*tags[:3], tags[1]])
-    assert (list(found), invented.asked) == (list(tags[:3]), [3])
+    assert (list(found), invented.asked) == (tags[:3], [3])
     maps.of(tags[2:0:-1])
     assert invented.asked == [3]
     found = maps.of(tags)
-    assert (list(found), invented.asked) == (list(tags), [3, 37])
-    for tag, map_ in found.items():
+    assert (list(found), invented.asked) == (tags, [3, 37])
+    for (tag,), map_ in found.items():
         assert map_.dtype == torch.float32
         assert torch.equal(map_, invented.of(encoding.classifier.indices[tag]).float())
 
 
 def test_phrase_maps_are_of_their_words(maps, invented, encoding):
     man, hat = (invented.of(encoding.classifier.indices[tag]).float() for tag in ("man", "hat"))
-    words = {"man": Match("man", "man", "exact", 1.0), "hat": Match("hat", "hat", "exact", 0.5)}
-    unknown, negated = Match("qwrtz", None, "unknown", 0.0), Match("hat", "hat", "negated", 0.0)
+    words = {"man": Match("man", ("man",), "exact", 1.0), "hat": Match("hat", ("hat",), "exact", 0.5)}
+    unknown, negated = Match("qwrtz", (), "unknown", 0.0), Match("hat", ("hat",), "negated", 0.0)
     table = [
         (phrase("a man"), (words["man"],), phrase_map(man[None], torch.ones(1))),
         (
@@ -112,6 +112,31 @@ def test_the_part_map_is_of_the_most_probable_parts(maps, invented, encoding):
 
 
 def test_tags_are_named_once_in_order():
-    hat, man = Match("hats", "hat", "stem", 1.0), Match("man", "man", "exact", 1.0)
-    assert tags_of([]) == tags_of([(), (Match("qwrtz", None, "unknown", 0.0),)]) == []
-    assert tags_of([(man, hat), (hat,)]) == ["hat", "man"]
+    hat, man = Match("hats", ("hat",), "stem", 1.0), Match("man", ("man",), "exact", 1.0)
+    assert tags_of([]) == tags_of([(), (Match("qwrtz", (), "unknown", 0.0),)]) == []
+    assert tags_of([(man, hat), (hat,)]) == [("hat",), ("man",)]
+    cat = Match("cat", ("tabby", "lynx"), "kinds", 1.0)
+    assert tags_of([(man, cat), (hat, cat)]) == [("hat",), ("man",), ("tabby", "lynx")]
+
+
+def test_a_word_with_several_tags_has_one_map(encoding):
+    """Of the mean of their signals; other words with one of these tags have theirs."""
+    asked = []
+
+    def linear(encoding, signals, config):
+        asked.extend(signals)
+        return signals[:, :9].unflatten(1, (3, 3))
+
+    first, second, third = encoding.classifier.tags[:3]
+    maps = WordMaps(encoding, linear, CONFIG)
+    both, one = Match("them", (first, third), "kinds", 1.0), Match("it", (third,), "exact", 1.0)
+    found = maps.phrase_maps([phrase("them"), phrase("it")], [(both,), (one,)])
+    expected = torch.zeros(2, len(encoding.classifier.tags))
+    expected[0, 0] = expected[0, 2] = 0.5
+    expected[1, 2] = 1
+    assert torch.equal(torch.stack(asked), expected)
+    words = [expected[:1, :9].unflatten(1, (3, 3)), expected[1:, :9].unflatten(1, (3, 3))]
+    means = torch.stack([phrase_map(word, torch.ones(1)) for word in words])
+    torch.testing.assert_close(found, upsample(means, SIDE, SIDE))
+    assert list(maps.of([(second,), (first, third)])) == [(second,), (first, third)]
+    assert len(asked) == 3

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from grounding.errors import GroundingError, did_you_mean
 from grounding.tagging.classifier import TagClassifier
 from grounding.text.kinds import Kinds
 from grounding.text.phrases import find_phrases
+from grounding.text.tags_by_kind import TagsByKind, plain
 from grounding.text.vocabulary import Vocabulary
 from grounding.wording import counted
 
@@ -60,10 +61,11 @@ def class_signals(
         GroundingError: `given` names a class or a tag that does not exist; or no class has any tag.
     """
     given = _checked(given or {}, classes, classifier)
-    tags = {plain(tag): tag for tag in reversed(classifier.tags)}
+    tags = {plain(name): tag for tag in reversed(classifier.tags) for name in classifier.names.get(tag, ())}
+    tags |= {plain(tag): tag for tag in reversed(classifier.tags)}
     order = _imagenet_places(classes) if len(classes) == len(classifier.tags) else {}
-    vocabulary = Vocabulary(classifier.tags)
-    kinds = None if classifier.multi_label else _tags_by_kind(classifier.tags)
+    vocabulary = Vocabulary(classifier.tags, names=classifier.names)
+    kinds = None if classifier.multi_label else TagsByKind.of(classifier.tags, Kinds.embedded(), classifier.names)
     signals = {}
     for name in classes:
         if name in given:
@@ -72,7 +74,7 @@ def class_signals(
             found = ClassSignal(name, {tag: 1.0}, "tag")
         elif name in order:
             found = ClassSignal(name, {classifier.tags[order[name]]: 1.0}, "order", order[name])
-        elif kinds is not None and (of_kind := list(_of_kind(plain(name), kinds))):
+        elif kinds is not None and (of_kind := kinds.tags(plain(name))):
             found = ClassSignal(name, _equal_shares(of_kind), "kinds")
         else:
             found = _by_words(name, vocabulary)
@@ -84,11 +86,6 @@ def class_signals(
             f'{{"{classes[0]}": ["{classifier.tags[0]}"]}}'
         )
     return signals
-
-
-def plain(name: str) -> str:
-    """A name of a class or a tag without what is a matter of taste."""
-    return " ".join(re.sub(r"[-_]", " ", name.lower()).split())
 
 
 def stack(signals: Sequence[ClassSignal], classifier: TagClassifier, probabilities: Tensor) -> Tensor:
@@ -160,25 +157,10 @@ def _equal_shares(tags: Sequence[str]) -> dict[str, float]:
 
 def _by_words(name: str, vocabulary: Vocabulary) -> ClassSignal:
     matches = vocabulary.match(find_phrases("", [plain(name)])[0])
-    known = [match for match in matches if match.tag and match.reason != "neighbour"]
+    known = [match for match in matches if match.tags and match.reason != "neighbour"]
     total = sum(match.weight for match in known)
     weights: dict[str, float] = {}
     for match in known:
-        weights[str(match.tag)] = weights.get(str(match.tag), 0.0) + match.weight / total
+        for tag in match.tags:
+            weights[tag] = weights.get(tag, 0.0) + match.weight / total / len(match.tags)
     return ClassSignal(name, weights, ", ".join(map(str, matches)))
-
-
-def _tags_by_kind(tags: Sequence[str]) -> dict[int, list[str]]:
-    """For each synset the tags whose usual meaning is a kind of it."""
-    kinds = Kinds.embedded()
-    of_synset: dict[int, list[str]] = {}
-    for tag in tags:
-        senses = kinds.senses(plain(tag)) or kinds.senses(plain(tag).rpartition(" ")[2])
-        for synset, _ in kinds.kinds(senses[0]) if senses else ():
-            of_synset.setdefault(synset, []).append(tag)
-    return of_synset
-
-
-def _of_kind(name: str, of_synset: Mapping[int, Sequence[str]]) -> Iterator[str]:
-    senses = Kinds.embedded().senses(name)
-    yield from of_synset.get(senses[0], ()) if senses else ()

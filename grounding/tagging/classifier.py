@@ -3,12 +3,12 @@
 import copy
 import hashlib
 import json
-import math
+import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -18,18 +18,26 @@ from torch import Tensor, nn
 from grounding.errors import GroundingError
 from grounding.folders import whole_folder
 from grounding.images import RgbImage
-from grounding.tagging.gala import APPLY_TO, SQUASHES, GalaSettings
-from grounding.tagging.network import POOLINGS, PlainFeatures, TagNetwork, plain_network, timm_network
+from grounding.tagging.hub import Access, fetch, is_hub_name, push
+from grounding.tagging.model_card import model_card
+from grounding.tagging.network import PlainFeatures, TagNetwork
 from grounding.tagging.presence import Numbers, PresenceModel, expit, read_presence, write_presence
+from grounding.tagging.saved_config import (
+    CONFIG,
+    DEFAULTS,
+    PLAIN,
+    SCHEMA_VERSION,
+    WEIGHTS,
+    architecture_of,
+    network_of,
+    read_config,
+)
 from grounding.tagging.timm_features import Rgb
 from grounding.text.vocabulary import Match
 from grounding.wording import counted, shortened
 
-SCHEMA_VERSION = 1
-_CONFIG, _WEIGHTS, PRESENCE = "config.json", "model.safetensors", "presence.json"
-_PLAIN, _TIMM = "TagNetwork", "timm:"  # architectures
-_KEYS = ("schema_version", "architecture", "image_size_px", "map_layer", "tags")
-_DEFAULTS = {"pooling": "log-sum-exp", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}  # where a folder says nothing
+PRESENCE = "presence.json"
+Resample = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +47,12 @@ class Preprocessing:
     image_size_px: int
     mean: Rgb = (0.0, 0.0, 0.0)
     std: Rgb = (1.0, 1.0, 1.0)
+    resample: Resample = field(default="bilinear", repr=False)
 
     def __call__(self, image: RgbImage) -> Tensor:
         """Turn (H, W, 3) uint8 into (1, 3, S, S) float32, resized with antialiasing."""
         pixels = torch.tensor(image).permute(2, 0, 1)[None]  # a copy: PyTorch warns of arrays that cannot be written
-        return self.normalise(resize_to_square(pixels, self.image_size_px))
+        return self.normalise(resize_to_square(pixels, self.image_size_px, self.resample))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Normalise (..., 3, H, W) RGB in [0, 1]: less the mean, over the standard deviation."""
@@ -51,9 +60,10 @@ class Preprocessing:
         return (pixels - mean) / std
 
 
-def resize_to_square(images: Tensor, size_px: int) -> Tensor:
-    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], bilinear with antialiasing."""
-    return nn.functional.interpolate(images.float(), (size_px, size_px), mode="bilinear", antialias=True) / 255
+def resize_to_square(images: Tensor, size_px: int, resample: Resample = "bilinear") -> Tensor:
+    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], with antialiasing."""
+    resized = nn.functional.interpolate(images.float(), (size_px, size_px), mode=resample, antialias=True) / 255
+    return resized.clamp(0, 1) if resample == "bicubic" else resized  # which overshoots at edges
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +78,7 @@ class TagClassifier:
         multi_label: whether the tags are independent (sigmoid) or exclude each other (softmax).
         map_layer: the layer at which its maps are best read, counted as `grounding.attention.layers.layers` does
             (-1 is the classifier's input); None leaves it to the stride.
+        names: other names of tags, such as `tabby cat` of `tabby`; two tags may share one.
         presence_model: from the probabilities of tags to the presence of a phrase; None where there is none.
         indices: the output of each tag; the first of equals.
     """
@@ -79,6 +90,7 @@ class TagClassifier:
     multi_label: bool = True
     map_layer: int | None = None
     presence_model: PresenceModel | None = field(default=None, repr=False)
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     indices: Mapping[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -102,10 +114,17 @@ class TagClassifier:
         weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
         return next(weights, torch.float32)
 
-    def signals(self, tags: Sequence[str]) -> Tensor:
-        """Make the top-down signal of each of K tags: (K, T) float32, 1 for its output and 0 for the others."""
-        signals = torch.zeros(len(tags), len(self.tags), dtype=torch.float32)
-        signals[range(len(tags)), [self.indices[tag] for tag in tags]] = 1.0
+    def signals(self, words: Sequence[str | tuple[str, ...]]) -> Tensor:
+        """Make the top-down signal of each of K words, given its tag or tags.
+
+        Returns:
+            (K, T) float32: 1 for the output of the tag and 0 for others; of several tags, the mean of their signals.
+        """
+        signals = torch.zeros(len(words), len(self.tags), dtype=torch.float32)
+        for row, word in zip(signals, words, strict=True):
+            tags = (word,) if isinstance(word, str) else word
+            for tag in tags:
+                row[self.indices[tag]] += 1 / len(tags)
         return signals
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,13 +156,18 @@ class TagClassifier:
             head: its head noun.
 
         Returns:
-            What the presence model says. Without one, the mean probability of the words' tags, by the weights of the
-            words; None for a phrase without any tag.
+            What the presence model says. Without one, the mean probability of the words, by their weights: of a word
+            with several tags, the sum of theirs where tags exclude each other, else the highest. None for a phrase
+            without any tag.
         """
         if self.presence_model is not None:
             return self.presence_model(log_odds, words, head, self.indices)
-        known = [(expit(log_odds[self.indices[match.tag]]), match.weight) for match in words if match.tag]
+        known = [(self._probability(log_odds, match.tags), match.weight) for match in words if match.tags]
         return sum(probability * weight for probability, weight in known) if known else None
+
+    def _probability(self, log_odds: Numbers, tags: Sequence[str]) -> float:
+        probabilities = [expit(log_odds[self.indices[tag]]) for tag in dict.fromkeys(tags)]
+        return max(probabilities) if self.multi_label else min(sum(probabilities), 1.0)
 
     @property
     def presence_source(self) -> str:
@@ -157,11 +181,14 @@ class TagClassifier:
         return "the mean share of the phrase's tags, which exclude each other in this classifier, not calibrated"
 
     def fingerprint(self) -> str:
-        """Return the same text for the same weights, tags, pooling, attention and preprocessing."""
+        """Return the same text for the same weights, tags with their names, pooling, attention and preprocessing."""
         digest = hashlib.sha256(repr((self.tags, self.preprocessing, self.map_layer)).encode())
+        later = {"resample": self.preprocessing.resample, "names": {tag: list(n) for tag, n in self.names.items()}}
+        if later != {"resample": "bilinear", "names": {}}:  # what there was first
+            digest.update(json.dumps(later, sort_keys=True).encode())
         if isinstance(self.network, TagNetwork):
-            values = _architecture(self.network)
-            first = {"architecture": _PLAIN, "pooling": _DEFAULTS["pooling"]}  # what was there first
+            values = architecture_of(self.network)
+            first = {"architecture": PLAIN, "pooling": DEFAULTS["pooling"]}  # what was there first
             if "gala" in values or any(values[key] != value for key, value in first.items()):
                 digest.update(json.dumps(values, sort_keys=True).encode())
         for name, value in self.network.state_dict().items():
@@ -173,15 +200,13 @@ class TagClassifier:
 
         Raises:
             GroundingError: the network is no `TagNetwork`, it is a plain one with batch normalisation (`folded` first),
-                or the folder holds other files or cannot be written; then it stays as it was.
+                the preprocessing is bicubic, or the folder holds other files or cannot be written; then it stays as it
+                was.
         """
-        if not isinstance(self.network, TagNetwork):
-            raise GroundingError(f"a {type(self.network).__name__} cannot be saved: only a TagNetwork can")
-        if isinstance(self.network.features, PlainFeatures) and self.network.features.normalised:
-            raise GroundingError("a plain network with batch normalisation cannot be saved: save network.folded()")
+        network = self._savable()
         config = {
             "schema_version": SCHEMA_VERSION,
-            **_architecture(self.network),
+            **architecture_of(network),
             "image_size_px": self.preprocessing.image_size_px,
             "mean": self.preprocessing.mean,
             "std": self.preprocessing.std,
@@ -190,28 +215,85 @@ class TagClassifier:
         }
         weights = {
             key: (value.bfloat16() if value.is_floating_point() else value).contiguous()
-            for key, value in self.network.state_dict().items()
+            for key, value in network.state_dict().items()
         }
-        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(_CONFIG, _WEIGHTS, PRESENCE)) as partial:
-            (partial / _WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
-            (partial / _CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
+        with whole_folder(Path(folder).expanduser(), overwrite=True, ours=(CONFIG, WEIGHTS, PRESENCE)) as partial:
+            (partial / WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
+            (partial / CONFIG).write_text(json.dumps(config, ensure_ascii=False) + "\n", encoding="utf-8")
             if self.presence_model is not None:
                 write_presence(self.presence_model, partial / PRESENCE)
 
+    def _savable(self) -> TagNetwork:
+        if not isinstance(self.network, TagNetwork):
+            raise GroundingError(f"a {type(self.network).__name__} cannot be saved: only a TagNetwork can")
+        if isinstance(self.network.features, PlainFeatures) and self.network.features.normalised:
+            raise GroundingError("a plain network with batch normalisation cannot be saved: save network.folded()")
+        if self.preprocessing.resample != "bilinear" or self.names:
+            raise GroundingError("a classifier with bicubic preprocessing or other names of tags cannot be saved")
+        return self.network
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Push a tag classifier of grounding",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        branch: str | None = None,
+    ) -> str:
+        """Upload what `save_pretrained` writes, and a README.md, to the Hugging Face hub.
+
+        Args:
+            repo_id: `user/name`; made where there is none.
+            private: whether a new repository is; by default as the account says.
+            token: by default that of `hf auth login` or of HF_TOKEN.
+            branch: by default the main one.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            GroundingError: what `save_pretrained` raises, or the hub refuses or cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made) / "classifier"
+            self.save_pretrained(folder)
+            (folder / "README.md").write_text(model_card(repo_id, self.tags), encoding="utf-8")
+            return push(folder, repo_id, commit_message, private, token, branch or "")
+
     @classmethod
-    def from_pretrained(cls, folder: str | Path, name: str | None = None) -> "TagClassifier":
-        """Read what `save_pretrained` wrote; nothing is downloaded.
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        name: str | None = None,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> "TagClassifier":
+        """Read what `save_pretrained` or `push_to_hub` wrote: a folder, or `user/name` on the Hugging Face hub.
+
+        Only a name on the hub is downloaded, its configuration and its safetensors, into the hub's cache. The other
+        arguments are huggingface_hub's. Weights fit name by name, or are refused.
+
+        Args:
+            name: what results call this classifier; by default the source.
 
         Raises:
             GroundingError: a missing folder or file, a broken or foreign configuration, corrupt weights, weights that
-                do not fit the configuration, weights that are not finite, or a timm network where timm is missing.
+                do not fit the configuration, weights that are not finite, a timm network where timm is missing, or a
+                repository that cannot be fetched.
         """
-        folder = Path(folder).expanduser()
-        config = _read_config(folder / _CONFIG)
-        path = folder / _WEIGHTS
+        given = Path(source).expanduser()
+        folder = given
+        if not given.exists() and is_hub_name(str(source)):
+            folder = fetch(str(source), Access(revision, token, cache_dir, local_files_only))
+        config = read_config(folder / CONFIG)
+        path = folder / WEIGHTS
         if not path.is_file():
-            raise GroundingError(f"classifier folder {folder} has no {_WEIGHTS}")
-        network = _network(config)
+            raise GroundingError(f"classifier folder {folder} has no {WEIGHTS}")
+        network = network_of(config)
         try:
             weights = load_file(path)
             network.load_state_dict(weights)
@@ -225,7 +307,7 @@ class TagClassifier:
             network.eval(),
             config["tags"],
             Preprocessing(config["image_size_px"], network.mean, network.std),
-            name or str(folder),
+            name or str(source if folder != given else given),
             map_layer=config["map_layer"],
             presence_model=read_presence(folder / PRESENCE, len(config["tags"])),
         )
@@ -236,93 +318,3 @@ def check_finite(weights: Mapping[str, Tensor], source: str) -> None:
     for key, value in weights.items():
         if not bool(value.isfinite().all()):
             raise GroundingError(f"{source}: '{key}' holds NaN or infinity: fetch or train it again")
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """Read the values of a `config.json`, with the defaults of keys that older versions did not write.
-
-    Raises:
-        GroundingError: the file is missing, broken, another library's, or holds a value that does not fit.
-    """
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise GroundingError(
-            f"classifier configuration {path} cannot be read ({error.strerror}): "
-            f"expected a folder with {_CONFIG} and {_WEIGHTS}"
-        ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise GroundingError(f"classifier configuration {path} is not JSON: {error}") from error
-    missing = [key for key in _KEYS if not isinstance(config, dict) or key not in config]
-    if missing:
-        raise GroundingError(f"classifier configuration {path} lacks {', '.join(missing)}: is it of another library?")
-    architecture = config["architecture"]
-    plain, timm = architecture == _PLAIN, isinstance(architecture, str) and architecture.startswith(_TIMM)
-    if config["schema_version"] != SCHEMA_VERSION or not (plain or timm):
-        given = f"{architecture} of schema {config['schema_version']}"
-        raise GroundingError(
-            f"classifier configuration {path} is a {given}: expected {_PLAIN} or {_TIMM}NAME of {SCHEMA_VERSION}"
-        )
-    config = {**_DEFAULTS, **config}
-    if wrong := _wrong_keys(config, plain):
-        raise GroundingError(f"classifier configuration {path}: '{wrong[0]}' is not what save_pretrained writes")
-    return config
-
-
-def _wrong_keys(config: dict[str, Any], plain: bool) -> list[str]:
-    """The keys of a `config.json` whose values do not fit; `plain` says that the network is no timm one."""
-    pairs = config["layers"] if isinstance(config.get("layers"), list) else [None]
-    layers = all(isinstance(p, list) and len(p) == 2 and all(map(_natural, p)) for p in pairs) and bool(pairs)
-    sound = {
-        "layers": layers or not plain,
-        "options": plain or isinstance(config.get("options"), dict),
-        "pooling": config["pooling"] in POOLINGS,
-        "gala": "gala" not in config or _sound_gala(config["gala"]),
-        "image_size_px": _natural(config["image_size_px"]),
-        "mean": _rgb(config["mean"]),
-        "std": _rgb(config["std"]) and min(config["std"]) > 0,
-        "map_layer": config["map_layer"] is None or type(config["map_layer"]) is int,
-        "tags": isinstance(config["tags"], list) and all(isinstance(tag, str) for tag in config["tags"]),
-    }
-    return [key for key, good in sound.items() if not good]
-
-
-def _architecture(network: TagNetwork) -> dict[str, Any]:
-    """What `_network` needs to build it again."""
-    features = network.features
-    attention = {} if network.gala is None else {"gala": asdict(network.gala)}
-    if isinstance(features, PlainFeatures):
-        return {"architecture": _PLAIN, "layers": features.layers, "pooling": network.pooling, **attention}
-    name, options = _TIMM + features.name, features.options
-    return {"architecture": name, "options": options, "pooling": network.pooling, **attention}
-
-
-def _network(config: dict[str, Any]) -> TagNetwork:
-    """Build the network of a `config.json`, with random weights."""
-    architecture, tags, pooling = config["architecture"], len(config["tags"]), config["pooling"]
-    if architecture == _PLAIN:
-        network = plain_network(config["layers"], tags, pooling, normalised=False)
-    else:
-        network = timm_network(architecture.removeprefix(_TIMM), tags, pooling, config["options"])
-    network.mean, network.std = tuple(config["mean"]), tuple(config["std"])
-    if gala := config.get("gala"):
-        network.insert_gala(GalaSettings(**gala | {"layers": tuple(gala["layers"])}))
-    return network
-
-
-def _sound_gala(gala: Any) -> bool:
-    """Whether this is what `GalaSettings` are in JSON."""
-    if not isinstance(gala, dict) or gala.keys() != {each.name for each in fields(GalaSettings)}:
-        return False
-    names = gala["layers"]
-    named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
-    return named and _natural(gala["reduction"]) and gala["squash"] in SQUASHES and gala["apply_to"] in APPLY_TO
-
-
-def _natural(value: Any) -> bool:
-    return type(value) is int and 1 <= value <= 8192
-
-
-def _rgb(values: Any) -> bool:
-    numbers = isinstance(values, list) and len(values) == 3 and all(type(value) in (int, float) for value in values)
-    return numbers and all(map(math.isfinite, values))

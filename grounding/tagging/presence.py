@@ -65,14 +65,19 @@ class PresenceModel:
             mean of those of all words by their weights; the log-odds of the head's tag; and 0. For a phrase without
             any tag, 0, 0, 0 and 1.
         """
-        outputs = [indices[match.tag] for match in words if match.tag]
+        outputs = [_best(log_odds, match, indices) for match in words if match.tags]
         if not outputs:
             return np.array([0.0, 0.0, 0.0, 1.0])
         standard = (log_odds[outputs] - self.tag_means[outputs]) / self.tag_stds[outputs]
-        weights = [match.weight for match in words if match.tag]
-        of_head = [indices[match.tag] for match in words if match.tag and match.word == head]
+        weights = [match.weight for match in words if match.tags]
+        of_head = [_best(log_odds, match, indices) for match in words if match.tags and match.word == head]
         last = outputs.index(of_head[-1]) if of_head else -1
         return np.array([standard[last], np.average(standard, weights=weights), log_odds[outputs[last]], 0.0])
+
+
+def _best(log_odds: Numbers, match: Match, indices: Mapping[str, int]) -> int:
+    """The output of a word's tag; of several, the most probable one."""
+    return max((indices[tag] for tag in match.tags), key=lambda output: float(log_odds[output]))
 
 
 def to_log_odds(probabilities: Tensor) -> Numbers:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from grounding.benchmarks.signals import ClassSignal, class_signals, plain, read_given, stack
+from grounding.benchmarks.signals import ClassSignal, class_signals, read_given, stack
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from helpers.errors import facts
@@ -20,14 +20,6 @@ def only(name, tags, multi_label=True, given=None):
     """The signal of a class that is not alone in its data set."""
     others = [tags[0]] if tags[0] != name else []
     return class_signals([name, *others], classifier(*tags, multi_label=multi_label), given)[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "same"),
-    [("tv monitor", "TV-Monitor"), ("potted  plant", "potted_plant"), (" a-_b ", "A b"), ("", "-_ ")],
-)
-def test_case_hyphens_and_underscores_do_not_count(name, same):
-    assert plain(name) == plain(same)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ def grounded(text="a hat", status="localized", box=(40, 40, 120, 100), size=(400
     grid = np.zeros((4, 4), np.float32)
     grid[cell] = 1.0
     regions = () if box is None else (Region(*map(float, box), score=1.25),)
-    words = (Match("hat", "hat", "exact", 1.0),)
+    words = (Match("hat", ("hat",), "exact", 1.0),)
     return GroundedPhrase(
         Phrase(text, 0, len(text), "hat"), status, 0.75, words, (60.0, 50.0), regions, grid, grid, size
     )

@@ -20,9 +20,9 @@ MODEL = PresenceModel(
 )
 LOG_ODDS = np.array([3.0, -3.5, -3.0])
 RED, HAT, UNKNOWN = (
-    Match("red", "red", "exact", 0.25),
-    Match("hats", "hat", "stem", 0.75),
-    Match("x", None, "out-of-vocabulary", 0.0),
+    Match("red", ("red",), "exact", 0.25),
+    Match("hats", ("hat",), "stem", 0.75),
+    Match("x", (), "out-of-vocabulary", 0.0),
 )
 WEIGHT = replace(HAT, weight=1.0)
 
@@ -62,6 +62,23 @@ def test_without_a_model_presence_is_the_probability_of_the_tags(localizer, mult
     assert classifier.presence(LOG_ODDS, (RED, HAT, UNKNOWN), "hats") == pytest.approx(expected)
     assert classifier.presence(LOG_ODDS, (UNKNOWN,), "x") is None
     assert re.search(source, classifier.presence_source)
+
+
+@pytest.mark.parametrize(("multi_label", "expected"), [(False, 0.2 + 0.3), (True, 0.3)])
+def test_the_probability_of_a_word_with_several_tags(localizer, multi_label, expected):
+    """Of tags that exclude each other one is there with the sum of their probabilities."""
+    odds = np.array([math.log(p / (1 - p)) for p in (0.2, 0.3, 0.1)])
+    network, preprocessing = localizer.classifier.network, localizer.classifier.preprocessing
+    one = TagClassifier(network, list("abc"), preprocessing, "c", multi_label)
+    several, plain = Match("x", ("a", "b"), "kinds", 0.75), Match("y", ("c",), "exact", 0.25)
+    assert one.presence(odds, (several, plain), "x") == pytest.approx(0.75 * expected + 0.25 * 0.1)
+    assert one.presence(np.full(3, 20.0), (replace(several, weight=1.0),), "x") == pytest.approx(1)
+
+
+def test_features_of_a_word_with_several_tags_are_of_the_most_probable():
+    several, one = Match("hats", ("red", "hat"), "kinds", 1.0), Match("hats", ("hat",), "exact", 1.0)
+    expected = MODEL.features(LOG_ODDS, (one,), "hats", INDICES)
+    np.testing.assert_array_equal(MODEL.features(LOG_ODDS, (several,), "hats", INDICES), expected)
 
 
 def test_a_model_comes_back_from_its_file(tmp_path):

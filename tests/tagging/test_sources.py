@@ -293,7 +293,7 @@ def test_weights_that_are_not_finite(value):
         ),
         ("torchvision:=w.pth", "torchvision has no classifier '': known: alexnet, "),
         ("w.pth", "unknown classifier source 'w.pth' (and no such folder): expected embedded, a folder"),
-        ("w.pth", "torchvision:NAME or torchvision:NAME=FILE"),
+        ("w.pth", "torchvision:NAME[=FILE], timm:NAME[=FILE]"),
         ("", "no classifier was named: expected embedded, a folder"),
         ("torchvison:resnet50", "did you mean 'torchvision:resnet50'?"),
     ],

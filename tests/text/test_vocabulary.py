@@ -89,8 +89,8 @@ def test_a_tag_of_one_word_goes_before_a_last_word(word: str, reason: str) -> No
 
 
 def test_no_tags_and_no_vectors() -> None:
-    assert Vocabulary([]).match(phrase("a dog")) == (Match("dog", None, "out-of-vocabulary", 0.0),)
-    assert Vocabulary(["dog"], None, None).lookup("puppy") == Match("puppy", None, "out-of-vocabulary", 0.0)
+    assert Vocabulary([]).match(phrase("a dog")) == (Match("dog", (), "out-of-vocabulary", 0.0),)
+    assert Vocabulary(["dog"], None, None).lookup("puppy") == Match("puppy", (), "out-of-vocabulary", 0.0)
 
 
 TAGS_OF_MANY_KINDS = """
@@ -182,7 +182,7 @@ def test_a_noun_of_several_words_that_is_nothing_like_its_last_word():
 def test_tags_that_no_table_knows():
     vocabulary = Vocabulary(["xk1", "xk2"])
     assert vocabulary.lookup("xk1").reason == "exact"
-    assert vocabulary.lookup("dog") == Match("dog", None, "out-of-vocabulary", 0.0)
+    assert vocabulary.lookup("dog") == Match("dog", (), "out-of-vocabulary", 0.0)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,54 @@ def test_tags_of_several_words_have_kinds(word, tag, reason):
     match = Vocabulary(["studio couch", "golden retriever", "violin"]).lookup(word)
     assert match.reason in (reason, "out-of-vocabulary") if reason == "neighbour" else match.reason == reason
     assert match.tag in (tag, None) if reason == "neighbour" else match.tag == tag
+
+
+BREEDS = ["tabby", "tiger cat", "collie", "Brabancon griffon", "xk opener", "jeep", "davenport", "black bear", "fox"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "reason"),
+    [
+        ("a cat", ("tabby", "tiger cat"), "kinds"),
+        ("Dogs", ("collie", "Brabancon griffon"), "kinds"),
+        ("an animal", ("tabby", "tiger cat", "collie", "Brabancon griffon", "black bear", "fox"), "kinds"),
+        ("a tabby", ("tabby",), "exact"),
+        ("collies", ("collie",), "stem"),
+        ("a tiger cat", ("tiger cat",), "exact"),
+        ("an automobile", ("jeep",), "kinds"),
+        ("a vixen", ("fox",), "kind"),
+        ("a kitten", ("tabby", "tiger cat"), "kind"),  # no tag names its kind, but two are cats
+    ],
+)
+def test_tags_that_exclude_each_other_speak_together(text, tags, reason):
+    matches = Vocabulary(BREEDS, exclusive=True).match(phrase(text))
+    assert [(match.tags, match.reason, match.weight) for match in matches] == [(tags, reason, 1 / len(matches))] * len(
+        matches
+    )
+    assert Vocabulary(BREEDS).lookup("animal").reason != "kinds"
+
+
+def test_the_last_word_of_exclusive_tags_counts_after_kinds():
+    """All tags that end with it; a name of several words that is known goes first."""
+    vocabulary = Vocabulary(["xk qwrtz", "zq qwrtz", "police car", "jeep", "polar bear"], exclusive=True)
+    assert vocabulary.lookup("qwrtz") == Match("qwrtz", ("xk qwrtz", "zq qwrtz"), "stem", 1.0)
+    assert vocabulary.lookup("cars") == Match("cars", ("police car", "jeep"), "kinds", 1.0)
+    assert [
+        str(match) for match in Vocabulary(["xk", "jeep", "cruiser"], exclusive=True).match(phrase("a police car"))
+    ] == [
+        "police -> cruiser (synonym)",
+        "car -> cruiser (synonym)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tags", "shown"),
+    [((), None), (("a",), "a"), (("a", "b", "c"), "a + b + c"), (tuple("abcdefgh"), "a + b + c + 5 more")],
+)
+def test_what_is_shown_of_many_tags(tags, shown):
+    match = Match("it", tags, "kinds", 1.0)
+    assert match.tag == shown
+    assert str(match) == (f"it -> {shown} (kinds)" if shown else "it (kinds)")
 
 
 def test_embedded_vectors() -> None:

@@ -97,7 +97,10 @@ def _facts(
 ) -> dict[str, Any]:
     """A row of misses.csv; areas are shares of the photograph."""
     probability = dict(scene.tags(len(scene.localizer.classifier.tags)))
-    words = [f"{w.word} > {w.tag} {probability[w.tag]:.2f}" if w.tag else f"{w.word} > ?" for w in answer.words]
+    words = [
+        f"{w.word} > {w.tag} {max(probability[tag] for tag in w.tags):.2f}" if w.tags else f"{w.word} > ?"
+        for w in answer.words
+    ]
     x0, y0, x1, y1 = enclosing(_true_boxes(answer, image, phrase))[0]
     inside = answer.point is not None and x0 <= answer.point[0] < x1 and y0 <= answer.point[1] < y1
     box = answer.best.box if answer.best else (0, 0, 0, 0)

@@ -1,0 +1,51 @@
+"""Tags below what a word names, in a table of kinds that is small enough to read."""
+
+import pytest
+
+from grounding.text.kinds import Kinds
+from grounding.text.tags_by_kind import TagsByKind, plain
+
+KINDS = Kinds.from_text(
+    """animal
+ cat
+  tabby,tabby cat
+  persian,persian cat
+ dog,hound
+  puppy
+crane+,machine
+bird
+ crane
+"""
+    + "\n"
+)
+TAGS = ["Tabby-Cat", "persian", "puppy", "hound", "crane", "big-dog", "qwrtz", "persian"]
+
+
+@pytest.mark.parametrize(
+    ("word", "tags", "synonym"),
+    [
+        ("", (), None),
+        ("qwrtz", (), None),
+        ("cat", ("Tabby-Cat", "persian"), None),
+        ("Cats", ("Tabby-Cat", "persian"), None),
+        ("dog", ("puppy", "hound", "big-dog"), "hound"),  # an unknown name is of the kind of its last word, no synonym
+        ("animal", ("Tabby-Cat", "persian", "puppy", "hound", "big-dog"), None),
+        ("tabby", ("Tabby-Cat",), "Tabby-Cat"),
+        ("bird", ("crane",), None),
+        ("machine", (), None),  # a crane in its second meaning
+        ("crane", ("crane",), "crane"),
+    ],
+)
+def test_tags_below_a_word(word, tags, synonym):
+    by_kind = TagsByKind.of(TAGS, KINDS)
+    assert by_kind.tags(word) == tags
+    assert by_kind.synonyms(word) == (() if synonym is None else (synonym,))
+    assert TagsByKind.of([], KINDS).tags(word) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("tv monitor", "TV-Monitor"), ("potted  plant", "potted_plant"), (" a-_b ", "A b"), ("", "-_ ")],
+)
+def test_case_hyphens_and_underscores_do_not_count(name, same):
+    assert plain(name) == plain(same)
