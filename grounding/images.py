@@ -56,7 +56,7 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as image:
+            with open_picture(io.BytesIO(content)) as image:
                 return upright_rgb(image)
     except UnidentifiedImageError as error:
         raise GroundingError(
@@ -103,6 +103,20 @@ def _content(file: BinaryIO, name: str) -> bytes:
     if len(content) > _MOST_BYTES:
         raise GroundingError(f"image {name} has over {_MOST_BYTES >> 20} MiB: is it a picture?")
     return content
+
+
+def open_picture(file: str | Path | BinaryIO) -> Image.Image:
+    """Open a picture file as Pillow does, without decoding it yet.
+
+    Raises:
+        GroundingError: it is Encapsulated PostScript, a program, for which Pillow would run Ghostscript.
+        Exception: nearly any, as Pillow's over damaged files.
+    """
+    image = Image.open(file)
+    if image.format == "EPS":
+        image.close()
+        raise GroundingError("it is PostScript, which is never run: expected JPEG, PNG or the like")
+    return image
 
 
 def check_image(image: object) -> RgbImage:

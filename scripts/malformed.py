@@ -39,7 +39,9 @@ def main() -> int:
             took = time.perf_counter() - start
             counts["faults" if verdict.fault else "refused" if verdict.said else "read"] += 1
             if verdict.fault or options.all or took > 0.5:
-                print(f"{took:5.2f} s  {case.name:40.40}  {verdict.fault and 'FAULT ' + verdict.fault or verdict.said}")
+                print(
+                    f"{took:5.2f} s  {case.name:40.40}  {(verdict.fault and 'FAULT ' + verdict.fault) or verdict.said}"
+                )
         os.chdir("/")
     print(f"seed {options.seed}: {counts.total()} cases, " + ", ".join(f"{n} {what}" for what, n in counts.items()))
     return 1 if counts["faults"] else 0

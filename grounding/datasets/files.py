@@ -17,7 +17,16 @@ from grounding.images import RgbImage, read_image
 
 Read = Callable[[], bytes]  # gives the content of one file
 # RuntimeError: encrypted, or an unknown method or version; the last four: damaged.
-_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, lzma.LZMAError, struct.error)
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+)
 _MOST_BYTES = 1 << 30  # that a file of a zip may unpack to
 _SMALL_BYTES, _MOST_DENSE = 1 << 24, 200  # a larger one does not unpack to so many times its size, or it is a trap
 _TAR_END = bytes(512)
@@ -217,15 +226,28 @@ def _photographs(path: Path) -> Iterator[tuple[str, Path, Read]]:
         yield from ((name, path, read) for name, read in files if name.endswith(".jpg"))
 
 
+def members_of(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The plain files of a tar, whose bytes lie in it as they are: no links, devices or sparse files.
+
+    Raises:
+        tarfile.ReadError: a member ends before it starts, so that reading on would never end.
+    """
+    for member in tar:
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
+        if member.isfile() and not member.issparse():
+            yield member
+
+
 def _tar_files(path: Path, called: str) -> list[tuple[str, Read]]:
     if not path.is_file():
         raise GroundingError(f"{called} do not exist: expected a folder, a zip or a tar of <id>.jpg")
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [member for member in tar if member.isfile()]
+            members = list(members_of(tar))
         if _read_span(path, path.stat().st_size - len(_TAR_END), -1) != _TAR_END:
             raise GroundingError(f"{called} are cut short: expected a tar that ends with empty blocks")
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise GroundingError(
             f"{called} cannot be read ({error}): expected a folder, a zip or an uncompressed tar"
         ) from error

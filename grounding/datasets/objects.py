@@ -116,6 +116,6 @@ def parquet_records(path: Path, options: TableOptions) -> Iterator[Record]:
                     yield Record(number, dict(zip(columns, row, strict=True)))
     except GroundingError:
         raise
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException) as error:  # OverflowError: a date of no calendar
         reason = " ".join(str(error).split())
         raise GroundingError(f"{path} cannot be read ({reason}): expected a Parquet file") from error

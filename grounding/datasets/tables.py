@@ -33,7 +33,7 @@ TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[
 PARQUET: Final = (".parquet", ".pq")
 EXPECTED: Final = "a table (.csv, .tsv, .jsonl, .json, .parquet or .token, or one of these with .gz)"
 _LONGEST_LINE: Final = 1 << 24  # characters
-_LONGEST_TEXT: Final = 1 << 28  # of JSON, which is read as a whole
+_LONGEST_TEXT: Final = 1 << 28  # bytes of JSON, which is read as a whole
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:|pipe:", re.IGNORECASE)
 
 
@@ -94,8 +94,8 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
 
 
 def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
-    if path.exists() and not path.is_file():  # a pipe might be waited for without end
-        what = "a folder" if path.is_dir() else "a pipe or a device"
+    if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
+        what = "a folder" if path.is_dir() else "a pipe or a device"  # which might be waited for without end
         raise GroundingError(f"{path} is {what}: expected {EXPECTED}")
     if kind not in (*TEXT_TABLES, *PARQUET):
         raise GroundingError(f"{path} ends in '{kind}': expected {EXPECTED}")
@@ -107,6 +107,10 @@ def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
                 yield from TEXT_TABLES[kind](path, file, options)
     except UnicodeError as error:
         raise GroundingError(f"{path} is no text that can be read ({error}): save it as UTF-8") from error
+    except GroundingError:
+        raise
+    except ValueError as error:  # a NUL in its name
+        raise GroundingError(f"{str(path)!r} cannot be read: {error}") from error
     except DAMAGED as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GroundingError(f"{path} cannot be read: {reason}") from error
@@ -127,21 +131,21 @@ def _open_text(path: Path) -> Iterator[TextIO]:
 class _Text(io.TextIOWrapper):
     """Text that is no longer than tables are: a compressed file, or a device, might have a line without end."""
 
-    def __next__(self) -> str:
+    def __next__(self) -> str:  # type: ignore[override]  # as that of TextIOWrapper
         line = self.readline(_LONGEST_LINE + 1)
         if not line:
             raise StopIteration
-        return self._bounded(line, _LONGEST_LINE, "a line of it")
+        if len(line) > _LONGEST_LINE:
+            raise UnicodeError(f"a line of it has over {_LONGEST_LINE:,} characters")
+        return line
 
     def read(self, size: int | None = -1) -> str:
         if size is None or size < 0:
-            return self._bounded(super().read(_LONGEST_TEXT + 1), _LONGEST_TEXT, "it")
+            content = bytes(self.buffer.read(_LONGEST_TEXT + 1))
+            if len(content) > _LONGEST_TEXT:
+                raise UnicodeError(f"it has over {_LONGEST_TEXT:,} bytes")
+            return content.decode(self.encoding, self.errors or "strict")
         return super().read(size)
-
-    def _bounded(self, text: str, most: int, what: str) -> str:
-        if len(text) > most:
-            raise UnicodeError(f"{what} has over {most:,} characters")
-        return text
 
 
 def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool) -> TableRow:

@@ -1,4 +1,4 @@
-"""XML as annotations come in. Nothing that it refers to is fetched, and expat refuses entities that grow without end."""
+"""XML of annotations. Nothing that it refers to is fetched, and expat refuses entities that grow without end."""
 
 import xml.etree.ElementTree as ET
 

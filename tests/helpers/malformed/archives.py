@@ -2,7 +2,6 @@
 
 import functools
 import gzip
-import io
 import random
 import tarfile
 from collections.abc import Iterator
@@ -34,16 +33,21 @@ def tar(*members: tuple[tarfile.TarInfo, bytes], format_: int = tarfile.GNU_FORM
 
 
 def negative(content: bytes, size: int) -> bytes:
-    """The first member with a size below 0, in base 256."""
+    """The first member with another size, which may be below 0, in base 256."""
     header = bytearray(content[:512])
-    header[124:136] = (256**12 + size).to_bytes(12, "big")
+    header[124:136] = (256**12 + size if size < 0 else (128 << 88) + size).to_bytes(12, "big")
     header[148:156] = b" " * 8
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header) + content[512:]
 
 
 GOOD = (member("1.jpg", JPEG), member("1.json", CAPTION))
-SPARSE = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "2.jpg", "GNU.sparse.realsize": str(10**12)}
+SPARSE = {
+    "GNU.sparse.major": "1",
+    "GNU.sparse.minor": "0",
+    "GNU.sparse.name": "2.jpg",
+    "GNU.sparse.realsize": str(10**12),
+}
 
 
 def _tars() -> dict[str, tuple[bytes, str]]:
@@ -56,7 +60,10 @@ def _tars() -> dict[str, tuple[bytes, str]]:
         "dot": (tar(*GOOD, member(".", b"x"), member("", b"x"), member("./", b"x")), READ),
         "link": (tar(*GOOD, member("2.jpg", **link), member("2.json", CAPTION)), READ),
         "hard-link": (tar(*GOOD, member("2.jpg", **hard), member("2.json", CAPTION)), READ),
-        "device": (tar(*GOOD, member("2.jpg", type=tarfile.CHRTYPE, devmajor=1, devminor=5), member("2.json", CAPTION)), READ),
+        "device": (
+            tar(*GOOD, member("2.jpg", type=tarfile.CHRTYPE, devmajor=1, devminor=5), member("2.json", CAPTION)),
+            READ,
+        ),
         "fifo": (tar(*GOOD, member("2.jpg", type=tarfile.FIFOTYPE), member("2.json", CAPTION)), READ),
         "sparse": (tar(*GOOD, member("2.jpg", JPEG, pax_headers=SPARSE), format_=tarfile.PAX_FORMAT), READ),
         "only-link": (tar(member("2.jpg", **link), member("2.json", CAPTION)), REFUSED),
@@ -80,7 +87,7 @@ def _tars() -> dict[str, tuple[bytes, str]]:
         "compressed": (gzip.compress(tar(*GOOD)), READ),
         "compressed-cut": (gzip.compress(tar(*GOOD))[:-200], EITHER),
         "gzip-bytes": (b"\x1f\x8b\x08\0" + bytes(range(200)), REFUSED),
-    }  # fmt: skip
+    }
 
 
 def _read(path: Path) -> None:
@@ -101,7 +108,9 @@ def _files(path: Path) -> None:
     files = Files(path)
     for name in list(files.below("")):
         files.read(name)
-    assert "../../evil.jpg" not in files or len(files.read("../../evil.jpg")) == len(JPEG), "it is in the archive itself"
+    assert "../../evil.jpg" not in files or len(files.read("../../evil.jpg")) == len(JPEG), (
+        "it is in the archive itself"
+    )
 
 
 def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
@@ -115,5 +124,13 @@ def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
         yield Case(f"shard {name}", functools.partial(_read, path), expected)
         yield Case(f"photographs {name}", functools.partial(_photographs, path), EITHER)
         yield Case(f"files {name}", functools.partial(_files, path), EITHER)
-    for source in ("nowhere.tar", "{1..99999999}.tar", "*.nothing", "https://example.org/1.tar", "", "nul\0.tar", "{" * 5000):
+    for source in (
+        "nowhere.tar",
+        "{1..99999999}.tar",
+        "*.nothing",
+        "https://example.org/1.tar",
+        "",
+        "nul\0.tar",
+        "{" * 5000,
+    ):
         yield Case(f"shard {source[:30]!r}", functools.partial(_read, Path(source) if "://" not in source else source))

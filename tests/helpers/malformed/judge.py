@@ -13,7 +13,8 @@ from typing import Literal, NoReturn
 
 from grounding.errors import GroundingError
 
-LIMIT_S = 5.0
+LIMIT_S = 3.0  # of the processor
+LONGEST_WAIT_S = 60.0  # for what never comes; long, since the machine may have other work
 LIMIT_BYTES = 1 << 30  # of memory beyond what the process has before a case
 LONGEST = 1000  # characters of a message
 REFUSED, READ, EITHER = "refused", "read", "either"
@@ -57,7 +58,7 @@ def judge(case: Case) -> Verdict:
     except GroundingError as error:
         return Verdict(case, _fault_of(case, str(error)), str(error))
     except OutOfTime:
-        return Verdict(case, f"takes over {LIMIT_S:g} s", "")
+        return Verdict(case, f"takes over {LIMIT_S:g} s, or waits", "")
     except BaseException as error:  # whatever else it is, a user would see a traceback
         return Verdict(case, f"{type(error).__name__}: {str(error)[:200]}", "")
     return Verdict(case, "is read, and should be refused" if case.expected == REFUSED else "", "")
@@ -78,13 +79,16 @@ def _little_time() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    timers = ((signal.ITIMER_PROF, signal.SIGPROF, LIMIT_S), (signal.ITIMER_REAL, signal.SIGALRM, LONGEST_WAIT_S))
+    before = [signal.signal(number, end) for _, number, _ in timers]
     try:
+        for timer, _, limit in timers:
+            signal.setitimer(timer, limit)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for (timer, number, _), handler in zip(timers, before, strict=True):
+            signal.setitimer(timer, 0)
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -63,11 +63,19 @@ def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
         yield _unpacked(folder / f"{damage.__name__}.tfrecords", damage(framed(GOOD), chance), EITHER)
     image, heatmap = torch.zeros(3, 8, 8, dtype=torch.uint8), torch.ones(1, 8, 8, dtype=torch.uint8)
     tensors = {
-        "list": [1], "none": {"image": None, "heatmap": None, "label": 1}, "float": {"image": image.float(), "heatmap": heatmap, "label": 1},
-        "vast": {"image": torch.zeros(1, dtype=torch.uint8).expand(3, 10**5, 10**5), "heatmap": torch.zeros(1, dtype=torch.uint8).expand(1, 10**5, 10**5), "label": 1},
-        "sparse": {"image": image.to_sparse(), "heatmap": heatmap, "label": 1}, "label": {"image": image, "heatmap": heatmap, "label": "x"},
-        "meta": {"image": image.to("meta"), "heatmap": heatmap, "label": 1}, "no-pixel": {"image": image[:, :0], "heatmap": heatmap[:, :0], "label": 1},
-    }  # fmt: skip
+        "list": [1],
+        "none": {"image": None, "heatmap": None, "label": 1},
+        "float": {"image": image.float(), "heatmap": heatmap, "label": 1},
+        "vast": {
+            "image": torch.zeros(1, dtype=torch.uint8).expand(3, 10**5, 10**5),
+            "heatmap": torch.zeros(1, dtype=torch.uint8).expand(1, 10**5, 10**5),
+            "label": 1,
+        },
+        "sparse": {"image": image.to_sparse(), "heatmap": heatmap, "label": 1},
+        "label": {"image": image, "heatmap": heatmap, "label": "x"},
+        "meta": {"image": image.to("meta"), "heatmap": heatmap, "label": 1},
+        "no-pixel": {"image": image[:, :0], "heatmap": heatmap[:, :0], "label": 1},
+    }
     for name, value in tensors.items():
         buffer = io.BytesIO()
         torch.save(value, buffer)
@@ -104,35 +112,69 @@ def _sources(folder: Path, chance: random.Random) -> Iterator[Case]:
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("a.npy", whole)
     arrays = {
-        "objects": _npy(np.array([{}, 1], object)), "text": b"no array", "empty": b"", "archive": archive.getvalue(),
+        "objects": _npy(np.array([{}, 1], object)),
+        "text": b"no array",
+        "empty": b"",
+        "archive": archive.getvalue(),
         "vast": _header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000)}"),
         "vast-bytes": _header("{'descr': '|u1', 'fortran_order': False, 'shape': (100000, 30000)}"),
-        "negative": _header("{'descr': '<f8', 'fortran_order': False, 'shape': (-4, 4)}"), "deep": _header("(" * 5000),
+        "negative": _header("{'descr': '<f8', 'fortran_order': False, 'shape': (-4, 4)}"),
+        "deep": _header("(" * 5000),
         "code": _header("{'descr': __import__('os').system('touch evil'), 'fortran_order': False, 'shape': (4, 4)}"),
-        "nan": _npy(np.full((16, 24), np.nan)), "below-0": _npy(-np.ones((16, 24))), "complex": _npy(np.ones((16, 24), complex)),
-        "texts": _npy(np.array([["a"] * 24] * 16)), "records": _npy(np.zeros((16, 24), "i4,f4")), "3-d": _npy(np.ones((2, 16, 24))),
-        "zero": _npy(np.zeros((16, 24))), "none": _npy(np.zeros((0, 24))), "cut": whole[:-100], "dates": _npy(np.zeros((16, 24), "M8[s]")),
-    }  # fmt: skip
+        "nan": _npy(np.full((16, 24), np.nan)),
+        "below-0": _npy(-np.ones((16, 24))),
+        "complex": _npy(np.ones((16, 24), complex)),
+        "texts": _npy(np.array([["a"] * 24] * 16)),
+        "records": _npy(np.zeros((16, 24), "i4,f4")),
+        "3-d": _npy(np.ones((2, 16, 24))),
+        "zero": _npy(np.zeros((16, 24))),
+        "none": _npy(np.zeros((0, 24))),
+        "cut": whole[:-100],
+        "dates": _npy(np.zeros((16, 24), "M8[s]")),
+    }
     for name, content in arrays.items():
         yield _map(folder / f"npy-{name}" / "a.npy", content)
-    pictures = {"colour": picture(), "eps": EPS, "text": b"text", "bomb": png(14_000, 13_000, colour=0), "0x0": png(0, 0)}
+    pictures = {
+        "colour": picture(),
+        "eps": EPS,
+        "text": b"text",
+        "bomb": png(14_000, 13_000, colour=0),
+        "0x0": png(0, 0),
+    }
     for name, content in pictures.items():
         yield _map(folder / f"png-{name}" / "a.png", content)
     yield from _hdf5(folder, chance)
     tables = {
-        "empty.csv": b"", "blank.csv": b"\n\n", "names.csv": b"image_path,clicks,user_id\n", "nul.csv": b"image_path\0,clicks\n",
-        "bytes.csv": bytes(range(256)), "no-user.csv": b"image_path,clicks\na,b\n", "latin.csv": b"image_path,clicks,user_id\n\xe4,[],1\n",
+        "empty.csv": b"",
+        "blank.csv": b"\n\n",
+        "names.csv": b"image_path,clicks,user_id\n",
+        "nul.csv": b"image_path\0,clicks\n",
+        "bytes.csv": bytes(range(256)),
+        "no-user.csv": b"image_path,clicks\na,b\n",
+        "latin.csv": b"image_path,clicks,user_id\n\xe4,[],1\n",
         "code.csv": b"image_path,clicks,user_id\na,\"[(__import__('os').system('touch evil'), 1)]\",1\n",
-        "deep.csv": b"image_path,clicks,user_id\na,\"" + b"[" * 5000 + b"\",1\n", "field.csv": b"image_path,clicks,user_id\na," + b"1" * 200_000 + b",1\n",
-        "digits.csv": b"image_path,clicks,user_id\na,\"[(" + b"9" * 5000 + b", 1)]\",1\n", "quote.csv": b'image_path,clicks,user_id\na,"[(1,1)]\n',
-        "gaze-nan.csv": b"1,a,nan,16,1,1,1\n", "gaze-digits.csv": b"9" * 5000 + b",a,24,16,1,1,1\n", "gaze-cut.csv.gz": gzip.compress(b"1,a,24,16,1,1,1\n")[:-5],
-        "gaze-outside.csv": b"1,a,24,16,100,1,1\n", "gaze-vast.csv": b"1,a,1e300,1e300,1e299,1e299,1e300\n",
-        "boxes-text.jsonl": b"no\n", "boxes-deep.jsonl": b"[" * 100_000, "boxes-keys.jsonl": b"{}\n", "boxes-list.jsonl": b"[1]\n",
-        "boxes-nan.jsonl": b'{"id": "a", "boxes": [[0, 0, NaN, 1]], "width": 24, "height": 16}\n', "boxes-empty.jsonl": b"",
+        "deep.csv": b'image_path,clicks,user_id\na,"' + b"[" * 5000 + b'",1\n',
+        "field.csv": b"image_path,clicks,user_id\na," + b"1" * 200_000 + b",1\n",
+        "digits.csv": b'image_path,clicks,user_id\na,"[(' + b"9" * 5000 + b', 1)]",1\n',
+        "quote.csv": b'image_path,clicks,user_id\na,"[(1,1)]\n',
+        "gaze-nan.csv": b"1,a,nan,16,1,1,1\n",
+        "gaze-digits.csv": b"9" * 5000 + b",a,24,16,1,1,1\n",
+        "gaze-cut.csv.gz": gzip.compress(b"1,a,24,16,1,1,1\n")[:-5],
+        "gaze-outside.csv": b"1,a,24,16,100,1,1\n",
+        "gaze-vast.csv": b"1,a,1e300,1e300,1e299,1e299,1e300\n",
+        "boxes-text.jsonl": b"no\n",
+        "boxes-deep.jsonl": b"[" * 100_000,
+        "boxes-keys.jsonl": b"{}\n",
+        "boxes-list.jsonl": b"[1]\n",
+        "boxes-nan.jsonl": b'{"id": "a", "boxes": [[0, 0, NaN, 1]], "width": 24, "height": 16}\n',
+        "boxes-empty.jsonl": b"",
         "boxes-digits.jsonl": b'{"id": "a", "boxes": [[0, 0, 1, ' + b"9" * 400 + b']], "width": 24, "height": 16}\n',
-        "boxes-ragged.jsonl": b'{"id": "a", "boxes": [[0, 0], [1]], "width": 24, "height": 16}\n', "raw.npz": b"PK", "unknown.xyz": b"x",
-        "boxes-cut.jsonl.gz": gzip.compress(b"{}")[:-5], "boxes-text-width.jsonl": b'{"id": "a", "boxes": [], "width": {}, "height": 1}\n',
-    }  # fmt: skip
+        "boxes-ragged.jsonl": b'{"id": "a", "boxes": [[0, 0], [1]], "width": 24, "height": 16}\n',
+        "raw.npz": b"PK",
+        "unknown.xyz": b"x",
+        "boxes-cut.jsonl.gz": gzip.compress(b"{}")[:-5],
+        "boxes-text-width.jsonl": b'{"id": "a", "boxes": [], "width": {}, "height": 1}\n',
+    }
     for name, content in tables.items():
         yield _map(folder / name, content, EITHER if name in ("gaze-vast.csv", "field.csv") else REFUSED)
 
@@ -157,13 +199,24 @@ def _hdf5(folder: Path, chance: random.Random) -> Iterator[Case]:
     outside = [(str(folder / "secret.bin"), 0, 24 * 16)]
     whole = with_map(np.ones((16, 24), np.float32))
     contents = {
-        "empty": b"", "text": b"no HDF5", "no-group": written(lambda file: None), "group": written(lambda file: file.create_group("clickmaps/a/clickmap")),
-        "not-group": with_map(np.ones(3), "clickmaps"), "vast": with_map(shape=(10**6, 10**6), dtype="f8", chunks=(100, 100)),
-        "texts": with_map([["a"] * 24] * 16), "scalar": with_map(5), "nan": with_map(np.full((16, 24), np.nan)), "link": written(link), "soft-link": written(soft),
-        "outside": with_map(shape=(16, 24), dtype="u1", external=outside), "references": with_map(shape=(4, 4), dtype=h5py.ref_dtype),
-        "record": with_map(np.zeros((16, 24), "i4,f4")), "null": with_map(h5py.Empty("f")), "4-d": with_map(np.ones((2, 2, 16, 24))),
+        "empty": b"",
+        "text": b"no HDF5",
+        "no-group": written(lambda file: None),
+        "group": written(lambda file: file.create_group("clickmaps/a/clickmap")),
+        "not-group": with_map(np.ones(3), "clickmaps"),
+        "vast": with_map(shape=(10**6, 10**6), dtype="f8", chunks=(100, 100)),
+        "texts": with_map([["a"] * 24] * 16),
+        "scalar": with_map(5),
+        "nan": with_map(np.full((16, 24), np.nan)),
+        "link": written(link),
+        "soft-link": written(soft),
+        "outside": with_map(shape=(16, 24), dtype="u1", external=outside),
+        "references": with_map(shape=(4, 4), dtype=h5py.ref_dtype),
+        "record": with_map(np.zeros((16, 24), "i4,f4")),
+        "null": with_map(h5py.Empty("f")),
+        "4-d": with_map(np.ones((2, 2, 16, 24))),
         "cut": whole[: len(whole) // 2],
-    }  # fmt: skip
+    }
     for name, content in contents.items():
         yield _map(folder / f"{name}.h5", content)
     for number in range(3):
@@ -174,4 +227,8 @@ def _hdf5(folder: Path, chance: random.Random) -> Iterator[Case]:
 def _map(path: Path, content: bytes, expected=REFUSED) -> Case:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    return Case(f"map {path.parent.name}/{path.name}", functools.partial(read, path if path.suffix not in (".npy", ".png") else path.parent), expected)
+    return Case(
+        f"map {path.parent.name}/{path.name}",
+        functools.partial(read, path if path.suffix not in (".npy", ".png") else path.parent),
+        expected,
+    )

@@ -15,7 +15,7 @@ from PIL import Image
 from grounding.images import read_image
 from helpers.malformed.judge import EITHER, READ, REFUSED, Case, blanked, cut, flipped
 
-KINDS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(never run) print\n%%EOF\n"
 
 
@@ -119,7 +119,9 @@ def _right() -> dict[str, bytes]:
         "exif-orientation-99.jpg": _exif(b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\x63\0\0\0\0\0\0"),
         "exif-text-orientation.png": picture()[:33] + chunk(b"eXIf", b"II*\0\x08\0\0\0\xff\x7f") + picture()[33:],
         "profile-broken.jpg": picture("JPEG", icc_profile=b"no profile"),
-        "comment-bomb.png": png(4, 4, colour=0, rows=bytes(20), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000)))),
+        "comment-bomb.png": png(
+            4, 4, colour=0, rows=bytes(20), extra=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10_000)))
+        ),
     }
 
 
@@ -138,7 +140,7 @@ def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
     for expected, group in ((REFUSED, _wrong()), (READ, _right()), (EITHER, _by_chance())):
         for name, content in group.items():
             yield _case(folder / (name if "." in name else f"{name}.jpg"), content, expected)
-    for kind in KINDS:
+    for kind in FORMATS:
         whole = picture(kind)
         for damage in (cut, flipped, blanked):
             yield _case(folder / f"{damage.__name__}.{kind.lower()}", damage(whole, chance), EITHER)

@@ -19,7 +19,8 @@ from grounding.evaluation.predictions.reading import read_predictions
 from grounding.evaluation.runs.folder import read_metrics
 from helpers.malformed.judge import EITHER, READ, REFUSED, Case, blanked, cut, flipped
 from helpers.malformed.pictures import EPS, picture, png
-from helpers.predictions import IMAGES, KEYS, SPLITS, png as encoded, record
+from helpers.predictions import IMAGES, KEYS, SPLITS, record
+from helpers.predictions import png as encoded
 
 DEEP = "[" * 100_000
 
@@ -32,18 +33,62 @@ def _base64(content: bytes) -> str:
 
 def _lines() -> dict[str, object]:
     values = {
-        "image": [None, 5.5, [], {}, "", "x" * 5000, True], "sentence": [None, -1, "0", 1.5, 10**30, True],
-        "phrase": [99, [], None], "boxes": [None, 5, [[1, 2, 3]], [[1, 2, 3, "a"]], [[3, 3, 1, 1]], [[0, 0, 1e300, 1]], [[float("nan")] * 4],
-            [[10**400, 0, 0, 0]], [[[1, 2, 3, 4]]], [[None] * 4], [[True] * 4], {"a": 1}, "x" * 100_000],
-        "scores": [[], ["a"], [float("inf")], 5, [[1]], [None]], "point": [[1], ["a", "b"], [float("nan"), 1], {}, 5],
-        "map": [5, [], [[]], [[1], [1, 2]], [["a"]], [[-1]], [[float("inf")]], "no base64!", "ü", "", _base64(b"text"), _base64(EPS),
-            _base64(picture("JPEG")), _base64(picture()), _base64(picture(mode="L")[:-30]), _base64(png(14_000, 13_000, colour=0)),
-            _base64(png(0, 0, colour=0)), [[10**400]], _base64(png(9000, 9000, colour=0, rows=bytes(9000 * 9001)))],
-        "status": [5, "", "missing", [], {}], "proposal_iou": [[2, 0], [1], ["a", 0], {}], "presence": [2, "a", [], float("nan"), -1],
-    }  # fmt: skip
+        "image": [None, 5.5, [], {}, "", "x" * 5000, True],
+        "sentence": [None, -1, "0", 1.5, 10**30, True],
+        "phrase": [99, [], None],
+        "boxes": [
+            None,
+            5,
+            [[1, 2, 3]],
+            [[1, 2, 3, "a"]],
+            [[3, 3, 1, 1]],
+            [[0, 0, 1e300, 1]],
+            [[float("nan")] * 4],
+            [[10**400, 0, 0, 0]],
+            [[[1, 2, 3, 4]]],
+            [[None] * 4],
+            [[True] * 4],
+            {"a": 1},
+            "x" * 100_000,
+        ],
+        "scores": [[], ["a"], [float("inf")], 5, [[1]], [None]],
+        "point": [[1], ["a", "b"], [float("nan"), 1], {}, 5],
+        "map": [
+            5,
+            [],
+            [[]],
+            [[1], [1, 2]],
+            [["a"]],
+            [[-1]],
+            [[float("inf")]],
+            "no base64!",
+            "ü",
+            "",
+            _base64(b"text"),
+            _base64(EPS),
+            _base64(picture("JPEG")),
+            _base64(picture()),
+            _base64(picture(mode="L")[:-30]),
+            _base64(png(14_000, 13_000, colour=0)),
+            _base64(png(0, 0, colour=0)),
+            [[10**400]],
+            _base64(png(9000, 9000, colour=0, rows=bytes(9000 * 9001))),
+        ],
+        "status": [5, "", "missing", [], {}],
+        "proposal_iou": [[2, 0], [1], ["a", 0], {}],
+        "presence": [2, "a", [], float("nan"), -1],
+    }
     lines = {f"{key}-{n}": record(**{key: value}) for key, group in values.items() for n, value in enumerate(group)}
     nested = "[" * 70 + "1" + "]" * 70
-    texts = {"empty": "", "blank": "\n\n", "text": "no", "list": "[]", "deep": DEEP, "digits": '{"image": ' + "9" * 5000 + "}", "nested": f'{{"image": "11", "sentence": 0, "phrase": 0, "boxes": {nested}}}'}
+    texts = {
+        "empty": "",
+        "blank": "\n\n",
+        "text": "no",
+        "list": "[]",
+        "deep": DEEP,
+        "digits": '{"image": ' + "9" * 5000 + "}",
+        "nested": f'{{"image": "11", "sentence": 0, "phrase": 0, "boxes": {nested}}}',
+    }
     return lines | texts | {"latin-1": b'{"\xe4": 1}', "nul": b"\0\0\0\n"}
 
 
@@ -56,9 +101,29 @@ def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
         yield _scored(folder / f"{damage.__name__}.jsonl", damage(complete, chance), EITHER)
     yield _scored(folder / "unknown.csv", b"x")
     for style in ("mdetr", "huggingface"):
-        contents = {"empty": "", "deep": DEEP, "numbers": "[1, 2]", "null": "null", "keys": "[{}]", "image": '[{"image": "11", "image_id": "11"}]'}
-        contents |= {"values": json.dumps([{"image": "11", "image_id": "11", "sentence_id": [], "boxes": {}, "results": [5]}])}
-        contents |= {"labels": json.dumps([{"image": "11", "image_id": "11", "sentence_id": 10**30, "results": {"scores": [1], "boxes": [[0, 0, 1, 1]], "labels": [{}]}}])}
+        contents = {
+            "empty": "",
+            "deep": DEEP,
+            "numbers": "[1, 2]",
+            "null": "null",
+            "keys": "[{}]",
+            "image": '[{"image": "11", "image_id": "11"}]',
+        }
+        contents |= {
+            "values": json.dumps([{"image": "11", "image_id": "11", "sentence_id": [], "boxes": {}, "results": [5]}])
+        }
+        contents |= {
+            "labels": json.dumps(
+                [
+                    {
+                        "image": "11",
+                        "image_id": "11",
+                        "sentence_id": 10**30,
+                        "results": {"scores": [1], "boxes": [[0, 0, 1, 1]], "labels": [{}]},
+                    }
+                ]
+            )
+        }
         contents |= {"long": json.dumps([{"x" * 5000: 1}])}
         for name, content in contents.items():
             path = folder / f"{style}-{name}.json"
@@ -77,13 +142,29 @@ def _tables(folder: Path, chance: random.Random) -> Iterator[Case]:
     rows = whole.num_rows
     broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")])
     columns = {
-        "null-images": ("image", pa.nulls(rows)), "list-images": ("image", pa.array([["a"]] * rows)), "null-sentences": ("sentence", pa.nulls(rows)),
-        "text-sentences": ("sentence", pa.array(["a"] * rows)), "vast-sentences": ("sentence", pa.array([2**31 - 1] * rows)), "null-boxes": ("true_boxes", pa.nulls(rows)),
-        "flat-boxes": ("true_boxes", pa.array([[1.0]] * rows)), "text-boxes": ("boxes", pa.array(["a"] * rows)), "null-types": ("types", pa.nulls(rows)),
-        "no-utf-8": ("image", pa.concat_arrays([broken] * rows)), "list-chains": ("chain", pa.array([["1"]] * rows)), "null-captions": ("caption", pa.nulls(rows)),
-    }  # fmt: skip
-    tables = {name: _parquet(whole.set_column(whole.schema.get_field_index(column), column, values)) for name, (column, values) in columns.items()}
-    tables |= {"without": _parquet(whole.drop_columns(["boxes"])), "none": _parquet(whole.slice(0, 0)), "text": b"PAR1", "empty": b""}
+        "null-images": ("image", pa.nulls(rows)),
+        "list-images": ("image", pa.array([["a"]] * rows)),
+        "null-sentences": ("sentence", pa.nulls(rows)),
+        "text-sentences": ("sentence", pa.array(["a"] * rows)),
+        "vast-sentences": ("sentence", pa.array([2**31 - 1] * rows)),
+        "null-boxes": ("true_boxes", pa.nulls(rows)),
+        "flat-boxes": ("true_boxes", pa.array([[1.0]] * rows)),
+        "text-boxes": ("boxes", pa.array(["a"] * rows)),
+        "null-types": ("types", pa.nulls(rows)),
+        "no-utf-8": ("image", pa.concat_arrays([broken] * rows)),
+        "list-chains": ("chain", pa.array([["1"]] * rows)),
+        "null-captions": ("caption", pa.nulls(rows)),
+    }
+    tables = {
+        name: _parquet(whole.set_column(whole.schema.get_field_index(column), column, values))
+        for name, (column, values) in columns.items()
+    }
+    tables |= {
+        "without": _parquet(whole.drop_columns(["boxes"])),
+        "none": _parquet(whole.slice(0, 0)),
+        "text": b"PAR1",
+        "empty": b"",
+    }
     tables |= {damage.__name__: damage(content, chance) for damage in (cut, blanked)}
     tables |= {f"flipped-{n}": flipped(content, chance, 10) for n in range(3)}
     for name, content in tables.items():
@@ -102,8 +183,22 @@ def _parquet(table: pa.Table) -> bytes:
 
 
 def _metrics(folder: Path) -> Iterator[Case]:
-    whole = {"schema_version": 1, "name": 1, "statuses": {}, "run": None, "baselines": {}, "settings": {}, "versions": {}}
-    contents = {"deep": DEEP, "digits": '{"a": ' + "9" * 5000 + "}", "dataset": json.dumps(whole | {"dataset": None}), "list": "[]", "empty": ""}
+    whole = {
+        "schema_version": 1,
+        "name": 1,
+        "statuses": {},
+        "run": None,
+        "baselines": {},
+        "settings": {},
+        "versions": {},
+    }
+    contents = {
+        "deep": DEEP,
+        "digits": '{"a": ' + "9" * 5000 + "}",
+        "dataset": json.dumps(whole | {"dataset": None}),
+        "list": "[]",
+        "empty": "",
+    }
     for name, content in contents.items():
         place = folder / f"metrics-{name}"
         place.mkdir()
@@ -114,4 +209,6 @@ def _metrics(folder: Path) -> Iterator[Case]:
 def _scored(path: Path, content: object, expected=REFUSED) -> Case:
     text = content if isinstance(content, str | bytes) else json.dumps(content)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Case(f"predictions {path.name}", functools.partial(read_predictions, path, IMAGES, "val", SPLITS, True), expected)
+    return Case(
+        f"predictions {path.name}", functools.partial(read_predictions, path, IMAGES, "val", SPLITS, True), expected
+    )

@@ -9,25 +9,33 @@ from grounding.config import LocalizerConfig, load
 from grounding.training.config import TrainConfig
 from helpers.malformed.judge import EITHER, READ, REFUSED, Case, cut, flipped
 
-LAUGHS = "a0: &a0 [ha]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 10))
-MERGES = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 10)
-)
+
+def _nested(first: str, step: str) -> str:
+    """Nine levels, each of which has the one inside it ten times."""
+    for level in range(9):
+        first = step.format(first=first, level=level, again=", ".join([f"*a{level}"] * 9))
+    return first
+
+
+LAUGHS = _nested("ha", "[&a{level} {first}, {again}]")
+MERGES = _nested("{gamma: 0.2}", "{{<<: [&a{level} {first}, {again}]}}")
 CONFIG = "maps:\n  resolution: 64\n  residual: main\nregions: {gamma: 0.2, turns: [0, 0.3]}\n"
 WRONG = {
     "python-object": "maps: !!python/object/apply:os.system ['touch evil']",
     "python-name": "maps: !!python/name:os.system",
     "python-tuple": "regions: {turns: !!python/tuple [1, 2]}",
     "laughs": LAUGHS,
-    "laughs-turns": LAUGHS + "regions: {turns: *a9}",
-    "laughs-group": LAUGHS + "maps: *a9",
-    "merges": MERGES + "maps: *a9",
+    "laughs-turns": f"regions: {{turns: [{LAUGHS}]}}",
+    "laughs-value": f"regions: {{gamma: {LAUGHS}}}",
+    "laughs-group": f"maps: {LAUGHS}",
+    "laughs-key": f"? {LAUGHS}\n: 1",
+    "merges": f"regions: {MERGES}",
     "long-laughs": f"a: &a {'x' * 100_000}\nmaps: [{', '.join(['*a'] * 9000)}]",
     "itself": "maps: &a [*a]",
     "itself-turns": "regions: {turns: &a [*a]}",
     "merges-itself": "maps: &a {<<: *a}",
     "unknown-alias": "maps: *nothing",
-    "deep": "[" * 5000,
+    "deep": "[" * 2000,
     "deep-block": "\n".join(" " * n + "a:" for n in range(2000)),
     "deep-value": "maps: " + "{a: " * 3000 + "1" + "}" * 3000,
     "tab": "maps:\n\tresolution: 64",
@@ -43,7 +51,7 @@ WRONG = {
     "unknown": "maps: {resolutoin: 64}",
     "long-key": f"? {'x' * 50_000}\n: 1",
     "long-value": f"maps: {{residual: {'x' * 50_000}}}",
-    "many-values": f"maps: {{residual: [{'x, ' * 50_000}]}}",
+    "many-values": f"maps: {{residual: [{'x, ' * 20_000}]}}",
     "wrong-type": "maps: {resolution: many}",
     "group-for-value": "maps: {resolution: {a: 1}}",
     "value-for-group": "maps: 5",
@@ -77,11 +85,28 @@ RIGHT = {
     "merge": "maps: &m {resolution: 64}\nmaps2: *m".replace("maps2: *m", "regions: {gamma: 0.2}"),
 }
 OVERRIDES = (
-    "maps.resolution", "=", "=5", ".=5", "maps=", "maps..resolution=5", "maps.resolution=[[[[", "maps.resolution=" + "[" * 5000,
-    "regions.turns=[1, a]", "maps.resolution=!!int ''", "maps.resolution=!!timestamp 2001-99-99", "maps.resolution=!!bool maybe",
-    "maps.resolution=!!python/object/apply:os.getcwd []", "maps.residual=&a [*a]", "maps.resolution=\0", "\ud800=1",
-    "maps.residual=\ud800", "maps.resolution=" + "9" * 5000, "maps.centre_prior=nan", "maps.resolution.x=1", "x" * 50_000 + "=1",
-)  # fmt: skip
+    "maps.resolution",
+    "=",
+    "=5",
+    ".=5",
+    "maps=",
+    "maps..resolution=5",
+    "maps.resolution=[[[[",
+    "maps.resolution=" + "[" * 2000,
+    "regions.turns=[1, a]",
+    "maps.resolution=!!int ''",
+    "maps.resolution=!!timestamp 2001-99-99",
+    "maps.resolution=!!bool maybe",
+    "maps.resolution=!!python/object/apply:os.getcwd []",
+    "maps.residual=&a [*a]",
+    "maps.resolution=\0",
+    "\ud800=1",
+    "maps.residual=\ud800",
+    "maps.resolution=" + "9" * 5000,
+    "maps.centre_prior=nan",
+    "maps.resolution.x=1",
+    "x" * 50_000 + "=1",
+)
 
 
 def cases(folder: Path, chance: random.Random) -> Iterator[Case]:
