@@ -131,6 +131,10 @@ def exit_status(command: Callable[[], int], advice: str = "") -> int:
     except GroundingError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        reason = " ".join(str(error).split())
+        print(f"error: there is not enough memory{reason and f' ({reason})'}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         word, number = ("terminated", 143) if isinstance(stop, Terminated) else ("interrupted", 130)
         print(f"{word}: {advice}" if advice else word, file=sys.stderr)

@@ -20,6 +20,7 @@ METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
 TOP_K = 5  # regions a phrase
 CLIP_DEPTH = 0.5  # where the map of a CLIP is read: see `MapConfig`
 TINY, HUGE = 1e-12, 1e6  # limits for form's sake: more than 0, and not endless
+_MOST: Final = 1_000_000  # characters of a file
 _ITEM: Final = r"(?:[^][{}\"',]|\{[^{}]*\}|\[[^][,]*\])+"  # of a list, such as `s/{00..04}.tar`, which is no YAML
 
 
@@ -272,9 +273,15 @@ def given(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     """The values of a YAML file, as texts."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Texts) or {}
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MOST + 1)
+        if len(text) > _MOST:
+            raise GroundingError(f"configuration {path} has over {_MOST:,} characters: is it one?")
+        values = yaml.load(text, Texts) or {}
     except OSError as error:
         raise GroundingError(f"configuration {path} cannot be read: {error.strerror}") from error
+    except GroundingError:
+        raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8
         raise GroundingError(f"configuration {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

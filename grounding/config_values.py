@@ -7,15 +7,56 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import yaml
+from yaml.composer import ComposerError
 
 from grounding.errors import GroundingError
 
 
 class Texts(yaml.SafeLoader):
-    """YAML whose scalars stay as they are written: the type of a key decides what `5`, `no` or `2024-11-28` means."""
+    """YAML whose scalars stay as they are written: the type of a key decides what `5`, `no` or `2024-11-28` means.
+
+    It has texts, lists and groups, and no other tags. A key that is there twice, nesting without end, and aliases that
+    stand for more than a configuration holds (each counts as all that it stands for) are refused as broken YAML.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._size = self._depth = 0
+        self._sizes: dict[str, int] = {}  # by the name that aliases use
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Make the next node of the tree, and count what it stands for."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        alias, start = isinstance(event, yaml.AliasEvent), self._size
+        if alias and event.anchor in self.anchors and event.anchor not in self._sizes:
+            raise ComposerError(None, None, f"'{event.anchor}' is inside itself", event.start_mark)
+        self._size += self._sizes.get(event.anchor, 0) if alias else _NODE + len(getattr(event, "value", ""))
+        self._depth += 1
+        if self._size > _MOST or self._depth > _DEEPEST:
+            raise ComposerError(None, None, "it holds more than a configuration does", event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        if not alias and event.anchor is not None:
+            self._sizes[event.anchor] = self._size - start
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Make a group of keys, of which none is there twice."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise ComposerError(None, None, f"the key '{key.value}' is there twice", key.start_mark)
+            seen |= {key.value} if isinstance(key, yaml.ScalarNode) else set()
+        return node
 
 
-Texts.yaml_implicit_resolvers = {"<": [("tag:yaml.org,2002:merge", re.compile("^<<$"))]}  # `<<: *name` alone
+_TAG = "tag:yaml.org,2002:"
+_MOST, _NODE, _DEEPEST = 200_000, 10, 32  # characters and more for each node; levels
+Texts.yaml_implicit_resolvers = {"<": [(f"{_TAG}merge", re.compile("^<<$"))]}  # `<<: *name` alone
+Texts.yaml_constructors = {
+    tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (f"{_TAG}str", f"{_TAG}seq", f"{_TAG}map", None)
+}
 
 
 def is_nothing(value: Any) -> bool:

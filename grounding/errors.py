@@ -3,10 +3,23 @@
 import difflib
 from collections.abc import Iterable
 from numbers import Integral
+from typing import Final
+
+_LONGEST: Final = 1000  # characters of a message
+_START: Final = 500  # of them before the gap
 
 
 class GroundingError(ValueError):
-    """Bad input: a file, an option, a caption or a configuration. Command lines print it and exit with status 2."""
+    """Bad input: a file, an option, a caption or a configuration. Command lines print it and exit with status 2.
+
+    The message is one line, whatever is quoted in it: line breaks become spaces, and of over 1,000 characters, as a
+    damaged table may have in place of a name, the middle is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines())
+        left_out = len(line) - _LONGEST
+        super().__init__(line if left_out <= 0 else f"{line[:_START]} ... {line[_START + left_out + 5 :]}")
 
 
 class UnsupportedOperationError(GroundingError):

@@ -46,11 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     from grounding.exporting.onnx_file import check_packages, check_writable, write_onnx
-    from grounding.tagging.sources import load_classifier
+    from grounding.tagging.sources import load_tag_classifier
 
     check_packages()
     check_writable(options.output)  # before the weights are fetched
-    classifier = load_classifier(options.classifier)
+    classifier = load_tag_classifier(options.classifier)
     written = write_onnx(classifier, options.what, options.output)
     print(
         f"{options.output}: {options.what} of {classifier.name}, {counted(len(classifier.tags), 'tag')}, "

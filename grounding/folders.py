@@ -66,6 +66,7 @@ def whole_folder(folder: Path, overwrite: bool, ours: Sequence[str]) -> Iterator
         with writing(f"output folder {folder}"):
             partial.chmod(0o755)
             yield partial
+            check_output(folder, overwrite, ours)  # another run may have ended there meanwhile
             move_into_place(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

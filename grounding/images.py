@@ -15,6 +15,7 @@ below 0, above 65535 and NaN.
 """
 
 import io
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -31,6 +32,7 @@ RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
 _FILTERS: Final = threading.Lock()  # those of warnings are the whole process's
 _PIXELS: Final = 1 << 20  # of a Pillow image that are copied at a time
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels of an array
+_MOST_BYTES: Final = 1 << 29  # of a file: as many as the most pixels that are read have
 
 
 def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbImage:
@@ -57,7 +59,7 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
     try:
         with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(content))
+            opened = open_picture(io.BytesIO(content))
         with opened as image:
             return upright_rgb(image)
     except UnidentifiedImageError as error:
@@ -77,19 +79,48 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
 
 def _read(source: str | Path | BinaryIO, name: str) -> bytes:
     if not isinstance(source, str | Path):
-        return source.read()
+        return _content(source, name)
     if not str(source):
         raise GroundingError("no file name was given for the image: expected a picture file")
-    path = Path(source)
     try:
-        return path.expanduser().read_bytes()
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
-        if path.is_dir():
+        path = Path(source).expanduser()
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             raise GroundingError(
                 f"image {name} is a folder: expected a picture file (many pictures: --manifest with a row for each)"
-            ) from error
+            )
+        if not stat.S_ISREG(kind):  # reading a pipe might wait for ever, and a device never end
+            raise GroundingError(f"image {name} is a pipe or a device: expected a picture file (of a pipe: --image -)")
+        with path.open("rb") as file:
+            return _content(file, name)
+    except (OSError, RuntimeError) as error:  # RuntimeError: no such user as in ~user
         reason = error.strerror if isinstance(error, OSError) else error
         raise GroundingError(f"image {name} cannot be read: {reason}") from error
+    except GroundingError:
+        raise
+    except ValueError as error:  # a NUL in its name
+        raise GroundingError(f"image {name!r} cannot be read: {error}") from error
+
+
+def _content(file: BinaryIO, name: str) -> bytes:
+    content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise GroundingError(f"image {name} has over {_MOST_BYTES >> 20} MiB: is it a picture?")
+    return content
+
+
+def open_picture(file: str | Path | BinaryIO) -> Image.Image:
+    """Open a picture file as Pillow does, without decoding it yet.
+
+    Raises:
+        GroundingError: it is Encapsulated PostScript, a program, for which Pillow would run Ghostscript.
+        Exception: nearly any, as Pillow's over damaged files.
+    """
+    image = Image.open(file)
+    if image.format == "EPS":
+        image.close()
+        raise GroundingError("it is PostScript, which is never run: expected JPEG, PNG or the like")
+    return image
 
 
 def check_image(image: object) -> RgbImage:

@@ -210,7 +210,7 @@ def row_results(
     localizer: Localizer, rows: Sequence[Row], top_k: int, workers: int = 1, at_once: int = 1
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each row, from 0, and its result, picture by picture; arguments as `ground_manifest`."""
-    with contextlib.closing(_answers(localizer, rows, _grouped(rows), top_k, workers, at_once)) as found:
+    with contextlib.closing(_answers(localizer, rows, _grouped(rows), top_k, workers, at_once, False)) as found:
         for index, (result, _) in found:
             yield index, result
 

@@ -314,7 +314,11 @@ class Scene:
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
         classifier = self.localizer.classifier
         if isinstance(classifier, ClipClassifier):
-            return [*classifier.presences(self.encoding.tape.outputs[1][0], [phrase.text for phrase in phrases])]
+            return [
+                *classifier.presences(
+                    self.encoding.tape.outputs[1][self.encoding.row], [phrase.text for phrase in phrases]
+                )
+            ]
         log_odds = to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]

@@ -1,8 +1,10 @@
 """A file of result lines that an interrupted run can go on with."""
 
 import contextlib
+import itertools
 import json
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
@@ -12,7 +14,7 @@ from typing import Any, TextIO
 from grounding.errors import GroundingError
 from grounding.folders import check_output, foreign_names, move_into_place, writing
 
-_LINES, _SETTINGS, _SORTED = LINES_FILES = ("results.jsonl", "settings.json", "sorted.jsonl")
+_LINES, _SETTINGS, _SORTED, _CHECKS = LINES_FILES = ("results.jsonl", "settings.json", "sorted.jsonl", "checks.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +23,20 @@ class ResumableLines:
 
     Attributes:
         folder: where the run is until it is finished.
-        done: the whole lines that an interrupted run left.
+        done: the lines that an interrupted run left, up to the first that is not as it was written.
     """
 
     folder: Path
     done: list[str]
     _file: TextIOWrapper
+    _checks: TextIOWrapper
 
     def write(self, line: str) -> None:
-        """Append one line at once; a `GroundingError` where the disk is full."""
+        """Append one line at once, and then its checksum; a `GroundingError` where the disk is full."""
         with writing(str(self.folder)):
-            self._file.write(line + "\n")
-            self._file.flush()
+            for file, text in ((self._file, line), (self._checks, _checksum(line.encode()))):
+                file.write(text + "\n")
+                file.flush()
 
     def sort(self, order: Sequence[int]) -> Path:
         """Let the lines of the finished folder stand in another order; returns the file of that order for now.
@@ -88,25 +92,37 @@ def resumable_lines(
             with (partial / _SETTINGS).open("a+", encoding="utf-8") as claim:
                 lock(claim.fileno(), partial)  # until the folder has its name
                 _claim(partial, claim, settings, overwrite)
-                with (partial / _LINES).open("a+", encoding="utf-8", newline="") as file:
-                    yield ResumableLines(partial, _whole_lines(file), file)
+                with (
+                    (partial / _LINES).open("a+", encoding="utf-8", newline="") as file,
+                    (partial / _CHECKS).open("a+", encoding="utf-8", newline="") as checks,
+                ):
+                    yield ResumableLines(partial, _sound_lines(file, checks), file, checks)
+                check_output(folder, overwrite, ours, inputs)  # another run may have ended there meanwhile
                 move_into_place(partial, folder)
                 if (folder / _SORTED).exists():
                     (folder / _SORTED).replace(folder / _LINES)
-                for name in (_SETTINGS,) if keep else (_SETTINGS, _LINES):
+                for name in (_SETTINGS, _CHECKS) if keep else (_SETTINGS, _CHECKS, _LINES):
                     (folder / name).unlink()
     except KeyboardInterrupt:
         sys.stderr.write(f"what is finished is in {partial / _LINES}: run the same command again to continue\n")
         raise
 
 
-def _whole_lines(file: TextIO) -> list[str]:
-    """The lines that end; what follows the last line break was cut short, and is cut off."""
-    file.seek(0)
-    *whole, _ = file.read().split("\n")
-    file.seek(0)
-    file.truncate(sum(len(line.encode()) + 1 for line in whole))
-    return whole
+def _checksum(line: bytes) -> str:
+    return f"{zlib.crc32(line):08x}"
+
+
+def _sound_lines(file: TextIOWrapper, checks: TextIOWrapper) -> list[str]:
+    """The lines up to the first that was cut short, damaged, or has no checksum yet; the rest is cut off."""
+    parts = []
+    for each in (file, checks):
+        each.seek(0)
+        parts.append(bytes(each.buffer.read()).split(b"\n")[:-1])
+    pairs = itertools.takewhile(lambda pair: _checksum(pair[0]).encode() == pair[1], zip(*parts, strict=False))
+    sound = [line for line, _ in pairs]
+    file.truncate(sum(len(line) + 1 for line in sound))
+    checks.truncate(len(sound) * len(_checksum(b"") + "\n"))
+    return [line.decode() for line in sound]
 
 
 def difference(settings: Mapping[str, Any], others: Mapping[str, Any], where: str = "") -> str | None:
@@ -141,12 +157,17 @@ def _claim(partial: Path, claim: TextIO, settings: Mapping[str, Any], overwrite:
     claim.seek(0)
     try:
         claimed = json.loads(claim.read())
-    except ValueError:  # new, or ended before it had said what it is
-        claimed = {}
+    except (ValueError, RecursionError):  # new, or ended before it had said what it is; or damaged
+        claimed = None
     if not (changed := difference(wanted, claimed if isinstance(claimed, dict) else {})):
         return
     lines = partial / _LINES
     if lines.is_file() and lines.stat().st_size and not overwrite:
+        if not isinstance(claimed, dict):
+            raise GroundingError(
+                f"{partial / _SETTINGS} is damaged, and nothing else says which run the results beside it are of: "
+                "remove the folder, choose another output or add --overwrite"
+            )
         raise GroundingError(
             f"{partial} is from another, interrupted run, with another {changed}: "
             "remove it, choose another output or add --overwrite"

@@ -17,6 +17,7 @@ from grounding.boxes import Values
 from grounding.datasets.map_sources import MapSource, check_map
 from grounding.errors import GroundingError
 
+_MOST_VALUES: Final = 100_000_000  # of a data set, which may say that it is larger than its file
 _NONE: Final = "maps without a click"
 
 
@@ -40,7 +41,10 @@ def open_hdf5(path: Path) -> MapSource:
     def read(name: str, width: int, height: int) -> Values:
         where = f"{path}: /clickmaps/{groups[name]}/clickmap"
         with _opened(path) as file:
-            values = np.asarray(file["clickmaps"][groups[name]]["clickmap"][()])
+            found = file["clickmaps"][groups[name]]["clickmap"]
+            if found.size is None or found.size > _MOST_VALUES or found.is_virtual or found.external:
+                raise OSError("its clickmap is far too large, or lies in another file")
+            values = np.asarray(found[()])
         if values.ndim == 3 and len(values) and values.dtype.kind in "buif":
             values = values.mean(0, dtype=np.float64)
         return check_map(where, values, width, height)
@@ -59,7 +63,9 @@ def _opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, KeyError, AttributeError, TypeError, UnicodeError) as error:
+    except GroundingError:
+        raise
+    except (OSError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise GroundingError(
             f"{path} cannot be read ({' '.join(str(error).split())}): expected HDF5 with /clickmaps/<picture>/clickmap"
         ) from error

@@ -21,9 +21,10 @@ from PIL import Image
 
 from grounding.datasets.tfrecords import Features, Record, read_example
 from grounding.errors import GroundingError
-from grounding.images import check_image, read_image
+from grounding.images import check_image, open_picture, read_image
 
 _SIDE: Final = 256  # px
+_MOST_PX: Final = 50_000_000
 _FLOATS: Final = np.dtype("<f4")
 _FILES: Final = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png"}  # by their first bytes
 
@@ -88,6 +89,9 @@ def from_pth(path: Path) -> ClickMeRecord:
         image, map_, label = found["image"], found["heatmap"], int(found["label"])
         fits = image.dtype == map_.dtype == torch.uint8 and image.ndim == map_.ndim == 3
         fits = fits and (len(image), len(map_)) == (3, 1)
+        for each in (image, map_) if fits else ():  # a tensor may say that it is larger than its file, or elsewhere
+            fits = fits and each.layout == torch.strided and each.device.type == "cpu"
+            fits = fits and 0 < each.numel() <= 3 * _MOST_PX
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError):
         fits = False
     if not fits:
@@ -136,7 +140,7 @@ def _png(where: str, values: npt.NDArray[Any]) -> bytes:
 
 def _grey(where: str, content: bytes) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with open_picture(io.BytesIO(content)) as image:
             return np.asarray(image.convert("L"))
     except Exception as error:  # over damaged files Pillow raises nearly anything
         raise GroundingError(

@@ -66,7 +66,7 @@ def delimited_records(path: Path, file: TextIO, options: TableOptions) -> Iterat
         return
     delimiter = _delimiter(path, first, options.delimiter or (hint[1] if hint else ""), options)
     spaced = f"{delimiter} " in first
-    names = next(csv.reader([first], delimiter=delimiter, skipinitialspace=spaced))
+    names = _names(path, first, delimiter, spaced)
     columns = find_columns(path, names, options)
     lines.next_row()
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced, strict=True)
@@ -125,6 +125,13 @@ def token_records(path: Path, file: TextIO, options: TableOptions) -> Iterator[R
             yield Record(number, damage="expected 'name.jpg#0', a tab and a caption")
 
 
+def _names(path: Path, line: str, delimiter: str, spaced: bool) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, skipinitialspace=spaced))
+    except csv.Error as error:
+        raise GroundingError(f"the first line of {path} cannot be read ({error}): expected names of columns") from error
+
+
 def _delimiter(path: Path, line: str, given: str, options: TableOptions) -> str:
     """The delimiter of a table with this line of names: the one that gives the wanted columns, else the commonest."""
     if "\0" in line:
@@ -135,7 +142,7 @@ def _delimiter(path: Path, line: str, given: str, options: TableOptions) -> str:
             raise GroundingError(f"the delimiter is {given!r}: expected one character, or tab")
         return delimiter
     for delimiter in _DELIMITERS:
-        if fits(next(csv.reader([line], delimiter=delimiter, skipinitialspace=True)), options):
+        if fits(_names(path, line, delimiter, True), options):
             return delimiter
     second, first = sorted(line.count(delimiter) for delimiter in _DELIMITERS)[1:]
     if first == second:

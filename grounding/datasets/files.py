@@ -1,7 +1,9 @@
 """Named files in a folder, a zip or uncompressed tars, read in place."""
 
 import io
+import lzma
 import os
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -14,7 +16,19 @@ from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
 
 Read = Callable[[], bytes]  # gives the content of one file
-_UNREADABLE = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError)  # RuntimeError: encrypted, or an unknown method
+# RuntimeError: encrypted, or an unknown method or version; the last four: damaged.
+_UNREADABLE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+)
+_MOST_BYTES = 1 << 30  # that a file of a zip may unpack to
+_SMALL_BYTES, _MOST_DENSE = 1 << 24, 200  # a larger one does not unpack to so many times its size, or it is a trap
 _TAR_END = bytes(512)
 
 
@@ -49,6 +63,7 @@ class Files:
             raise GroundingError(f"{path} does not exist: expected a folder or a zip, or an uncompressed tar")
 
     def _add(self, files: list[tuple[str, Read]]) -> None:
+        files = [(name, read) for name, read in files if PurePosixPath(name).parts]  # "." is no name
         tops = {PurePosixPath(name).parts[0] for name, _ in files}
         wrapped = len(tops) == 1 and all("/" in name for name, _ in files) and not tops & self._parts
         self._packed |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
@@ -123,10 +138,19 @@ def _zip_files(path: Path) -> list[tuple[str, Read]]:
     """What a zip holds by name, without folders and what macOS adds."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except _UNREADABLE as error:
         raise GroundingError(f"{path} cannot be read as a zip or a tar ({error}): is it whole?") from error
     names = (name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/"))
-    return [(name, partial(archive.read, name)) for name in names]
+    return [(name, partial(_unzipped, archive, name)) for name in names]
+
+
+def _unzipped(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a file, of which a zip gives no more bytes than it says."""
+    info = archive.getinfo(name)
+    dense = info.file_size > _SMALL_BYTES and info.file_size > _MOST_DENSE * info.compress_size
+    if dense or info.file_size > _MOST_BYTES:
+        raise ValueError(f"it unpacks to {info.file_size:,} bytes, from {info.compress_size:,}")
+    return archive.read(name)
 
 
 def _read_span(path: Path, offset: int, size: int) -> bytes:
@@ -202,15 +226,28 @@ def _photographs(path: Path) -> Iterator[tuple[str, Path, Read]]:
         yield from ((name, path, read) for name, read in files if name.endswith(".jpg"))
 
 
+def members_of(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The plain files of a tar, whose bytes lie in it as they are: no links, devices or sparse files.
+
+    Raises:
+        tarfile.ReadError: a member ends before it starts, so that reading on would never end.
+    """
+    for member in tar:
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name} has {member.size} bytes")
+        if member.isfile() and not member.issparse():
+            yield member
+
+
 def _tar_files(path: Path, called: str) -> list[tuple[str, Read]]:
     if not path.is_file():
         raise GroundingError(f"{called} do not exist: expected a folder, a zip or a tar of <id>.jpg")
     try:
         with tarfile.open(path, "r:") as tar:
-            members = [member for member in tar if member.isfile()]
+            members = list(members_of(tar))
         if _read_span(path, path.stat().st_size - len(_TAR_END), -1) != _TAR_END:
             raise GroundingError(f"{called} are cut short: expected a tar that ends with empty blocks")
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, ValueError) as error:
         raise GroundingError(
             f"{called} cannot be read ({error}): expected a folder, a zip or an uncompressed tar"
         ) from error

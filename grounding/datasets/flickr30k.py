@@ -17,6 +17,8 @@ import numpy as np
 
 from grounding.boxes import Values
 from grounding.datasets.files import Files
+from grounding.datasets.marks import whole_size
+from grounding.datasets.xml_files import parse_xml
 from grounding.errors import GroundingError
 
 HOME: Final = "https://github.com/BryanPlummer/flickr30k_entities"
@@ -141,7 +143,7 @@ class Flickr30kEntities:
         for number, line in enumerate(self._text("UNRELATED_CAPTIONS").split("\n"), start=1):
             if line.strip() and not line.startswith("#"):
                 image, _, sentence = line.partition(" ")
-                if not sentence.strip().isdecimal() or int(sentence) < 1:
+                if not re.fullmatch(r"\s*0*[1-9][0-9]{0,8}\s*", sentence):
                     raise GroundingError(f"UNRELATED_CAPTIONS, line {number}: expected '<image id> <sentence number>'")
                 unrelated[image] |= {int(sentence) - 1}
         return unrelated
@@ -172,11 +174,8 @@ class Flickr30kEntities:
 
     def _annotation(self, name: str) -> tuple[int, int, dict[str, Values], frozenset[str]]:
         where, content = f"{self.path}: {name}", self._files.read(name)
-        try:
-            root = ET.fromstring(content)
-        except ET.ParseError as error:
-            raise GroundingError(f"{where}, line {error.position[0]}: broken XML ({error})") from error
-        width, height = _whole_numbers(where, root, "size/width", "size/height")
+        root = parse_xml(where, content)
+        width, height = whole_size(where, *_whole_numbers(where, root, "size/width", "size/height"))
         boxes, scene = defaultdict(list), set()
         for thing in root.iterfind("object"):
             chains = [(element.text or "").strip() for element in thing.iterfind("name")]

@@ -1,15 +1,16 @@
 """Human maps as a folder of files, one a picture: `<id>.png` or `<id>.npy`."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from grounding.boxes import Values
 from grounding.datasets.map_sources import MapSource, check_map
 from grounding.errors import GroundingError
+from grounding.images import open_picture
 
 _ENDINGS: Final = (".png", ".npy")
 _GREY: Final = ("1", "L", "I")  # and I;16
@@ -41,18 +42,20 @@ def open_folder(folder: Path) -> MapSource:
 
 def _array(path: Path) -> npt.NDArray[Any]:
     try:
-        values: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)  # of a file that is as large as its header says
+        if not isinstance(values, np.ndarray):
+            raise ValueError("it holds several arrays")
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
         raise GroundingError(
             f"{path} cannot be read ({' '.join(str(error).split())}): expected an array as np.save writes it, of "
             "numbers and not of objects, which would have to be unpickled"
         ) from error
-    return values
+    return np.asarray(values)
 
 
 def _grey(path: Path) -> npt.NDArray[Any]:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             mode, values = image.mode, np.asarray(image)
     except Exception as error:  # over damaged files Pillow raises nearly anything
         raise GroundingError(f"{path} cannot be read ({' '.join(str(error).split())}): expected a grey PNG") from error

@@ -14,6 +14,7 @@ from grounding.errors import GroundingError
 NO_OBJECT: Final = "pictures without objects"
 CLIPPED: Final = "boxes reaching outside, clipped"
 NOTHING_INSIDE: Final = "boxes with nothing inside the picture"
+_MOST_PX = 1_000_000_000  # of a picture; a mask of it takes as many bytes
 _NOISE_PX: Final = 1e-6  # what sums such as x + width are off by
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1, half-open, in px
@@ -75,11 +76,15 @@ def whole_size(where: str, width: object, height: object) -> tuple[int, int]:
     """Width and height as whole numbers.
 
     Raises:
-        GroundingError: they are none, or below 1.
+        GroundingError: they are none, below 1, or those of no picture: over 1,000 million px.
     """
     sides = [number(where, side) for side in (width, height)]
     if any(side < 1 or side != int(side) for side in sides):
         raise GroundingError(f"{where}: the size is {width} x {height}: expected whole numbers, at least 1")
+    if sides[0] * sides[1] > _MOST_PX:
+        raise GroundingError(
+            f"{where}: the size is {width} x {height}: expected at most {_MOST_PX // 1_000_000:,} million px"
+        )
     return int(sides[0]), int(sides[1])
 
 

@@ -1,7 +1,7 @@
 """Rows that are objects: JSON Lines, lists of JSON, the captions of COCO, and Parquet."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -80,18 +80,19 @@ def json_records(path: Path, file: TextIO, options: TableOptions) -> Iterator[Re
 def _coco_records(path: Path, content: Any) -> Iterator[Record]:
     """An annotation with the file name of its image, in the order of the file."""
     try:
-        names = {image["id"]: image.get("file_name") for image in content["images"]}
+        names: dict[object, object] = {image["id"]: image.get("file_name") for image in content["images"]}
         annotations = list(content["annotations"])
     except (KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise GroundingError(f"{path} is no COCO captions file ({reason}): {_EXPECTED}") from error
-    if annotations and not any("caption" in each for each in annotations):
+    if annotations and not any(isinstance(each, Mapping) and "caption" in each for each in annotations):
         raise GroundingError(f"{path} holds annotations without a caption: expected captions_*.json of COCO")
     for number, each in enumerate(annotations, start=1):
-        if not isinstance(each, Mapping) or each.get("image_id") not in names:
+        id_ = each.get("image_id") if isinstance(each, Mapping) else None
+        if not isinstance(id_, Hashable) or id_ not in names:
             yield Record(number, damage="an annotation of no image")
         else:
-            yield Record(number, {"image": names[each["image_id"]], "caption": each.get("caption")})
+            yield Record(number, {"image": names[id_], "caption": each.get("caption")})
 
 
 def parquet_records(path: Path, options: TableOptions) -> Iterator[Record]:
@@ -115,6 +116,6 @@ def parquet_records(path: Path, options: TableOptions) -> Iterator[Record]:
                     yield Record(number, dict(zip(columns, row, strict=True)))
     except GroundingError:
         raise
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, OverflowError, pa.ArrowException) as error:  # OverflowError: a date of no calendar
         reason = " ".join(str(error).split())
         raise GroundingError(f"{path} cannot be read ({reason}): expected a Parquet file") from error

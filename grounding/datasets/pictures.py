@@ -8,6 +8,7 @@ from PIL import Image
 from grounding.datasets.files import Files
 from grounding.datasets.labelled import Mask
 from grounding.errors import GroundingError
+from grounding.images import open_picture
 
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
 
@@ -19,7 +20,7 @@ def upright_size(files: Files, name: str) -> tuple[int, int]:
         GroundingError: it is missing, or no picture.
     """
     try:
-        with files.open(name) as file, Image.open(file) as image:
+        with files.open(name) as file, open_picture(file) as image:
             return upright_sides(image)
     except GroundingError:
         raise
@@ -44,7 +45,7 @@ def read_mask(files: Files, name: str, width: int, height: int, at_least: int = 
         GroundingError: it is missing, no picture, or of another size.
     """
     try:
-        with Image.open(io.BytesIO(files.read(name))) as file:
+        with open_picture(io.BytesIO(files.read(name))) as file:
             image = file.convert("L") if file.mode == "1" else file
             colours = len(image.getbands()) - image.getbands().count("A")
             values = np.atleast_3d(np.asarray(image))[:, :, :colours]

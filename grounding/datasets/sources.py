@@ -32,11 +32,11 @@ def expand(source: str | Path) -> list[Path]:
     if _ADDRESS.match(text):
         raise GroundingError(f"{text} is an address: download it first; expected files or folders")
     path = with_home(text)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - that of Path raises where a name is too long
         return [path]
     paths = []
     for name in _expand_braces(str(path)):
-        if not _GLOB.search(name) or Path(name).exists():
+        if not _GLOB.search(name) or os.path.exists(name):  # noqa: PTH110
             paths.append(Path(name))
         elif matches := sorted(glob.glob(name, recursive=True)):  # noqa: PTH207 (patterns may be absolute)
             paths += map(Path, matches)
@@ -75,4 +75,6 @@ def _choices(inside: str) -> Iterable[str]:
     padded = any(re.match("-?0.", end) for end in found.groups()[:2])
     width = max(len(found[1]), len(found[2])) if padded else 0
     numbers = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
+    if len(numbers) > _MOST:
+        raise GroundingError(f"{{{inside}}} stands for over {_MOST:,} files: is a range too long?")
     return (f"{number:0{width}d}" for number in numbers)

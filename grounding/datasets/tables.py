@@ -32,6 +32,8 @@ TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[
 }
 PARQUET: Final = (".parquet", ".pq")
 EXPECTED: Final = "a table (.csv, .tsv, .jsonl, .json, .parquet or .token, or one of these with .gz)"
+_LONGEST_LINE: Final = 1 << 24  # characters
+_LONGEST_TEXT: Final = 1 << 28  # bytes of JSON, which is read as a whole
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:|pipe:", re.IGNORECASE)
 
 
@@ -94,8 +96,9 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
 def read_records(path: Path, options: TableOptions, kind: str = "") -> Iterator[Record]:
     """Read the rows of a table as they are written; arguments and errors as `read_table`."""
     kind = kind or kind_of(path)
-    if path.is_dir():
-        raise GroundingError(f"{path} is a folder: expected {EXPECTED}")
+    if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
+        what = "a folder" if path.is_dir() else "a pipe or a device"  # which might be waited for without end
+        raise GroundingError(f"{path} is {what}: expected {EXPECTED}")
     if kind not in (*TEXT_TABLES, *PARQUET):
         raise GroundingError(f"{path} ends in '{kind}': expected {EXPECTED}")
     try:
@@ -106,6 +109,10 @@ def read_records(path: Path, options: TableOptions, kind: str = "") -> Iterator[
                 yield from TEXT_TABLES[kind](path, file, options)
     except UnicodeError as error:
         raise GroundingError(f"{path} is no text that can be read ({error}): save it as UTF-8") from error
+    except GroundingError:
+        raise
+    except ValueError as error:  # a NUL in its name
+        raise GroundingError(f"{str(path)!r} cannot be read: {error}") from error
     except DAMAGED as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise GroundingError(f"{path} cannot be read: {reason}") from error
@@ -119,8 +126,28 @@ def _open_text(path: Path) -> Iterator[TextIO]:
         utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
         file.seek(0)
         encoding, errors = ("utf-16", "strict") if utf16 else ("utf-8-sig", "surrogateescape")
-        with io.TextIOWrapper(file, encoding, errors, newline="") as text:
+        with _Text(file, encoding, errors, newline="") as text:
             yield text
+
+
+class _Text(io.TextIOWrapper):
+    """Text that is no longer than tables are: a compressed file, or a device, might have a line without end."""
+
+    def __next__(self) -> str:  # type: ignore[override]  # as that of TextIOWrapper
+        line = self.readline(_LONGEST_LINE + 1)
+        if not line:
+            raise StopIteration
+        if len(line) > _LONGEST_LINE:
+            raise UnicodeError(f"a line of it has over {_LONGEST_LINE:,} characters")
+        return line
+
+    def read(self, size: int | None = -1) -> str:
+        if size is None or size < 0:
+            content = bytes(self.buffer.read(_LONGEST_TEXT + 1))
+            if len(content) > _LONGEST_TEXT:
+                raise UnicodeError(f"it has over {_LONGEST_TEXT:,} bytes")
+            return content.decode(self.encoding, self.errors or "strict")
+        return super().read(size)
 
 
 def table_row(record: Record, table: object, find: Callable[[str], Place], spool: Spool) -> TableRow:

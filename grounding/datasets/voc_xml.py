@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from grounding.datasets.files import Files
 from grounding.datasets.marks import number, whole_size
+from grounding.datasets.xml_files import parse_xml
 from grounding.errors import GroundingError
 
 
@@ -28,10 +29,7 @@ def read_xml(files: Files, name: str) -> tuple[int, int, list[XmlObject]]:
         GroundingError: the file is missing, or broken, named with its line; or lacks a size, a name or a corner.
     """
     where, content = f"{files.path}: {name}", files.read(name)
-    try:
-        root = ET.fromstring(content)
-    except ET.ParseError as error:
-        raise GroundingError(f"{where}, line {error.position[0]}: broken XML ({error})") from error
+    root = parse_xml(where, content)
     size = f"{where}: size"
     width, height = whole_size(size, _text(size, root, "size/width"), _text(size, root, "size/height"))
     return width, height, [_object(f"{where}: object {n}", thing) for n, thing in enumerate(root.iterfind("object"), 1)]

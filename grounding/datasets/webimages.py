@@ -17,7 +17,7 @@ from grounding.datasets.places import Place, Spool, kind_of
 from grounding.datasets.sources import expand
 from grounding.datasets.tables import TableRow, is_table, read_table, texts_of
 from grounding.errors import GroundingError
-from grounding.images import upright_rgb
+from grounding.images import open_picture, upright_rgb
 
 _PICTURES: Final = ("jpg", "jpeg", "png", "webp")
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -114,7 +114,7 @@ class CaptionedImages:
         """
         place = self._places[index]
         try:
-            with Image.open(io.BytesIO(place.read())) as image:
+            with open_picture(io.BytesIO(place.read())) as image:
                 image.draft("RGB", (_DRAFT_PX, _DRAFT_PX))
                 if image.width * image.height > _MOST_PIXELS:
                     raise ValueError(f"it has {image.width} x {image.height} pixels")
@@ -131,7 +131,7 @@ class CaptionedImages:
         place = self._places[index]
         for limit in (_HEADER, -1):
             try:
-                with Image.open(io.BytesIO(place.read(limit))) as image:
+                with open_picture(io.BytesIO(place.read(limit))) as image:
                     return upright_sides(image)
             except Exception as error:  # over damaged files Pillow raises nearly anything
                 failed = error
@@ -170,8 +170,11 @@ def _members(shard: Path, unpacked: Path, skipped: Counter[str]) -> Iterator[tup
             with tarfile.open(fileobj=file, mode="r:") as tar:
                 for member in tar:
                     size = member.size if member.isfile() else 0
+                    if size < 0:  # reading on would never end
+                        raise ValueError(f"{member.name} has {size} bytes")
                     end = member.offset_data + -(-size // _BLOCK) * _BLOCK
-                    if member.isfile() and member.offset_data + size <= length:
+                    plain = member.isfile() and not member.issparse()  # its bytes lie there as they are
+                    if plain and member.offset_data + size <= length:
                         yield member.name, Place(str(unpacked), f"{member.name} in {shard}", member.offset_data, size)
         except (tarfile.TarError, OSError, ValueError) as error:
             reason = str(error)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import tempfile
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -303,13 +304,13 @@ class TagClassifier:
         """
         given = Path(source).expanduser()
         folder = given
-        if not given.exists() and is_hub_name(str(source)):
+        if not os.path.exists(given) and is_hub_name(str(source)):  # noqa: PTH110 - never raises
             folder = fetch(str(source), Access(revision, token, cache_dir, local_files_only))
         config = read_config(folder / CONFIG)
         path = folder / WEIGHTS
         if not path.is_file():
             raise GroundingError(f"classifier folder {folder} has no {WEIGHTS}")
-        network = network_of(config)
+        network = network_of(config, path.stat().st_size)
         try:
             weights = load_file(path)
             network.load_state_dict(weights)
@@ -318,7 +319,7 @@ class TagClassifier:
         except RuntimeError as error:
             reason = textwrap.shorten(str(error), 300, placeholder=" ...")
             raise GroundingError(f"weights {path} do not fit the configuration beside them: {reason}") from error
-        check_finite(weights, f"weights {path}")
+        check_finite(network.state_dict(), f"weights {path}")
         return cls(
             network.eval(),
             config["tags"],

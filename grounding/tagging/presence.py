@@ -104,19 +104,24 @@ def read_presence(path: Path, tags: int) -> PresenceModel | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise GroundingError(f"presence model {path} cannot be read ({error}): {_AGAIN}") from error
     if not isinstance(values, dict) or _KEYS - values.keys() or values["schema_version"] != SCHEMA_VERSION:
         raise GroundingError(f"presence model {path} is not one of version {SCHEMA_VERSION}: {_AGAIN}")
     try:
         means, stds, weights = (np.array(values[key], np.float64) for key in ("tag_means", "tag_stds", "weights"))
         numbers = float(values["bias"]), float(values["threshold"])
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise GroundingError(f"presence model {path} holds something else than numbers: {_AGAIN}") from error
     shapes = means.shape, stds.shape, weights.shape
     if shapes != ((tags,), (tags,), (len(FEATURES),)) or not (stds > 0).all():
         raise GroundingError(f"presence model {path} is not of this classifier of {tags} tags: {_AGAIN}")
-    return PresenceModel(means, stds, weights, *numbers, values["recipe"])
+    if not all(np.isfinite(each).all() for each in (means, stds, weights, numbers)):
+        raise GroundingError(f"presence model {path} holds NaN or infinity: {_AGAIN}")
+    recipe = values["recipe"]
+    if not isinstance(recipe, dict) or type(recipe.get("pictures")) is not int:
+        raise GroundingError(f"presence model {path} does not say of how many pictures it is: {_AGAIN}")
+    return PresenceModel(means, stds, weights, *numbers, recipe)
 
 
 def write_presence(model: PresenceModel, path: Path) -> None:

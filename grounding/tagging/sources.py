@@ -1,5 +1,6 @@
 """Where a classifier comes from: the package, a folder, the hub, torchvision, timm, transformers or a CLIP."""
 
+import os
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def load_classifier(source: str | Path = "embedded", offline: bool = False) -> C
         return load_transformers(name, Access(local_files_only=offline))
     if name.startswith("clip:"):
         return load_clip(name.removeprefix("clip:"), Access(local_files_only=offline))
-    if local_file(name).is_dir() or is_hub_name(name):
+    if os.path.isdir(local_file(name)) or is_hub_name(name):  # noqa: PTH112 - never raises
         return TagClassifier.from_pretrained(source, local_files_only=offline)
     advice = did_you_mean(name, _EXAMPLES, f"expected {SOURCES}")
     raise GroundingError(f"unknown classifier source '{name}' (and no such folder): {advice}")

@@ -10,10 +10,17 @@ import pandas as pd
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase, boxed_phrases
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import MISSING, Key, Prediction, phrase_index, phrase_key
-from grounding.evaluation.predictions.records import KEYS, REQUIRED, prediction_from_json, prediction_to_json
+from grounding.evaluation.predictions.records import (
+    KEYS,
+    REQUIRED,
+    box_array,
+    prediction_from_json,
+    prediction_to_json,
+)
 from grounding.folders import writing
 
 _ROW_GROUP: Final = 250  # rows that are in memory as Python objects at a time
+_MOST_SENTENCES: Final = 10_000  # of a photograph
 _FIXED: Final = (
     *("image", "width", "height", "sentence", "caption", "phrase", "text", "start", "end", "chain", "types"),
     *("true_boxes", "status", "boxes", "scores", "point_x", "point_y", "map", "point_map", "proposal_iou", "presence"),
@@ -79,18 +86,24 @@ def read_parquet(path: Path, measured: Sequence[str]) -> tuple[list[EntityImage]
     """
     rows = _read(path, (*_FIXED, *measured), (*_FIXED, *measured))
     pictures: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        pictures.setdefault(row["image"], []).append(row)
-    images = [_image(group) for group in pictures.values()]
-    predictions = dict(prediction_from_json(values) for _, values in _predicted(rows))
-    columns = {name: [row[name] for row in rows] for name in measured}
-    return images, predictions, pd.DataFrame(columns, phrase_index(images), dtype=np.float64)
+    try:
+        for row in rows:
+            pictures.setdefault(row["image"], []).append(row)
+        images = [_image(group) for group in pictures.values()]
+        predictions = dict(prediction_from_json(values) for _, values in _predicted(rows))
+        columns = {name: [row[name] for row in rows] for name in measured}
+        return images, predictions, pd.DataFrame(columns, phrase_index(images), dtype=np.float64)
+    except (TypeError, ValueError, KeyError) as error:  # also a GroundingError
+        reason = " ".join(str(error).split())
+        raise GroundingError(f"{path} is not as a run wrote it ({reason}): run the evaluation again") from error
 
 
 def _image(rows: Sequence[Mapping[str, Any]]) -> EntityImage:
     image, captions = rows[0], {row["sentence"]: row["caption"] for row in rows}
+    if not 0 <= max(captions) < _MOST_SENTENCES:
+        raise ValueError(f"there is a sentence {max(captions)}")
     texts = tuple(captions.get(sentence, "") for sentence in range(max(captions) + 1))
-    boxes = {row["chain"]: np.array(row["true_boxes"], np.float64) for row in rows}
+    boxes = {row["chain"]: box_array(row["true_boxes"]) for row in rows}
     phrases = tuple(map(_phrase, rows))
     return EntityImage(image["image"], image["width"], image["height"], texts, phrases, boxes, frozenset(), frozenset())
 
@@ -130,6 +143,8 @@ def _read(path: Path, names: Sequence[str], required: Sequence[str]) -> list[dic
             if absent := [name for name in required if name not in present]:
                 raise GroundingError(f"{path} has no column '{absent[0]}': expected at least {', '.join(required)}")
             rows: list[dict[str, Any]] = file.read([name for name in names if name in present]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
+    except GroundingError:
+        raise
+    except (OSError, ValueError, OverflowError, pa.ArrowException) as error:  # ValueError: no UTF-8
         raise GroundingError(f"predictions {path} cannot be read: {' '.join(str(error).split())}") from error
     return rows

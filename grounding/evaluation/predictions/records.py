@@ -16,6 +16,7 @@ from grounding.evaluation.predictions.prediction import MISSING, Key, Map, Predi
 
 REQUIRED: Final = ("image", "sentence", "phrase", "boxes")
 _FARTHEST_PX: Final = 1e6
+_MOST_CELLS: Final = 1 << 22  # of a map
 KEYS: Final = (*REQUIRED, "scores", "point", "map", "point_map", "status", "proposal_iou", "presence")
 
 
@@ -175,11 +176,13 @@ def _map_from_png(text: str, name: str) -> Map:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"])
+            if picture.width * picture.height > _MOST_CELLS:
+                raise Image.DecompressionBombError
             mode, array = picture.mode, np.array(picture)
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
-        raise GroundingError(f"{name} is {short(text)}, which cannot be read: {expected}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise GroundingError(f"{name} is far too large: {expected}, 32 x 32 will do") from error
+    except Exception as error:  # over damaged files Pillow raises nearly anything
+        raise GroundingError(f"{name} is {short(text)}, which cannot be read: {expected}") from error
     if mode != "L":
         raise GroundingError(f"{name} is a PNG of another kind (Pillow calls it {mode}): {expected}")
     return array

@@ -58,7 +58,7 @@ def read_json(path: Path, expected: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GroundingError(f"{path} cannot be read ({error.strerror}): {expected}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise GroundingError(f"{path} is not JSON ({error}): {expected}") from error
 
 
@@ -71,7 +71,8 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     path = folder / _METRICS
     metrics: dict[str, Any] = read_json(path, "expected the --output of a finished run")
     known = isinstance(metrics, dict) and metrics.get("schema_version") == METRICS_VERSION
-    if not known or _KEYS - metrics.keys() or "photographs" not in metrics["dataset"]:
+    whole = known and not _KEYS - metrics.keys() and isinstance(metrics["dataset"], dict)
+    if not whole or "photographs" not in metrics["dataset"]:
         raise GroundingError(f"{path} is not a metrics.json of version {METRICS_VERSION}: run the evaluation again")
     return metrics
 
