@@ -1,5 +1,6 @@
 """Partitions done by processes of this machine. One that dies is replaced, and its partition begun again."""
 
+import contextlib
 import multiprocessing
 import signal
 import traceback
@@ -79,7 +80,8 @@ class _Process:
     def give(self, partition: Partition | None) -> None:
         self.ready, self.partition = True, partition
         if partition is not None:
-            self.pipe.send(partition)
+            with contextlib.suppress(BrokenPipeError):  # it has died since; the end of its pipe will say so
+                self.pipe.send(partition)
 
     def end(self) -> None:
         self.process.kill()  # what it was writing has no name yet

@@ -96,7 +96,7 @@ class Worker:
                 for caption_number, row in enumerate(rows)
             ]
             rows = [row for _, _, row in numbered]
-            results = self._one_by_one(rows, attempt) if attempt.careful else self._all(rows)
+            results = self._results(rows, attempt)
             answers = [Answer(*numbered[index][:2], result, repr(rows[index].picture)) for index, result in results]
             assert len(answers) == len(rows), "each row has one answer"
             write_part(job.output, job.run, partition, answers)
@@ -117,15 +117,36 @@ class Worker:
             where = f"manifest {job.manifest.table}, {job.unit} {record.number}"
             yield record.number, list(rows_of(table_row(record, job.manifest.table, find, spool), where))
 
-    def _all(self, rows: Sequence[Row]) -> Iterator[tuple[int, dict[str, Any]]]:
-        return row_results(self.localizer, rows, self.job.top_k, self.threads, self.at_once)
+    def _results(self, rows: Sequence[Row], attempt: Attempt) -> list[tuple[int, dict[str, Any]]]:
+        if attempt.careful:
+            return list(self._one_by_one(rows, attempt))
+        try:
+            return list(row_results(self.localizer, rows, self.job.top_k, self.threads, self.at_once))
+        except (GroundingError, UnreachableError):
+            raise
+        except Exception:  # nothing that we foresaw: of which row?
+            return list(self._one_by_one(rows, attempt))
 
     def _one_by_one(self, rows: Sequence[Row], attempt: Attempt) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Rows by themselves. One with an unforeseen error is set aside with it, unless all of several have one.
+
+        After an error of a GPU nothing that it computes is to be trusted: there it ends the run.
+        """
+        unforeseen = 0
         for index, row in enumerate(rows):
-            if reason := attempt.announce(index):
-                yield index, failed(row, self.localizer, f"image {row.image} {reason}")
-            else:
-                yield index, next(row_results(self.localizer, [row], self.job.top_k))[1]
+            try:
+                if reason := attempt.announce(index):
+                    yield index, failed(row, self.localizer, f"image {row.image} {reason}")
+                else:
+                    yield index, next(row_results(self.localizer, [row], self.job.top_k))[1]
+            except (GroundingError, UnreachableError):
+                raise
+            except Exception as error:
+                unforeseen += 1
+                if self.localizer.device.type != "cpu" or unforeseen == len(rows) > 1:
+                    raise
+                reason = " ".join(str(error).split())
+                yield index, failed(row, self.localizer, f"image {row.image}: {type(error).__name__}: {reason}")
 
 
 def _find(folder: Path) -> Callable[[str], Place]:

@@ -122,7 +122,7 @@ class Here:
         self.process, self.partition, self.ready = SimpleNamespace(exitcode=-9), None, False
         if self.answers:
             theirs.send(self.answers.pop(0))
-        self.theirs = theirs if self.answers else theirs.close()
+        theirs.close()
 
     def give(self, partition):
         self.ready, self.partition = True, partition

@@ -61,6 +61,9 @@ def test_a_part_that_was_cut_short_is_done_again(job, tmp_path):
     path = tmp_path / "out" / part_name("failed", 2)
     whole = path.read_bytes()
     path.write_bytes(whole[:-9])
+    with pytest.raises(KeyboardInterrupt):
+        run_partitions(job, Engine(stop=2))
+    assert SUMMARY not in job.output.names()  # it would say that the run is whole
     again = Engine()
     run_partitions(job, again)
     assert again.done == [2]

@@ -121,6 +121,28 @@ def test_a_full_disk_is_no_death(tmp_path, classifier, monkeypatch):
     assert job.output.names(FOLDER) == []
 
 
+def test_an_unforeseen_error_costs_its_rows_only_unless_all_have_it(tmp_path, classifier, monkeypatch):
+    job = make_job(write_manifest(tmp_path / "m", 10), tmp_path / "out", classifier)
+    whole = Localizer.encode_batch
+
+    def broken(self, images, *more):
+        images = list(images)
+        if any((image[0, 0] == colour).all() for image in images for colour in colours):
+            raise RuntimeError("a fault\nin a library")
+        return whole(self, images, *more)
+
+    monkeypatch.setattr(Localizer, "encode_batch", broken)
+    colours = [(0, 250, 0)]
+    do_all(job)
+    found = read_output(tmp_path / "out")
+    reason = "image g.png: RuntimeError: a fault in a library"
+    assert [row for row, _, said in found if said == reason] == [3, 4, 9, 10]
+    assert sum(isinstance(said, str) for _, _, said in found) == 4
+    colours += [(250, 0, 0), (0, 0, 250)]
+    with pytest.raises(RuntimeError, match="a fault"):
+        do_all(job)
+
+
 def test_a_row_at_which_workers_die_is_set_aside(tmp_path, classifier, monkeypatch):
     job = make_job(write_manifest(tmp_path / "m", 10), tmp_path / "out", classifier)
     worker = Worker(job, 1)
