@@ -5,6 +5,7 @@ and yet good, an answer. The inputs are made in a temporary folder, the same for
 
     python scripts/malformed.py --seed 1            # what is wrong
     python scripts/malformed.py --seed 1 --all      # and what every reader says
+    python scripts/malformed.py --examples 10000    # as many more for each reader by hypothesis; it stops at a fault
 """
 
 import argparse
@@ -27,7 +28,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", metavar="TEXT", help="only cases with this in their name")
     parser.add_argument("--all", action="store_true", help="print what every reader says")
+    parser.add_argument("--examples", type=int, default=0, metavar="N", help="hunt with hypothesis instead")
     options = parser.parse_args()
+    if options.examples:
+        return _hunt(options.examples, options.seed)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
@@ -45,6 +49,16 @@ def main() -> int:
         os.chdir("/")
     print(f"seed {options.seed}: {counts.total()} cases, " + ", ".join(f"{n} {what}" for what, n in counts.items()))
     return 1 if counts["faults"] else 0
+
+
+def _hunt(examples: int, start: int) -> int:
+    """Give every reader so many inputs that hypothesis makes; a wrong answer is raised with the smallest such input."""
+    from helpers.malformed.harness import hunt, readers
+
+    for name in readers():
+        hunt(name, examples, start)
+        print(f"{name}: {examples:,} inputs, only errors of one line", flush=True)
+    return 0
 
 
 if __name__ == "__main__":

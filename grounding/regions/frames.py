@@ -37,7 +37,10 @@ class Frames:
     @functools.cache
     def embedded() -> "Frames":
         """Load the templates of the package, stored as bytes."""
-        with resources.files("grounding.regions").joinpath(FRAMES_FILE).open("rb") as file, np.load(file) as stored:
+        with (
+            resources.files("grounding.regions").joinpath(FRAMES_FILE).open("rb") as file,
+            np.load(file, allow_pickle=False) as stored,
+        ):
             words, values = stored["words"].tolist(), torch.from_numpy(stored["templates"]).float() / 255
         return Frames(dict(zip(words, values, strict=True)))
 

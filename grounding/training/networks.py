@@ -180,7 +180,7 @@ def _options(texts: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         try:
             options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, KeyError, IndexError, RecursionError) as error:  # of odd tags, or too deep
             raise GroundingError(f"network.options '{text}' is not YAML: expected key=value") from error
         if not equals or not key.isidentifier():
             raise GroundingError(f"network.options '{text}' is no option: expected key=value such as output_stride=16")

@@ -186,7 +186,7 @@ class _Training:
             with tqdm(total=len(pictures), desc="teacher scores", unit=" pictures") as bar:
                 sizes_px, data = self.config.teacher.sizes_px, self.data
                 write_teacher_scores(teachers, data.tags, pictures, sizes_px, path, lambda n, _: bar.update(n - bar.n))
-        scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r")
+        scores: npt.NDArray[np.uint8] = np.load(from_rank_0(path), mmap_mode="r", allow_pickle=False)
         return scores
 
     def start_from(self, network: TagNetwork, initial: TagClassifier, pictures: Pictures) -> None:
