@@ -82,15 +82,13 @@ class MapConfig:
 
     `contrast` and `prompt` are for networks that read texts (`clip:NAME`). What is taken away from the map of a phrase:
     that of the `dual` unit, or the mean of those of `background` prompts, or of the caption's other `phrases`. The text
-    of a phrase is the `prompt`, in which it stands for `{}`; None leaves it to the classifier. The walk starts at the
-    embedding of the `picture`, or at the mean of those of its `places`, for networks whose places are embedded too.
+    of a phrase is the `prompt`, in which it stands for `{}`; None leaves it to the classifier.
     """
 
     stride: int | None = limited(None, 1, 1024)
     depth: float | None = limited(None, 0, 1)
     contrast: Literal["dual", "background", "phrases"] = "dual"
     prompt: str | None = None
-    start: Literal["picture", "places"] = "picture"
     residual: Literal["split", "main", "signed"] = "split"
     bias: Literal["none", "share"] = "none"
     resolution: int = limited(96, 8, 1024)

@@ -22,6 +22,7 @@ from grounding.errors import GroundingError, did_you_mean
 from grounding.regions.maps import normalize
 from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.network import TagNetwork
+from grounding.tagging.towers import Towers
 
 Explained = Literal["logits", "mean scores", "probabilities"]
 
@@ -64,12 +65,18 @@ def encode_together(classifier: Classifier, images: Tensor) -> list[Encoding]:
     return [Encoding(classifier, images[n : n + 1], tape, probabilities[n], n) for n in range(len(images))]
 
 
-class Unit(nn.Module):
-    """Makes (N, D) embeddings 1 long: weighed by a text of length 1, they give cosines."""
+class Cosines(nn.Module):
+    """The features of a CLIP over the length of their projection: weighed by a text of length 1, they give cosines."""
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """(N, D) -> (N, D)."""
-        return functional.normalize(embeddings, dim=-1)
+    def __init__(self, network: Towers) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, S, S) -> (N, C)."""
+        features: Tensor = self.network(images)
+        lengths = self.network.project(features).norm(dim=-1, keepdim=True)
+        return features / lengths.clamp(min=1e-12)
 
 
 class Method(Protocol):
@@ -193,7 +200,8 @@ def explained_model(classifier: Classifier, explained: Explained) -> nn.Module:
     network = classifier.network
     modules: list[nn.Module] = [network]
     if isinstance(classifier, ClipClassifier):
-        modules.append(Unit().eval())
+        modules = [Cosines(classifier.network)]
+        modules[0].training = False  # eval() would reach into the network
     elif explained == "mean scores" and isinstance(network, TagNetwork):
         modules = [network.features, nn.AdaptiveAvgPool2d(1).eval(), nn.Flatten().eval(), network.head]
     elif explained == "probabilities":

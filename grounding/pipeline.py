@@ -405,11 +405,9 @@ def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classif
                 f"{METHOD} has the others"
             )
         prompt = classifier.prompt if config.prompt is None else config.prompt
-        asked = (prompt, config.start)
-        same = asked == (classifier.prompt, classifier.start)
-        return classifier if same else replace(classifier, prompt=prompt, start=config.start)
+        return classifier if prompt == classifier.prompt else replace(classifier, prompt=prompt)
     usual = MapConfig()
-    for key in ("contrast", "prompt", "start"):
+    for key in ("contrast", "prompt"):
         given = getattr(config, key)
         if given != getattr(usual, key):
             raise GroundingError(

@@ -5,7 +5,6 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,11 +26,10 @@ class ClipClassifier:
     """A network that compares pictures with texts. It answers to any phrase and has no tags.
 
     Attributes:
-        network: in evaluation mode; (N, 3, S, S) -> (N, D) embeddings, and texts -> (K, D).
+        network: in evaluation mode; (N, 3, S, S) -> (N, C) features, which it projects to (N, D); and texts -> (K, D).
         preprocessing: from a picture to the network's input.
         name: what results call this classifier.
         prompt: the text that is embedded for a phrase, which stands for `{}`.
-        start: whether the walk starts at the embedding of the picture, or at the mean of those of its places.
         tags, indices, multi_label, map_layer, presence_model: as those of a `TagClassifier` that has none.
     """
 
@@ -39,7 +37,6 @@ class ClipClassifier:
     preprocessing: Preprocessing
     name: str
     prompt: str = PROMPT
-    start: Literal["picture", "places"] = "picture"
     tags: tuple[str, ...] = field(default=(), init=False, repr=False)
     indices: Mapping[str, int] = field(default_factory=dict, init=False, repr=False)
     multi_label: bool = field(default=False, init=False, repr=False)
@@ -68,23 +65,34 @@ class ClipClassifier:
         return next(weights, torch.float32)
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) of `dtype` -> (N, D) embeddings from which the walk starts, and (N, D) those of the pictures."""
-        if self.start == "places":
-            return self.network.with_places(images)
-        embeddings = self.network(images)
-        return embeddings, embeddings
+        """(N, 3, S, S) of `dtype` -> (N, C) features from which the walk starts, and (N, D) embeddings.
+
+        The features come out of a linear layer that changes nothing, as scores out of a classifier: the layers of the
+        network are what lies below it.
+        """
+        features = self.network(images)
+        unchanged = torch.eye(features.shape[1], dtype=features.dtype, device=features.device)
+        return functional.linear(features, unchanged), self.network.project(features)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(N, 0): there are no tags."""
         return logits[:, :0]
 
     def signals(self, words: Sequence[tuple[str, ...]]) -> Tensor:
-        """(K, D) float32 on the CPU: the embedding of each phrase in the prompt, of length 1; a word is one phrase."""
-        return self.embed([self.prompt.format(*phrase) for phrase in words])
+        """(K, C) float32 on the CPU: the weights of each phrase in the prompt on the features; a word is one phrase."""
+        return self._pulled(self.prompted([phrase for (phrase,) in words]))
 
     def background(self) -> Tensor:
-        """(B, D) float32: the embeddings of the prompts that any picture fits."""
-        return self.embed(BACKGROUND)
+        """(B, C) float32: those of the texts that any picture fits."""
+        return self._pulled(BACKGROUND)
+
+    def prompted(self, phrases: Sequence[str]) -> list[str]:
+        """The text that is embedded for each phrase."""
+        return [self.prompt.format(phrase) for phrase in phrases]
+
+    def _pulled(self, texts: Sequence[str]) -> Tensor:
+        with torch.no_grad():
+            return self.network.pull(self.embed(texts)).float().cpu()
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """(K, D) float32 on the CPU: the embedding of each text, of length 1. The last few thousand are kept.
@@ -121,10 +129,10 @@ class ClipClassifier:
             return []
         picture = functional.normalize(embedding.float().cpu(), dim=0)
         network = self.network
-        logits = network.scale * (self.signals([(phrase,) for phrase in phrases]) @ picture) + network.bias  # (K,)
+        logits = network.scale * (self.embed(self.prompted(phrases)) @ picture) + network.bias  # (K,)
         if network.independent:
             return [float(p) for p in logits.sigmoid()]
-        others = (network.scale * (self.background() @ picture) + network.bias).logsumexp(0)
+        others = (network.scale * (self.embed(BACKGROUND) @ picture) + network.bias).logsumexp(0)
         return [float(p) for p in (logits - others).sigmoid()]
 
     @property

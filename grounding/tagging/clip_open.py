@@ -1,11 +1,12 @@
 """CLIPs of open_clip: its architectures with weights that it lists, and folders in its format."""
 
+import copy
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from grounding.errors import GroundingError, did_you_mean
 from grounding.tagging.classifier import Preprocessing, Resample, check_finite
@@ -27,10 +28,24 @@ class OpenClipTowers(Towers):
         self.bias = float(model.logit_bias.detach()) if self.independent else 0.0
         self.context = int(tokenizer.context_length)
 
+        self.projection = getattr(model.visual, "proj", None)  # (C, D); of other towers it is inside
+        self.trunk = model.visual
+        if isinstance(self.projection, nn.Parameter):
+            self.trunk = copy.copy(model.visual)  # the same weights, without the projection
+            self.trunk._parameters = {**model.visual._parameters, "proj": None}
+
     def forward(self, images: Tensor) -> Tensor:
         """See `Towers`."""
-        embeddings: Tensor = self.model.encode_image(images)
-        return embeddings
+        features: Tensor = self.trunk(images)
+        return features
+
+    def project(self, features: Tensor) -> Tensor:
+        """See `Towers`."""
+        return features if self.projection is None else features @ self.projection
+
+    def pull(self, texts: Tensor) -> Tensor:
+        """See `Towers`."""
+        return texts if self.projection is None else texts.to(self.projection) @ self.projection.T
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """See `Towers`."""

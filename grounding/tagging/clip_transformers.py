@@ -16,6 +16,7 @@ MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel", "vision-text-dual-encode
 TOKENIZER = ("tokenizer*.json", "vocab.*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
 _WORDS = ("tokenizer.json", "vocab.*", "*.model")  # one of these has the words of a tokenizer
 _PADDED = ("siglip",)  # trained on texts padded to the whole context
+_INTERPOLATING = ("clip", "siglip")  # with position embeddings
 _ENDLESS = 1 << 20  # tokenizers without a limit say something above this
 
 
@@ -29,24 +30,25 @@ class TransformersTowers(Towers):
         bias = getattr(model, "logit_bias", None)
         self.independent = bias is not None
         self.bias = 0.0 if bias is None else float(bias.detach())
-        self.size_px = getattr(model.config.vision_config, "image_size", None)
         self.padded = model.config.model_type in _PADDED
+        self._size_px = model.config.vision_config.image_size if model.config.model_type in _INTERPOLATING else None
 
     def forward(self, images: Tensor) -> Tensor:
         """See `Towers`. For pictures of another side than the network's its position embeddings are interpolated."""
-        usual = self.size_px in (None, images.shape[-1])
+        usual = self._size_px in (None, images.shape[-1])
         options = {} if usual else {"interpolate_pos_encoding": True}
-        return _embedding(self.model.get_image_features(pixel_values=images, **options))
+        features: Tensor = self.model.vision_model(pixel_values=images, **options).pooler_output
+        return features
 
-    def with_places(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Towers`. A place is embedded as the class token is: normalised and projected."""
-        if self.model.config.model_type != "clip":
-            return super().with_places(images)
-        tower, project = self.model.vision_model, self.model.visual_projection
-        usual = self.size_px in (None, images.shape[-1])
-        output = tower(pixel_values=images, **({} if usual else {"interpolate_pos_encoding": True}))
-        places = project(tower.post_layernorm(output.last_hidden_state[:, 1:]))  # (N, h * w, D)
-        return places.mean(1), project(output.pooler_output)
+    def project(self, features: Tensor) -> Tensor:
+        """See `Towers`. SigLIP has no projection."""
+        projection = getattr(self.model, "visual_projection", None)
+        return features if projection is None else projection(features)
+
+    def pull(self, texts: Tensor) -> Tensor:
+        """See `Towers`."""
+        projection = getattr(self.model, "visual_projection", None)
+        return texts if projection is None else texts.to(projection.weight) @ projection.weight
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """See `Towers`."""
@@ -57,7 +59,8 @@ class TransformersTowers(Towers):
                 self.check_length(text, len(ids), lost)
         padding = {"padding": "max_length", "max_length": self.context} if self.padded else {"padding": True}
         tokens = self.tokenizer(texts, return_tensors="pt", **padding).to(self.model.device)
-        return _embedding(self.model.get_text_features(**tokens))
+        embeddings: Tensor = self.model.get_text_features(**tokens).pooler_output
+        return embeddings
 
 
 def load_transformers_clip(folder: Path, where: str) -> tuple[Towers, Preprocessing]:
@@ -111,9 +114,3 @@ def _tokenizer(transformers: Any, folder: Path, known: int, where: str) -> Any:
             f"{where}: its tokenizer has {len(tokenizer):,} tokens, and its network {known:,}: is it of another one?"
         )
     return tokenizer
-
-
-def _embedding(output: Any) -> Tensor:
-    """The embedding: from transformers 5 an attribute of what its towers return."""
-    embedding: Tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return embedding

@@ -26,17 +26,15 @@ class Towers(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) normalised pictures -> (N, D) embeddings, of any length."""
+        """(N, 3, S, S) normalised pictures -> (N, C) pooled features, which a linear layer projects into the space."""
 
-    def with_places(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, 3, S, S) -> (N, D) the mean of the embeddings of all places, and (N, D) that of the picture.
+    def project(self, features: Tensor) -> Tensor:
+        """(N, C) -> (N, D) embeddings, of any length. Without a projection, the features."""
+        return features
 
-        Raises:
-            GroundingError: the network embeds no places.
-        """
-        raise GroundingError(
-            "maps.start is 'places': this network embeds none; expected picture, or a CLIPModel of transformers"
-        )
+    def pull(self, texts: Tensor) -> Tensor:
+        """(K, D) embeddings of texts -> (K, C): the weights with which `features @ weights.T` gives their products."""
+        return texts
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Tensor:

@@ -13,6 +13,7 @@ from grounding.errors import GroundingError
 from grounding.images import sample_scene
 from grounding.tagging import clip, clip_open
 from grounding.tagging.clip import load_clip
+from grounding.tagging.clip_classifier import BACKGROUND
 from grounding.tagging.hub import Access
 from grounding.tagging.sources import load_classifier, load_tag_classifier
 from helpers.clip import (
@@ -65,12 +66,12 @@ def test_embeddings_are_those_of_transformers(cls, folder, siglip):
     found = load_classifier(f"clip:{where}")
     padding = {"padding": "max_length", "max_length": CONTEXT} if cls == "SiglipModel" else {"padding": True}
     with torch.no_grad():
-        for text, row in zip(TEXTS, found.signals(words()), strict=True):
+        for text, row in zip(TEXTS, found.embed(found.prompted(TEXTS)), strict=True):
             tokens = tokenizer()([f"a photo of {text}."], return_tensors="pt", **padding)
             expected = functional.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)[0]
             torch.testing.assert_close(row, expected, rtol=0, atol=1e-5)
         expected = model.get_image_features(pixel_values=images()).pooler_output
-        torch.testing.assert_close(found.evidence(images())[0], expected)
+        torch.testing.assert_close(found.evidence(images())[1], expected)
     assert found.preprocessing.image_size_px == SIDE
     assert found.preprocessing.mean == pytest.approx(processor().image_mean, abs=1e-5)
     assert (found.tags, found.multi_label, found.presence_model) == ((), False, None)
@@ -91,6 +92,7 @@ def test_the_same_weights_in_both_libraries(tmp_path):
     pixels = a.preprocessing(sample_scene())
     with torch.no_grad():
         torch.testing.assert_close(a.evidence(pixels)[0], b.evidence(pixels)[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(a.evidence(pixels)[1], b.evidence(pixels)[1], rtol=0, atol=1e-5)
 
 
 def test_a_vision_text_dual_encoder(tmp_path):
@@ -104,9 +106,10 @@ def test_a_vision_text_dual_encoder(tmp_path):
     for part in (transformers.VisionTextDualEncoderModel(config), tokenizer(), processor()):
         part.save_pretrained(tmp_path)
     found = load_clip(str(tmp_path))
-    assert found.signals(words()).shape == (3, 16)
+    assert found.embed(TEXTS).shape == (3, 16)
+    assert found.signals(words()).shape == (3, 32)
     with torch.no_grad():
-        assert found.evidence(images())[0].shape == (2, 16)
+        assert [each.shape for each in found.evidence(images())] == [(2, 32), (2, 16)]
 
 
 def test_the_way_to_a_library(folder, opened, tmp_path, monkeypatch):
@@ -178,7 +181,7 @@ def test_weights_that_open_clip_lists(tmp_path, monkeypatch):
     assert fetched.pop() == ("user/second", "named.safetensors", False)
     assert "QuickGELU" not in str(second.network)
     expected = open_clip_model(seed=len("named.safetensors")).encode_image(images())
-    torch.testing.assert_close(second.evidence(images())[0], expected)
+    torch.testing.assert_close(second.evidence(images())[1], expected)
     for name, expected in (
         ("tiny-clip/pickled", facts("no weights 'pickled' of tiny-clip on the hub", "first, second, gone")),
         ("tiny-clip/secnd", facts("no weights 'secnd'", "first, second")),
@@ -210,7 +213,7 @@ def test_texts_are_embedded_once_and_few_are_kept(folder, monkeypatch):
     assert torch.equal(together[0], together[2])
     assert torch.equal(found.signals(words(["a dog"]))[0], together[1])
     assert len(asked) == 1
-    torch.testing.assert_close(together.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(found.embed(asked[0]).norm(dim=1), torch.ones(2))
     monkeypatch.setattr("grounding.tagging.clip_classifier._KEPT", 2)
     found.signals(words(["a cat"]))
     assert list(found._embeddings) == ["a photo of a dog.", "a photo of a cat."]
@@ -251,7 +254,7 @@ def test_the_presence_of_siglip_is_its_own_sigmoid(siglip):
     model = clip_model(cls="SiglipModel")
     assert found.network.independent
     with torch.no_grad():
-        picture = found.evidence(images())[0][0]
+        picture = found.evidence(images())[1][0]
         texts = tokenizer()([f"a photo of {text}." for text in TEXTS], padding="max_length", return_tensors="pt")
         expected = model(pixel_values=images()[:1], **texts).logits_per_image.sigmoid()[0]
     assert found.presences(picture, TEXTS) == pytest.approx(expected.tolist(), abs=1e-5)
@@ -263,10 +266,10 @@ def test_the_presence_of_a_clip_is_a_share(folder):
     found = load_clip(str(folder))
     assert not found.network.independent
     with torch.no_grad():
-        picture = found.evidence(images())[0][0]
+        picture = found.evidence(images())[1][0]
     unit = picture / picture.norm()
     for text, presence in zip(TEXTS, found.presences(picture, TEXTS), strict=True):
-        logits = found.network.scale * torch.cat([found.signals(words([text])), found.background()]) @ unit
+        logits = found.network.scale * torch.cat([found.embed([f"a photo of {text}."]), found.embed(BACKGROUND)]) @ unit
         assert presence == pytest.approx(float(logits.softmax(0)[0]), abs=1e-6)
     assert "background" in found.presence_source
 
