@@ -75,7 +75,7 @@ class Cosines(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, S, S) -> (N, C)."""
         features: Tensor = self.network(images)
-        lengths = self.network.project(features).norm(dim=-1, keepdim=True)
+        lengths: Tensor = self.network.project(features).norm(dim=-1, keepdim=True)
         return features / lengths.clamp(min=1e-12)
 
 

@@ -3,41 +3,37 @@
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from numbers import Real
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
+from grounding.answering import check_threshold, ranked_regions, status_of
+from grounding.asking import notes_of, vocabulary_of, with_prompt
 from grounding.batches import encode_pictures
 from grounding.boxes import Boxes
-from grounding.config import METHOD, TOP_K, LocalizerConfig, MapConfig
+from grounding.config import METHOD, TOP_K, LocalizerConfig
 from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
-from grounding.grounded import GroundedPhrase, Region, Status
+from grounding.grounded import GroundedPhrase, Region
 from grounding.images import RgbImage, check_image, read_only
 from grounding.locating import Picture, locate
-from grounding.methods import Encoding, Method, contrastive_mwp, encode, find_method, method_name
-from grounding.regions.confidence import agreement, falling
+from grounding.methods import Encoding, Method, encode, find_method, method_name
 from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import best_boxes, in_turns
 from grounding.results import Grounding
 from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
 from grounding.text.context import PhraseContext, read_context
-from grounding.text.language import NOT_DIVIDED, reading_notes
-from grounding.text.open_vocabulary import OpenVocabulary
 from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
-from grounding.text.vocabulary import Match, Vocabulary
+from grounding.text.vocabulary import Match
 from grounding.text.wholes import attribute_kind, whole_kind
 from grounding.word_maps import WordMaps, make_together, tags_of
 from grounding.wording import shortened
@@ -72,9 +68,9 @@ class Localizer:
         self.method = find_method(method) if isinstance(method, str) else method
         self.device = usable_device(device)
         self.config = config or LocalizerConfig()
-        self.classifier = _asked(classifier, self.config.maps, self.method).to(self.device)
+        self.classifier = with_prompt(classifier, self.config.maps, self.method).to(self.device)
         self.chunker = Chunker.load()
-        self.vocabulary = _vocabulary_of(classifier)
+        self.vocabulary = vocabulary_of(classifier)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -265,24 +261,15 @@ class Scene:
         caption = check_caption(caption, phrases)
         parts = self.localizer.phrases(caption, phrases)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
-        threshold = self._threshold(threshold)
+        threshold = check_threshold(threshold, self.localizer.config, self.localizer.classifier)
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        notes = self._notes(caption, phrases, matches)
         classifier = self.localizer.classifier
+        notes = notes_of(classifier, caption, phrases, matches)
         context: Literal["caption", "none"] = "caption" if in_context else "none"
         said = classifier.presence_source, threshold, context, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
-
-    def _notes(
-        self, caption: str, phrases: Sequence[str] | None, matches: Sequence[tuple[Match, ...]]
-    ) -> tuple[str, ...]:
-        """What to say of a caption that is hardly English; where any text is read, only if it was to be divided."""
-        if isinstance(self.localizer.classifier, ClipClassifier):
-            return (NOT_DIVIDED,) if not phrases and reading_notes(caption) else ()
-        known = {match.word.lower() for words in matches for match in words if match.tags}
-        return reading_notes(" . ".join(phrases) if phrases else caption, known)
 
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
@@ -323,14 +310,6 @@ class Scene:
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
 
-    def _threshold(self, given: float | None) -> float:
-        """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
-        if given is None:
-            return min_presence(self.localizer.config, self.localizer.classifier)
-        if isinstance(given, bool) or not (isinstance(given, Real) and 0 <= given <= 1):
-            raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
-        return given
-
     def _locate(
         self,
         phrases: Sequence[Phrase],
@@ -358,9 +337,9 @@ class Scene:
             point, boxes = located.points[row], tuple[Region, ...]()
             if point is not None:
                 point = (point[0] * width, point[1] * height)
-                boxes = self._regions(located.scores[row], presence, top_k)
+                boxes = ranked_regions(located.scores[row], self.proposals, presence, top_k, config.regions)
             arrays = located.box_maps[row].numpy(), located.point_maps[row].numpy()
-            status = _status(phrase, words, presence is not None and presence < threshold, point, boxes)
+            status = status_of(phrase, words, presence is not None and presence < threshold, point, boxes)
             grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return grounded
 
@@ -370,19 +349,6 @@ class Scene:
         wanted = localizer.classifier.multi_label and localizer.config.wholes.amount > 0
         return self._word_maps.most_probable(localizer.part_tags) if wanted else []
 
-    def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
-        """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
-
-        The score of a region is the presence of the phrase times the agreement of the box in the first ranking.
-        """
-        proposals, config = self.proposals, self.localizer.config.regions
-        rankings = [best_boxes(row, proposals, len(proposals), config.nms_iou) for row in scores]
-        best = in_turns(rankings, proposals, top_k, config.nms_iou)
-        agreeing = agreement(scores[0], proposals, best, config.sharpness)
-        right = falling(agreeing * (1 if presence is None else presence))
-        boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
-        return tuple(Region(*row) for row in boxes.tolist())
-
     def closeness(self) -> float | None:
         """Say how close the photograph is taken; None where tags exclude each other, or name no body parts."""
         classifier = self.localizer.classifier
@@ -390,60 +356,3 @@ class Scene:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
-
-
-def _asked(classifier: Classifier, config: MapConfig, method: Method) -> Classifier:
-    """The classifier with the prompt of the configuration.
-
-    Raises:
-        GroundingError: it has no prompts, or no other contrast than the dual; or the method has none.
-    """
-    if isinstance(classifier, ClipClassifier):
-        if config.contrast != "dual" and method is not contrastive_mwp:
-            raise GroundingError(
-                f"maps.contrast is '{config.contrast}': expected dual with the method {method_name(method)}; "
-                f"{METHOD} has the others"
-            )
-        prompt = classifier.prompt if config.prompt is None else config.prompt
-        return classifier if prompt == classifier.prompt else replace(classifier, prompt=prompt)
-    usual = MapConfig()
-    for key in ("contrast", "prompt"):
-        given = getattr(config, key)
-        if given != getattr(usual, key):
-            raise GroundingError(
-                f"maps.{key} is '{given}': {shortened(classifier.name)} has tags and reads no texts; leave it out, or "
-                "choose --classifier clip:NAME"
-            )
-    return classifier
-
-
-def _vocabulary_of(classifier: Classifier) -> Vocabulary | OpenVocabulary:
-    if isinstance(classifier, ClipClassifier):
-        return OpenVocabulary()
-    return Vocabulary(classifier.tags, exclusive=not classifier.multi_label, names=classifier.names)
-
-
-def min_presence(config: LocalizerConfig, classifier: Classifier) -> float:
-    """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
-    if config.min_presence is not None:
-        return config.min_presence
-    return classifier.presence_model.threshold if classifier.presence_model else 0.0
-
-
-def _status(
-    phrase: Phrase,
-    words: Sequence[Match],
-    absent: bool,
-    point: tuple[float, float] | None,
-    regions: Sequence[Region],
-) -> Status:
-    """What became of a phrase, as `GroundedPhrase` says."""
-    if phrase.negated:
-        return "absent"
-    if not any(match.tags for match in words):
-        return "out-of-vocabulary"
-    if absent:
-        return "absent"
-    if point is None:
-        return "empty-map"
-    return "localized" if regions else "no-proposals"

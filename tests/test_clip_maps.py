@@ -266,7 +266,7 @@ def test_notes_claim_no_unknown_words(classifier):
 def test_prompts(classifier):
     usual, other = scene(classifier), scene(classifier, prompt="{} it is")
     assert other.localizer.classifier.prompt == "{} it is"
-    assert_rounded(other.localizer.classifier.signals([("a man",)]), heads(classifier, ["a man it is"]))
+    assert_rounded(other.localizer.classifier.signals([("a man",)])[0], heads(classifier, ["a man it is"])[0])
     maps = [each.word_maps(["a man"])["a man"] for each in (usual, other)]
     assert (maps[0] - maps[1]).abs().max() > 1e-6
     assert usual.under(other.localizer).localizer is other.localizer

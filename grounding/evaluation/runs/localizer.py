@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grounding.answering import min_presence
 from grounding.config import method_setting
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, fingerprint
@@ -23,7 +24,6 @@ from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.presence import phrases_of_others
 from grounding.evaluation.runs.folder import REPLACEABLE, Output, finished, write_run
 from grounding.evaluation.runs.scoring import Run, Selection, score, versions
-from grounding.pipeline import min_presence
 from grounding.resumable import resumable_lines
 from grounding.tagging.clip_classifier import Classifier
 from grounding.tagging.sources import load_classifier
