@@ -13,7 +13,7 @@ from grounding.config import LocalizerConfig, MapConfig, RegionConfig
 from grounding.errors import GroundingError
 from grounding.pipeline import Localizer
 from grounding.tagging.clip import load_clip
-from helpers.clip import D, as_transformers, open_clip_model, processor, save_clip, save_open_clip
+from helpers.clip import as_transformers, open_clip_model, processor, save_clip, save_open_clip
 from helpers.errors import facts
 from helpers.rounding import assert_rounded
 
@@ -273,7 +273,7 @@ def test_prompts(classifier):
     again = usual.under(other.localizer).word_maps(["a man"])["a man"]
     assert torch.equal(again, maps[1])
     braces = "{a} man}"
-    assert classifier.signals([(braces,)]).shape == (1, D)
+    assert classifier.signals([(braces,)]).shape == (1, 32)
 
 
 @pytest.mark.parametrize("prompt", ["a photo", "{} and {}", "{0}"])
