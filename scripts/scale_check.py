@@ -28,7 +28,7 @@ from pyarrow import parquet
 
 BREAKAGES = ("truncated", "missing", "blank caption", "not a picture", "empty file", "no image", "a folder")
 PAGE = "docs/results/scale.md"
-DEFAULT = "/work/shared/data/flickr-train-0000*.tar"
+DEFAULT = "../shared/data/flickr-train-0000*.tar"
 
 
 def photographs(pattern, most):
