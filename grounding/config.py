@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 METHOD = "contrastive_mwp"  # how word maps are made: see `grounding.methods`
 TOP_K = 5  # regions a phrase
+CLIP_DEPTH = 0.5  # where the map of a CLIP is read: see `MapConfig`
 TINY, HUGE = 1e-12, 1e6  # limits for form's sake: more than 0, and not endless
 _MOST: Final = 1_000_000  # characters of a file
 _ITEM: Final = r"(?:[^][{}\"',]|\{[^{}]*\}|\[[^][,]*\])+"  # of a list, such as `s/{00..04}.tar`, which is no YAML
@@ -74,10 +75,20 @@ def check_limits(config: Any, group: str = "") -> None:
 class MapConfig:
     """From tags to a phrase map. Widths are shares of the picture's side.
 
-    `stride` None reads the map at the layer that the classifier recommends, or else at stride 16.
+    `stride` None reads the map at the layer that the classifier recommends, or else at stride 16. Of the layers of this
+    stride, `depth` is the share of the way up from the one nearest the picture, 0, to the one nearest the classifier,
+    1: of a vision transformer, the share of its blocks below. None is the first; of a CLIP and of any network of tokens
+    it is `CLIP_DEPTH`, and the stride is the closest to 16 that there is.
+
+    `contrast` and `prompt` are for networks that read texts (`clip:NAME`). What is taken away from the map of a phrase:
+    that of the `dual` unit, or the mean of those of `background` prompts, or of the caption's other `phrases`. The text
+    of a phrase is the `prompt`, in which it stands for `{}`; None leaves it to the classifier.
     """
 
     stride: int | None = limited(None, 1, 1024)
+    depth: float | None = limited(None, 0, 1)
+    contrast: Literal["dual", "background", "phrases"] = "dual"
+    prompt: str | None = None
     residual: Literal["split", "main", "signed"] = "split"
     bias: Literal["none", "share"] = "none"
     resolution: int = limited(96, 8, 1024)
@@ -235,6 +246,11 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     Raises:
         GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.
     """
+    return build(cls, given(path, overrides))
+
+
+def given(path: Path | None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of a YAML file, changed by overrides, as plain values or texts; errors as `load`."""
     values = {} if path is None else _read(path)
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -249,7 +265,7 @@ def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
             if not isinstance(group, dict):
                 raise GroundingError(f"override '{override}': '{part}' is no group of keys")
         group[last] = _value(override, text)
-    return build(cls, values)
+    return values
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -16,18 +16,21 @@ below 0, above 65535 and NaN.
 
 import io
 import stat
+import threading
 import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageDraw, ImageOps, UnidentifiedImageError
 
 from grounding.errors import GroundingError
 
 T = TypeVar("T", bound=np.generic)
 RgbImage = npt.NDArray[np.uint8]  # (H, W, 3)
+_FILTERS: Final = threading.Lock()  # those of warnings are the whole process's
+_PIXELS: Final = 1 << 20  # of a Pillow image that are copied at a time
 _MODES: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # by the number of channels of an array
 _MOST_BYTES: Final = 1 << 29  # of a file: as many as the most pixels that are read have
 
@@ -54,10 +57,11 @@ def read_image(source: str | Path | BinaryIO, name: str | None = None) -> RgbIma
     if not content:
         raise GroundingError(f"image {name} is empty: expected a picture file such as JPEG or PNG")
     try:
-        with warnings.catch_warnings():
+        with _FILTERS, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open_picture(io.BytesIO(content)) as image:
-                return upright_rgb(image)
+            opened = open_picture(io.BytesIO(content))
+        with opened as image:
+            return upright_rgb(image)
     except UnidentifiedImageError as error:
         raise GroundingError(
             f"image {name} is no picture that Pillow can read: expected JPEG, PNG or the like"
@@ -150,15 +154,25 @@ def check_image(image: object) -> RgbImage:
 
 def upright_rgb(image: Image.Image) -> RgbImage:
     """A Pillow image of any mode as (H, W, 3) uint8: turned upright, transparency over white, RGB."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I") or image.mode == "F" or 0 in image.size:
         return _from_array(np.asarray(image))
+    width, height = image.size
+    pixels, rows = np.empty((height, width, 3), np.uint8), max(1, _PIXELS // width)
+    for top in range(0, height, rows):  # so that a large picture is there no more than twice
+        pixels[top : top + rows] = np.asarray(_as_rgb(image.crop((0, top, width, min(top + rows, height)))))
+    return pixels
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """A Pillow image of 8 bits: transparency over white, RGB."""
     if image.mode == "La":  # Pillow knows no shorter way
         image = image.convert("LA")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return _from_array(np.asarray(image.convert("RGB")))
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_array(array: npt.NDArray[Any]) -> RgbImage:

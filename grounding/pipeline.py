@@ -1,42 +1,41 @@
 """From a picture and a caption to a region for every phrase: encode a picture once, ask about it many times."""
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
+from grounding.answering import check_threshold, ranked_regions, status_of
+from grounding.asking import notes_of, vocabulary_of, with_prompt
+from grounding.batches import encode_pictures
 from grounding.boxes import Boxes
 from grounding.config import METHOD, TOP_K, LocalizerConfig
 from grounding.devices import usable_device
 from grounding.errors import GroundingError, check_at_least_one
-from grounding.grounded import GroundedPhrase, Region, Status
+from grounding.grounded import GroundedPhrase, Region
 from grounding.images import RgbImage, check_image, read_only
 from grounding.locating import Picture, locate
 from grounding.methods import Encoding, Method, encode, find_method, method_name
-from grounding.regions.confidence import agreement, falling
 from grounding.regions.power import closeness
 from grounding.regions.proposals import propose
-from grounding.regions.scoring import best_boxes, in_turns
 from grounding.results import Grounding
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier, ClipClassifier
 from grounding.tagging.presence import to_log_odds
 from grounding.tagging.sources import load_classifier
 from grounding.text.asked import check_caption, check_phrases
 from grounding.text.context import PhraseContext, read_context
-from grounding.text.language import reading_notes
 from grounding.text.people import BODY_PARTS
 from grounding.text.phrases import Chunker, Phrase, find_phrases
-from grounding.text.vocabulary import Match, Vocabulary
+from grounding.text.vocabulary import Match
 from grounding.text.wholes import attribute_kind, whole_kind
-from grounding.word_maps import WordMaps, tags_of
+from grounding.word_maps import WordMaps, make_together, tags_of
 from grounding.wording import shortened
 
 
@@ -56,23 +55,22 @@ class Localizer:
 
     def __init__(
         self,
-        classifier: TagClassifier,
+        classifier: Classifier,
         config: LocalizerConfig | None = None,
         device: str = "cpu",
         method: str | Method = METHOD,
     ) -> None:
-        if not isinstance(classifier, TagClassifier):
+        if not isinstance(classifier, Classifier):
             raise GroundingError(
                 f"the classifier is a {type(classifier).__name__}: expected a TagClassifier; "
                 "Localizer.from_pretrained takes its name or folder"
             )
         self.method = find_method(method) if isinstance(method, str) else method
         self.device = usable_device(device)
-        self.classifier = classifier.to(self.device)
         self.config = config or LocalizerConfig()
+        self.classifier = with_prompt(classifier, self.config.maps, self.method).to(self.device)
         self.chunker = Chunker.load()
-        exclusive = not classifier.multi_label
-        self.vocabulary = Vocabulary(classifier.tags, exclusive=exclusive, names=classifier.names)
+        self.vocabulary = vocabulary_of(classifier)
         self.part_tags = tuple(tag for tag in classifier.tags if attribute_kind(tag) in ("clothing", "body"))
 
     @classmethod
@@ -91,6 +89,10 @@ class Localizer:
         """
         return cls(load_classifier(source, offline), config, device, method)
 
+    def phrases(self, caption: str, phrases: Sequence[str] | None = None) -> Sequence[Phrase]:
+        """The noun phrases of a caption, or those that are given where it has them."""
+        return find_phrases(caption, phrases) if phrases else self.chunker.phrases(caption)
+
     def __repr__(self) -> str:
         return f"Localizer({shortened(self.classifier.name)}, method {method_name(self.method)}, on {self.device})"
 
@@ -106,6 +108,68 @@ class Localizer:
         pixels = check_image(image)
         encoding = encode(self.classifier, self.classifier.preprocessing(pixels).to(self.device))
         return Scene(self, pixels, propose(pixels, self.config.regions), encoding)
+
+    def encode_batch(
+        self, images: Iterable[npt.NDArray[Any] | Image.Image | str | Path], at_once: int | None = None
+    ) -> list["Scene"]:
+        """Encode pictures of any sizes, several of them in one forward pass.
+
+        Each scene is what `encode` gives, to the last bit where `at_once` is 1, and otherwise but for rounding. Scenes
+        that were encoded together share one recorded forward pass, and keep it while one of them is kept: ask about
+        them together, with `prepare_together` or `ground_batch`. One that is asked alone walks for all of them.
+
+        Args:
+            at_once: pictures in a forward pass; by default as `batches.pictures_at_once` says: 1 on a processor.
+
+        Raises:
+            GroundingError: something that is no picture, and which of them it is; `at_once` below 1.
+        """
+        encoded = encode_pictures(self.classifier, images, self.device, at_once)
+        return [Scene(self, pixels, propose(pixels, self.config.regions), encoding) for pixels, encoding in encoded]
+
+    def prepare_together(
+        self, scenes: Sequence["Scene"], asked: Sequence[Iterable[tuple[str | None, Iterable[str] | None]]]
+    ) -> None:
+        """Make the word maps of all captions of each scene, in one walk for those that were encoded together.
+
+        Grounding these captions then costs no walk.
+
+        Args:
+            asked: for each scene, captions with phrases as `Scene.ground` takes them; it will say what is wrong there.
+        """
+        pairs = zip(scenes, asked, strict=True)
+        make_together([(scene._word_maps, scene._wanted(captions)) for scene, captions in pairs])
+
+    def ground_batch(
+        self,
+        asked: Iterable[tuple[npt.NDArray[Any] | Image.Image | str | Path, Sequence[str]]],
+        top_k: int = TOP_K,
+        threshold: float | None = None,
+        at_once: int | None = None,
+    ) -> list[list[Grounding]]:
+        """Ground all captions of each of several pictures: `encode_batch`, one walk for all words, and `Scene.ground`.
+
+        Args:
+            asked: a picture and its captions, each.
+            top_k, threshold: as `Scene.ground`.
+            at_once: as `encode_batch`.
+
+        Returns:
+            For each picture, what was found of each caption.
+
+        Raises:
+            GroundingError: as `encode_batch` and `Scene.ground`; captions that are one text.
+        """
+        pairs = list(asked)
+        for _, captions in pairs:
+            if isinstance(captions, str):
+                raise GroundingError(f"captions are the text '{captions[:60]}': expected a list of captions a picture")
+        scenes = self.encode_batch([image for image, _ in pairs], at_once)
+        self.prepare_together(scenes, [[(caption, None) for caption in captions] for _, captions in pairs])
+        return [
+            [scene.ground(caption, None, top_k, threshold) for caption in captions]
+            for scene, (_, captions) in zip(scenes, pairs, strict=True)
+        ]
 
     def __call__(
         self,
@@ -160,7 +224,7 @@ class Scene:
         return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
-        """Return the most probable tags of the picture, best first, with their probabilities."""
+        """Return the most probable tags of the picture, best first, with their probabilities; a CLIP has none."""
         check_at_least_one("top", top)
         probabilities = self.encoding.probabilities
         best = probabilities.topk(min(top, len(probabilities)))
@@ -195,15 +259,14 @@ class Scene:
         phrases = None if phrases is None else check_phrases(phrases)
         in_context = caption is not None and self.localizer.config.context == "caption"
         caption = check_caption(caption, phrases)
-        parts = find_phrases(caption, phrases) if phrases else self.localizer.chunker.phrases(caption)
+        parts = self.localizer.phrases(caption, phrases)
         matches = [self.localizer.vocabulary.match(phrase) for phrase in parts]
-        threshold = self._threshold(threshold)
+        threshold = check_threshold(threshold, self.localizer.config, self.localizer.classifier)
         contexts = read_context(caption, parts) if in_context else None
         grounded = self._locate(parts, matches, contexts, top_k, threshold)
         time_s = time.perf_counter() - start
-        known = {match.word.lower() for words in matches for match in words if match.tags}
-        notes = reading_notes(" . ".join(phrases) if phrases else caption, known)
         classifier = self.localizer.classifier
+        notes = notes_of(classifier, caption, phrases, matches)
         context: Literal["caption", "none"] = "caption" if in_context else "none"
         said = classifier.presence_source, threshold, context, notes
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
@@ -211,9 +274,20 @@ class Scene:
     def prepare(self, phrases: Iterable[str]) -> None:
         """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
         found = find_phrases("", check_phrases(phrases))
-        self._word_maps.of(
+        self._word_maps.make(
             [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
         )
+
+    def _wanted(self, asked: Iterable[tuple[str | None, Iterable[str] | None]]) -> list[tuple[str, ...]]:
+        """The words whose maps `ground` will ask for; none of what it will refuse."""
+        parts: list[Phrase] = []
+        for caption, phrases in asked:
+            with contextlib.suppress(GroundingError):
+                given = None if phrases is None else check_phrases(phrases)
+                parts += self.localizer.phrases(check_caption(caption, given), given)
+        people = any(whole_kind(phrase.head) == "person" for phrase in parts)
+        of_people = [(part,) for part in self._parts()] if people else []
+        return [*tags_of(map(self.localizer.vocabulary.match, parts)), *of_people]
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
         """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
@@ -225,17 +299,16 @@ class Scene:
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 
     def _presences(self, phrases: Sequence[Phrase], matches: Sequence[tuple[Match, ...]]) -> list[float | None]:
-        classifier, log_odds = self.localizer.classifier, to_log_odds(self.encoding.probabilities)
+        classifier = self.localizer.classifier
+        if isinstance(classifier, ClipClassifier):
+            return [
+                *classifier.presences(
+                    self.encoding.tape.outputs[1][self.encoding.row], [phrase.text for phrase in phrases]
+                )
+            ]
+        log_odds = to_log_odds(self.encoding.probabilities)
         pairs = zip(phrases, matches, strict=True)
         return [classifier.presence(log_odds, words, phrase.head) for phrase, words in pairs]
-
-    def _threshold(self, given: float | None) -> float:
-        """The presence below which a phrase is absent: as given, or as configured, or as the presence model says."""
-        if given is None:
-            return min_presence(self.localizer.config, self.localizer.classifier)
-        if isinstance(given, bool) or not (isinstance(given, Real) and 0 <= given <= 1):
-            raise GroundingError(f"threshold is {given!r}: expected a probability from 0 to 1")
-        return given
 
     def _locate(
         self,
@@ -251,8 +324,11 @@ class Scene:
         config, (height, width) = self.localizer.config, self.image.shape[:2]
         parts = self._parts() if any(whole_kind(phrase.head) == "person" for phrase in phrases) else []
         with torch.autocast("cpu", enabled=False):  # the forward pass may have been in less than full precision
-            self._word_maps.of([*tags_of(matches), *((part,) for part in parts)])  # in one walk
-            maps, part_map = self._word_maps.phrase_maps(phrases, matches), self._word_maps.part_map(parts)
+            self._word_maps.make([*tags_of(matches), *((part,) for part in parts)])  # in one walk
+            maps, part_map = (
+                self._word_maps.phrase_maps(phrases, matches, contexts is not None),
+                self._word_maps.part_map(parts),
+            )
             picture = Picture(self.proposals, height, width, self.closeness(), part_map)
             located = locate(picture, phrases, maps, contexts, config)
         presences = self._presences(phrases, matches)
@@ -261,9 +337,9 @@ class Scene:
             point, boxes = located.points[row], tuple[Region, ...]()
             if point is not None:
                 point = (point[0] * width, point[1] * height)
-                boxes = self._regions(located.scores[row], presence, top_k)
+                boxes = ranked_regions(located.scores[row], self.proposals, presence, top_k, config.regions)
             arrays = located.box_maps[row].numpy(), located.point_maps[row].numpy()
-            status = _status(phrase, words, presence is not None and presence < threshold, point, boxes)
+            status = status_of(phrase, words, presence is not None and presence < threshold, point, boxes)
             grounded.append(GroundedPhrase(phrase, status, presence, words, point, boxes, *arrays, (height, width)))
         return grounded
 
@@ -273,19 +349,6 @@ class Scene:
         wanted = localizer.classifier.multi_label and localizer.config.wholes.amount > 0
         return self._word_maps.most_probable(localizer.part_tags) if wanted else []
 
-    def _regions(self, scores: npt.NDArray[np.float32], presence: float | None, top_k: int) -> tuple[Region, ...]:
-        """The best proposals by the scores of a phrase, (rankings, N): one ranking for each entry of `regions.turns`.
-
-        The score of a region is the presence of the phrase times the agreement of the box in the first ranking.
-        """
-        proposals, config = self.proposals, self.localizer.config.regions
-        rankings = [best_boxes(row, proposals, len(proposals), config.nms_iou) for row in scores]
-        best = in_turns(rankings, proposals, top_k, config.nms_iou)
-        agreeing = agreement(scores[0], proposals, best, config.sharpness)
-        right = falling(agreeing * (1 if presence is None else presence))
-        boxes = np.column_stack([proposals[best], right])  # (at most top_k, 5)
-        return tuple(Region(*row) for row in boxes.tolist())
-
     def closeness(self) -> float | None:
         """Say how close the photograph is taken; None where tags exclude each other, or name no body parts."""
         classifier = self.localizer.classifier
@@ -293,29 +356,3 @@ class Scene:
             return None
         log_odds = self.encoding.probabilities.logit(1e-6).tolist()
         return closeness({tag: log_odds[index] for tag, index in classifier.indices.items()}, BODY_PARTS)
-
-
-def min_presence(config: LocalizerConfig, classifier: TagClassifier) -> float:
-    """The presence below which a phrase is absent: as configured, or as the presence model says, or 0."""
-    if config.min_presence is not None:
-        return config.min_presence
-    return classifier.presence_model.threshold if classifier.presence_model else 0.0
-
-
-def _status(
-    phrase: Phrase,
-    words: Sequence[Match],
-    absent: bool,
-    point: tuple[float, float] | None,
-    regions: Sequence[Region],
-) -> Status:
-    """What became of a phrase, as `GroundedPhrase` says."""
-    if phrase.negated:
-        return "absent"
-    if not any(match.tags for match in words):
-        return "out-of-vocabulary"
-    if absent:
-        return "absent"
-    if point is None:
-        return "empty-map"
-    return "localized" if regions else "no-proposals"

@@ -90,7 +90,7 @@ def resumable_lines(
                 raise GroundingError(f"{partial} is in the way and not ours to remove: choose another output folder")
             partial.mkdir(exist_ok=True)
             with (partial / _SETTINGS).open("a+", encoding="utf-8") as claim:
-                _lock(claim.fileno(), partial)  # until the folder has its name
+                lock(claim.fileno(), partial)  # until the folder has its name
                 _claim(partial, claim, settings, overwrite)
                 with (
                     (partial / _LINES).open("a+", encoding="utf-8", newline="") as file,
@@ -180,8 +180,12 @@ def _claim(partial: Path, claim: TextIO, settings: Mapping[str, Any], overwrite:
     claim.flush()
 
 
-def _lock(descriptor: int, partial: Path) -> None:
-    """Keep a second run out, where the system can."""
+def lock(descriptor: int, partial: Path) -> None:
+    """Keep a second run out of a folder as long as a file in it is open, where the system can.
+
+    Raises:
+        GroundingError: another run has it open.
+    """
     try:
         import fcntl
     except ImportError:  # Windows

@@ -87,10 +87,10 @@ def _fit_presence(options: argparse.Namespace) -> int:
     from grounding.datasets.webimages import CaptionedImages
     from grounding.tagging.classifier import PRESENCE
     from grounding.tagging.presence import write_presence
-    from grounding.tagging.sources import load_classifier
+    from grounding.tagging.sources import load_tag_classifier
     from grounding.training.presence import fit_presence
 
-    classifier, images = load_classifier(options.classifier), CaptionedImages(options.sources)
+    classifier, images = load_tag_classifier(options.classifier), CaptionedImages(options.sources)
     with tqdm(total=min(options.limit, len(images)), unit=" pictures") as bar:
         model = fit_presence(classifier, images, options.limit, bar.update)
     write_presence(model, options.classifier / PRESENCE)
@@ -100,9 +100,11 @@ def _fit_presence(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    from grounding.config import load
+    from grounding.config import given, load
     from grounding.training.config import TrainConfig
 
+    if given(options.config, options.overrides).get("model") == "clip":
+        return _train_clip(options)
     config = load(TrainConfig, options.config, options.overrides)
 
     from tqdm import tqdm
@@ -119,6 +121,20 @@ def _train(options: argparse.Namespace) -> int:
         folder = train(config, process, say)
         if process.rank == 0:
             print(f"classifier: {folder}")
+    return 0
+
+
+def _train_clip(options: argparse.Namespace) -> int:
+    from grounding.config import load
+    from grounding.training.clip.config import ClipConfig
+
+    config = load(ClipConfig, options.config, options.overrides)
+
+    from tqdm import tqdm
+
+    from grounding.training.clip.run import train_clip
+
+    print(f"clip: {train_clip(config, lambda text: tqdm.write(text, file=sys.stderr))}")
     return 0
 
 

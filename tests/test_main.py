@@ -1,4 +1,4 @@
-"""One command line with the three of the package in it."""
+"""One command line with those of the package in it."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ def test_a_command_gets_its_own_options(run_main):
     assert "--top-k is 0" in err
 
 
-@pytest.mark.parametrize("command", ["localize", "evaluate", "train"])
+@pytest.mark.parametrize("command", ["localize", "evaluate", "train", "export"])
 def test_each_command_has_its_help(run_main, command):
     status, out, _ = run_main(command, "--help")
     assert status == 0

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 from pyarrow import parquet
 
@@ -153,6 +154,12 @@ class Stub:
         self.encoded.append({RED: "red", GREEN: "green", BLUE: "blue"}[colour])
         return SimpleNamespace(ground=lambda *arguments: self.ground(image, *arguments))
 
+    def encode_batch(self, images, at_once):
+        return [self.encode(image) for image in images]
+
+    def prepare_together(self, scenes, asked):
+        """Nothing costs time."""
+
     def ground(self, image, caption, phrases, top_k):
         if len(self.grounded) == self.until:
             raise KeyboardInterrupt
@@ -186,11 +193,11 @@ def table(folder, *images):
     return read_manifest(folder / "m.jsonl")
 
 
-def ground(manifest, localizer, folder=None, pictures=False):
+def ground(manifest, localizer, folder=None, pictures=False, **how):
     """The summary, and the result lines that were shown."""
     shown = []
     destination = Destination(folder, False, pictures, shown.append)
-    summary = ground_manifest(localizer, manifest, manifest.path.parent, 5, {}, destination)
+    summary = ground_manifest(localizer, manifest, manifest.path.parent, 5, {}, destination, **how)
     return summary, [json.loads(line) for line in shown]
 
 
@@ -245,6 +252,52 @@ def test_an_interrupted_run_does_nothing_twice_and_ends_with_the_same_bytes(pict
     files = {path.name: path.read_bytes() for path in (pictures / "out").iterdir()}
     assert files == {path.name: path.read_bytes() for path in (pictures / "whole").iterdir()}
     assert (len(summary.failed), summary.statuses.total(), len(summary.pictures)) == (1, 6, 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("until", [1, 4, 20])
+def test_results_are_the_same_for_any_number_of_workers_also_after_an_interruption(pictures, workers, at_once, until):
+    for number in range(7):
+        (pictures / f"{number}.png").write_bytes(picture((RED, GREEN, BLUE)[number % 3]))
+    names = ["0.png", "1.png", "gone.png", "0.png", "2.png", "3.png", "gone.png", "4.png", "5.png", "0.png", "6.png"]
+    manifest, how = table(pictures, *names), {"workers": workers, "at_once": at_once}
+    ground(manifest, Stub(), pictures / "whole")
+    _, shown = ground(manifest, Stub(), **how)
+    if until < 9:
+        with pytest.raises(KeyboardInterrupt):
+            ground(manifest, Stub(until), pictures / "out", **how)
+        left = (pictures / "out.partial" / "results.jsonl").read_text().splitlines()
+        assert len(left) <= until + 2  # what is there is whole, and in the order in which pictures are taken
+        assert [json.loads(line)["caption"] for line in left] == ["c0", "c3", "c9", "c1", "c2", "c6", "c4"][: len(left)]
+    summary, _ = ground(manifest, Stub(), pictures / "out", **how)
+    assert (pictures / "out" / "results.jsonl").read_bytes() == (pictures / "whole" / "results.jsonl").read_bytes()
+    assert [line["caption"] for line in shown] == [f"c{number}" for number in range(11)]
+    assert (len(summary.failed), summary.statuses.total(), len(summary.pictures)) == (2, 9, 7)
+
+
+def test_a_picture_with_very_many_rows_is_done_in_pieces(pictures, monkeypatch):
+    monkeypatch.setattr("grounding.manifest._MOST_ROWS", 2)
+    manifest, localizer = table(pictures, *["a.png"] * 5, "b.png"), Stub()
+    _, shown = ground(manifest, localizer, workers=2)
+    assert sorted(localizer.encoded) == ["green", "red", "red", "red"]
+    assert [line["caption"] for line in shown] == [f"c{number}" for number in range(6)]
+
+
+def test_another_size_of_batches_is_another_run(pictures):
+    manifest = table(pictures, "a.png", "b.png")
+    with pytest.raises(KeyboardInterrupt):
+        ground(manifest, Stub(1), pictures / "out", workers=1)
+    with pytest.raises(GroundingError, match="another batch_size"):
+        ground(manifest, Stub(), pictures / "out", at_once=2)
+    ground(manifest, Stub(), pictures / "out", workers=2)  # the number of workers is no setting
+
+
+def test_threads_of_torch_are_as_before(pictures):
+    before = torch.get_num_threads()
+    for workers in (1, 2):
+        ground(table(pictures, "a.png", "b.png"), Stub(), workers=workers)
+        assert torch.get_num_threads() == before
 
 
 def test_a_run_that_ended_while_lines_were_put_in_order_goes_on(pictures):
@@ -406,6 +459,10 @@ def test_options_of_the_table(run, photograph, tmp_path):
     [
         (["--manifest", "m.csv", "--pictures"], "--pictures needs a folder to write to: add --output DIR"),
         (["--caption", "a man", "--pictures"], "--pictures goes with --manifest FILE"),
+        (["--caption", "a man", "--batch-size", "2"], "--batch-size goes with --manifest FILE"),
+        (["--manifest", "m.csv", "--batch-size", "0"], "argument --batch-size: is '0': expected a whole number from 1"),
+        (["--manifest", "m.csv", "--batch-size", "-1"], "argument --batch-size: is '-1': expected a whole number"),
+        (["--manifest", "m.csv", "--batch-size", "x"], "argument --batch-size: is 'x': expected a whole number"),
         (["--caption", "a man", "--image-column", "x"], "--image-column goes with --manifest FILE"),
         (["--manifest", "m.csv", "--caption-column", "x"], "no column 'x'"),
         (["--manifest", "m.csv", "--phrases-column", "captoin"], "no column 'captoin': did you mean 'caption'?"),
@@ -451,7 +508,7 @@ def test_manifest_with_output_continues_after_an_interruption(run, photograph, t
     assert status == 130
     assert "run the same command again" in err
     partial = tmp_path / "out.partial" / "results.jsonl"
-    assert len(partial.read_text().splitlines()) == 3
+    assert len(partial.read_text().splitlines()) in (1, 3)  # of several workers, one writes all rows of a picture
     with partial.open("a") as file:
         file.write('{"cut sho')
     status, _, err = run("--manifest", "m.jsonl", "--output", "out", "--top-k", "3")

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-DOORS = ("localize", "evaluate", "train")
-HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm"}
+DOORS = ("localize", "evaluate", "train", "export")
+HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm", "onnx"}
 RECORD = """
 import torch
 from grounding import attention

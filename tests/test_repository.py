@@ -84,7 +84,7 @@ def test_readme_commands(command, workplace, run):
     assert out
 
 
-@pytest.mark.parametrize("door", ["localize", "evaluate", "train"])
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export"])
 def test_documented_commands_have_these_options(door):
     module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")

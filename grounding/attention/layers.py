@@ -1,6 +1,7 @@
 """Where in a recorded network a map can be read: by stride, by position, or by the name of a module."""
 
 import math
+from collections.abc import Sequence
 
 from grounding.attention.annotations import readers_of
 from grounding.attention.contrast import classifiers
@@ -45,11 +46,25 @@ def layers(tape: Tape) -> list[Value]:
 
 
 def find_layer(tape: Tape, stride: float) -> Value:
-    """The layer to read at this stride: by the ratio of sides the closest of `layers`, nearest the image among equals.
+    """The layer to read at this stride: the first of `layers_of_stride`.
 
     For torchvision's networks that is the paper's choice: pool4 of VGG16 and the first block of ResNet-50's layer3 at
-    stride 16, pool2 of GoogLeNet at stride 8. The ratio may be off by a factor of up to the square root of 2. Heights
-    and widths are compared; the times of a film are not.
+    stride 16, pool2 of GoogLeNet at stride 8.
+
+    Raises:
+        GroundingError: as `layers_of_stride`.
+    """
+    return layers_of_stride(tape, stride)[0]
+
+
+def layers_of_stride(tape: Tape, stride: float, closest: bool = False) -> list[Value]:
+    """Those of `layers` whose stride is closest to this one by the ratio of sides, from the image to the classifier.
+
+    The ratio may be off by a factor of up to the square root of 2. Heights and widths are compared; the times of a film
+    are not.
+
+    Args:
+        closest: take the closest stride however far it is.
 
     Raises:
         GroundingError: no layer comes that close; it names the strides that there are, the nearest first.
@@ -57,7 +72,7 @@ def find_layer(tape: Tape, stride: float) -> Value:
     if not isinstance(stride, (int, float)) or not 0 < stride < math.inf:
         raise GroundingError(f"stride is {stride}: expected a number of image pixels above 0")
     height, width = image_of(tape).shape[-2:]
-    closest: Value | None = None
+    found: list[Value] = []
     smallest = math.inf
     strides: dict[str, float] = {}  # each in words, and how far it is from the one asked for
     for value in layers(tape):
@@ -66,14 +81,31 @@ def find_layer(tape: Tape, stride: float) -> Value:
             continue
         actual = math.sqrt(height / sides[-2] * width / sides[-1])
         distance = strides[f"{actual:.3g}"] = abs(math.log(actual / stride))
-        if closest is None or distance < smallest - 1e-6:
-            closest, smallest = value, distance
-    if closest is None:
+        if distance < smallest - 1e-6:
+            found, smallest = [], distance
+        if distance < smallest + 1e-6:
+            found.append(value)
+    if not found:
         raise GroundingError("no layer of the network has places: read one by number or name, with channels=True")
-    if smallest > math.log(2) / 2 + 1e-6:
+    if not closest and smallest > math.log(2) / 2 + 1e-6:
         nearest = ", ".join(sorted(strides, key=strides.__getitem__))
         raise GroundingError(f"no layer of the network has stride {stride:g}: expected one of {nearest}")
-    return closest
+    return found
+
+
+def mixed(tape: Tape, values: Sequence[Value]) -> list[Value]:
+    """Those of some values that an operation with weights, or with several inputs, made: where a map changes.
+
+    Of a vision transformer's layers these are the patches and, for each block, the sums behind its attention and its
+    multilayer perceptron.
+    """
+    made = {
+        value
+        for operation in tape.operations
+        if operation.weighted or len(operation.inputs) > 1
+        for value in operation.outputs
+    }
+    return [value for value in values if value in made]
 
 
 def indexed_layer(tape: Tape, index: int) -> Value:

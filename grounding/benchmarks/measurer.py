@@ -21,7 +21,7 @@ from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
 from grounding.methods import Encoding, encode
 from grounding.tagging.classifier import TagClassifier
-from grounding.tagging.sources import load_classifier
+from grounding.tagging.sources import load_tag_classifier
 
 _DECIMALS: Final = 5  # of maps, whose highest value is 1: so that no order of summation shows
 
@@ -79,7 +79,7 @@ class Measurer:
     def __init__(self, job: Job, classifier: TagClassifier | None = None, data: LabelledImages | None = None) -> None:
         self.job = job
         self.data = data or job.source.open()
-        self.classifier = (classifier or load_classifier(job.classifier)).to(usable_device(job.device))
+        self.classifier = (classifier or load_tag_classifier(job.classifier)).to(usable_device(job.device))
         self.signals = class_signals(self.data.classes, self.classifier, job.given)
         self.fixations: Fixations = {}
         self.left_out: Mapping[str, int] = {}

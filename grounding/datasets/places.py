@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final, NamedTuple
 
+from grounding.addresses import is_address, read_bytes
 from grounding.folders import writing
 
 COMPRESSED: Final = (".gz", ".bz2", ".xz")
@@ -29,7 +30,7 @@ _CHUNK: Final = 1 << 20  # bytes
 class Place(NamedTuple):
     """Where the content of a picture is: a file, or `size` bytes of one; `name` is what people know it by.
 
-    Equal places hold the same picture.
+    Equal places hold the same picture. A `path` that is an address, such as `s3://bucket/a.jpg`, is a whole file.
     """
 
     path: str
@@ -39,6 +40,8 @@ class Place(NamedTuple):
 
     def read(self, limit: int = -1) -> bytes:
         """The content, or its first bytes. A handle of its own makes this safe in threads and forked processes."""
+        if is_address(self.path):
+            return read_bytes(self.path)
         with Path(self.path).open("rb") as file:
             file.seek(self.offset)
             return file.read(self.size if limit < 0 else limit)

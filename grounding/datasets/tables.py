@@ -88,12 +88,14 @@ def read_table(path: Path, options: TableOptions, spool: Spool, kind: str = "") 
         GroundingError: a file that is missing, damaged or of another kind, or without the columns.
     """
     folder = with_home(options.image_folder) if options.image_folder else path.parent
-    find = _finder(folder)
-    for record in _records(path, options, kind or kind_of(path)):
-        yield _row(record, path, find, spool)
+    find = finder(folder)
+    for record in read_records(path, options, kind):
+        yield table_row(record, path, find, spool)
 
 
-def _records(path: Path, options: TableOptions, kind: str) -> Iterator[Record]:
+def read_records(path: Path, options: TableOptions, kind: str = "") -> Iterator[Record]:
+    """Read the rows of a table as they are written; arguments and errors as `read_table`."""
+    kind = kind or kind_of(path)
     if os.path.exists(path) and not path.is_file():  # noqa: PTH110 - never raises
         what = "a folder" if path.is_dir() else "a pipe or a device"  # which might be waited for without end
         raise GroundingError(f"{path} is {what}: expected {EXPECTED}")
@@ -148,7 +150,13 @@ class _Text(io.TextIOWrapper):
         return super().read(size)
 
 
-def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool) -> TableRow:
+def table_row(record: Record, table: object, find: Callable[[str], Place], spool: Spool) -> TableRow:
+    """Make a row of a record, or say what is wrong with it.
+
+    Args:
+        table: what people know the table by.
+        find: gives the place of a picture that is not in the table itself, as `finder` does.
+    """
     if record.damage:
         return TableRow(record.number, "", None, fault="damaged row", error=record.damage)
     given = record.values.get("image")
@@ -159,7 +167,7 @@ def _row(record: Record, path: Path, find: Callable[[str], Place], spool: Spool)
     faults: list[RowFault] = []
     with _noted(faults):
         image, content = _image(given, record.number)
-        picture = find(image) if content is None else spool.put(content, f"{image} in {path}")
+        picture = find(image) if content is None else spool.put(content, f"{image} in {table}")
     with _noted(faults):
         captions = _captions(record.values)
     with _noted(faults):
@@ -193,17 +201,19 @@ def _image(value: object, number: int) -> tuple[str, bytes | None]:
         return (value if isinstance(value, str) and value else f"row {number}"), content
     if _is_missing(value) or (isinstance(value, str) and not value.strip()):
         raise RowFault("row without a picture", "no image: expected the path of a picture")
-    name = _text(value, "image").strip()
-    if _ADDRESS.match(name):
-        raise RowFault("address instead of a picture file", f"image {name[:80]!r} is an address: download it first")
-    return name, None
+    return _text(value, "image").strip(), None
 
 
-def _finder(folder: Path) -> Callable[[str], Place]:
-    """What gives the place of a file below a folder. Links are followed: equal files have equal places."""
+def finder(folder: Path) -> Callable[[str], Place]:
+    """What gives the place of a file below a folder. Links are followed: equal files have equal places.
+
+    It raises `RowFault` for an address.
+    """
     real = functools.cache(os.path.realpath)  # of folders, of which there are few
 
     def find(name: str) -> Place:
+        if _ADDRESS.match(name):
+            raise RowFault("address instead of a picture file", f"image {name[:80]!r} is an address: download it first")
         path = folder / (with_home(name) if name.startswith("~") else name)
         try:
             file = os.path.join(real(path.parent), path.name)  # noqa: PTH118 (half the time of a Path)

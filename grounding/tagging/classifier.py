@@ -38,6 +38,7 @@ from grounding.text.vocabulary import Match
 from grounding.wording import counted, shortened
 
 PRESENCE = "presence.json"
+_PIXELS = 1 << 20  # of a picture that are turned into numbers at a time
 Resample = Literal["bilinear", "bicubic"]
 
 
@@ -62,9 +63,24 @@ class Preprocessing:
 
 
 def resize_to_square(images: Tensor, size_px: int, resample: Resample = "bilinear") -> Tensor:
-    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], with antialiasing."""
-    resized = nn.functional.interpolate(images.float(), (size_px, size_px), mode=resample, antialias=True) / 255
-    return resized.clamp(0, 1) if resample == "bicubic" else resized  # which overshoots at edges
+    """Resize (N, 3, H, W) uint8 to (N, 3, size_px, size_px) float32 in [0, 1], with antialiasing.
+
+    A large picture is resized across some rows at a time, so that it is never there in float32.
+    """
+    height, width = images.shape[2:]
+    rows = _PIXELS // width if width > size_px else height
+    if rows < height:
+        across = torch.empty(len(images), 3, height, size_px)
+        for some, to in zip(images.split(max(1, rows), 2), across.split(max(1, rows), 2), strict=True):
+            to.copy_(_resized(some.float(), some.shape[2], size_px, resample))
+        resized = _resized(across, size_px, size_px, resample)
+    else:
+        resized = _resized(images.float(), size_px, size_px, resample)
+    return (resized.clamp(0, 255) if resample == "bicubic" else resized) / 255  # bicubic overshoots at edges
+
+
+def _resized(images: Tensor, height: int, width: int, resample: Resample) -> Tensor:
+    return nn.functional.interpolate(images, (height, width), mode=resample, antialias=True)
 
 
 @dataclass(frozen=True, eq=False)

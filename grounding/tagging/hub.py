@@ -6,6 +6,7 @@ huggingface_hub is the optional extra `hf`.
 import os
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -51,28 +52,30 @@ def is_hub_name(text: str) -> bool:
     return _NAME.fullmatch(text.partition("@")[0]) is not None
 
 
-def find_folder(name: str, access: Access | None = None) -> Path:
+def find_folder(name: str, access: Access | None = None, files: Sequence[str] = SAFE_FILES) -> Path:
     """The folder that a name stands for: a local one, or that of a repository of the hub in the cache.
 
     Args:
         name: a folder, `user/name`, or `user/name@revision`.
+        files: of the repository, as patterns.
 
     Raises:
         GroundingError: neither is there, or the repository cannot be fetched.
     """
     folder = Path(os.path.expanduser(name))  # noqa: PTH111 - never raises
-    if folder.is_dir():
+    if name and folder.is_dir():
         return folder
     if not is_hub_name(name):
         raise GroundingError(f"'{name}' is no folder and no name on the hub: expected a folder, or user/name")
-    return fetch(name, access)
+    return fetch(name, access, files)
 
 
-def fetch(name: str, access: Access | None = None) -> Path:
-    """Bring the configuration and the safetensors of a repository into the cache; files that are there stay.
+def fetch(name: str, access: Access | None = None, files: Sequence[str] = SAFE_FILES) -> Path:
+    """Bring files of a repository into the cache, by default configuration and safetensors; what is there stays.
 
     Args:
         name: `user/name` or `user/name@revision`.
+        files: patterns.
 
     Returns:
         Their folder. What else the repository holds, such as pickled weights, is not downloaded.
@@ -92,7 +95,7 @@ def fetch(name: str, access: Access | None = None) -> Path:
             token=access.token,
             cache_dir=access.cache_dir,
             local_files_only=access.offline,
-            allow_patterns=list(SAFE_FILES),
+            allow_patterns=list(files),
         )
     except Exception as error:
         raise _explained(error, name, revision, access.offline) from error

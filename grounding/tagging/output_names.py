@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grounding.errors import GroundingError
 
-_SYNSET = re.compile(r"n\d{8}\b[\s_:,]*")
+_SYNSET = re.compile(r"n\d{8}(?!\d)[\s_:,]*")
 _NO_WORD = re.compile(r"(?i:label|class)?[\s_]*\d*|n\d{8}")
 
 
@@ -55,7 +55,8 @@ def output_names(labels: Sequence[str], source: str) -> OutputNames:
 
 def _names(label: str) -> list[str]:
     """The names in a label, each once; none where it says nothing."""
-    text = _SYNSET.sub("", label.strip(), count=1) if _SYNSET.match(label.strip()) else label
+    label = label.strip()
+    text = label[len(found[0]) :] if (found := _SYNSET.match(label)) else label
     parts = (" ".join(part.replace("_", " ").lower().split()) for part in text.split(","))
     return [part for part in dict.fromkeys(parts) if not _NO_WORD.fullmatch(part)]
 

@@ -38,7 +38,13 @@ def read_config(path: Path) -> dict[str, Any]:
         raise GroundingError(f"classifier configuration {path} is not JSON: {error}") from error
     missing = [key for key in _KEYS if not isinstance(config, dict) or key not in config]
     if missing:
-        raise GroundingError(f"classifier configuration {path} lacks {', '.join(missing)}: is it of another library?")
+        others = {
+            "model_type": "transformers: name it with hf: before",
+            "pretrained_cfg": "timm: name it as timm:NAME=FOLDER",
+        }
+        found = next((advice for key, advice in others.items() if isinstance(config, dict) and key in config), "")
+        advice = f"it is of {found}" if found else "is it of another library?"
+        raise GroundingError(f"classifier configuration {path} lacks {', '.join(missing)}: {advice}")
     architecture = config["architecture"]
     plain, timm = architecture == PLAIN, isinstance(architecture, str) and architecture.startswith(_TIMM)
     if config["schema_version"] != SCHEMA_VERSION or not (plain or timm):

@@ -31,7 +31,7 @@ def load_timm(source: str, access: Access) -> TagClassifier:
     if not timm.is_model(name):
         advice = did_you_mean(name, timm.list_models(), "see timm.list_models()", "timm:")
         raise GroundingError(f"timm has no model '{name}': {advice}")
-    known = timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+    known = _known(timm, name)
     file = local_file(path) if is_local else _fetched(known, source, access)
     config: dict[str, Any] = {}
     if file.is_dir():
@@ -54,6 +54,18 @@ def _library(source: str) -> Any:
     except ImportError as error:
         raise GroundingError(f"{source} needs timm, which is not installed: pip install 'grounding[timm]'") from error
     return timm
+
+
+def _known(timm: Any, name: str) -> Any:
+    """What timm knows of weights, by the name of a model and, after a point, their tag."""
+    try:
+        return timm.models.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:
+        model, _, tag = name.partition(".")
+        tags = [each.partition(".")[2] for each in timm.list_models(f"{model}.*", pretrained=True)]
+        raise GroundingError(
+            f"timm has no weights '{tag}' of '{model}': expected one of {', '.join(tags) or 'none'}"
+        ) from error
 
 
 def _fetched(known: Any, source: str, access: Access) -> Path:
@@ -124,6 +136,7 @@ def _network(timm: Any, name: str, cfg: dict[str, Any], options: dict[str, Any],
         check_outputs(state, f"{layer}.bias", outputs, what, f"timm:{name}")
     sources = {"url": "", "file": None, "source": None, "hf_hub_id": None, "custom_load": False}
     given = {**cfg, **sources, "state_dict": state, "num_classes": outputs}
+    options = {key: value for key, value in options.items() if key != "num_classes"}
     try:
         network = timm.create_model(
             name.partition(".")[0], pretrained=True, pretrained_cfg=given, num_classes=outputs, **options

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
+from safetensors import SafetensorError
 
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, Resample
@@ -16,7 +17,10 @@ from grounding.tagging.hub import INSTALL
 
 _BILINEAR = 2  # Pillow's number
 _PROBES = ((210, 330), (330, 210), (700, 500))  # heights and widths of pictures in px
-_FAULTS = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+_FAULTS = (
+    *(ArithmeticError, AttributeError, ImportError, LookupError),
+    *(OSError, RuntimeError, SafetensorError, TypeError, ValueError),
+)
 T = TypeVar("T")
 
 

@@ -12,6 +12,7 @@ from grounding.text.vectors import WordVectors
 MIN_WORDS = 3  # of Latin letters: one or two unknown words are a name, or a word of the user's own vocabulary
 MAX_KNOWN = 0.5  # share of the words
 SHOWN = 5  # words in the note
+NOT_DIVIDED = "captions are divided into phrases as English, which this one hardly is: give the phrases themselves"
 _IN_NAMES = frozenset("de da di do du del della la le el los las von van der den y".split())  # noqa: SIM905
 
 _LETTERS = re.compile(r"[^\W\d_]")

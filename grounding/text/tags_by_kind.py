@@ -55,7 +55,8 @@ class TagsByKind:
 
 def _meaning(kinds: Kinds, names: Sequence[str]) -> tuple[int, ...]:
     """The synset that names have in common, usual meanings first; at most one, empty where the table knows no name."""
-    known = [senses for senses in map(kinds.senses, names) if senses]
+    written = [kinds.senses(name) or kinds.senses(name.replace(" ", "")) for name in names]  # a hot dog is a hotdog
+    known = [senses for senses in written if senses]
     common = [synset for senses in known for synset in senses if all(synset in others for others in known)]
     return tuple((common or [senses[0] for senses in known])[:1])
 

@@ -47,7 +47,9 @@ class Match:
         return " + ".join([*self.tags[:_SHOWN], *([f"{more} more"] if more > 0 else [])]) or None
 
     def __str__(self) -> str:
-        """`pup -> dog (neighbour)`, or `qwrtz (out-of-vocabulary)`."""
+        """`pup -> dog (neighbour)`, `a red hat (text)`, or `qwrtz (out-of-vocabulary)`."""
+        if self.reason == "text":
+            return f"{self.word} (text)"
         return f"{self.word} -> {self.tag} ({self.reason})" if self.tags else f"{self.word} ({self.reason})"
 
 

@@ -17,7 +17,7 @@ from grounding.distributed import Process, from_rank_0
 from grounding.errors import GroundingError
 from grounding.tagging.classifier import Preprocessing, TagClassifier, resize_to_square
 from grounding.tagging.network import TagNetwork
-from grounding.tagging.sources import load_classifier
+from grounding.tagging.sources import load_tag_classifier
 from grounding.training.advice import advice, below_the_centre
 from grounding.training.batches import Pictures
 from grounding.training.captions import read_captions
@@ -144,7 +144,7 @@ class _Training:
         if Path(name).suffix in (".yaml", ".yml"):
             self.say(f"{role} {name}:")
             source = train(load(TrainConfig, Path(name)), self.process, self.say, self.students)
-        classifier = load_classifier(source)
+        classifier = load_tag_classifier(source)
         if role == "teacher":
             check_tags(classifier, self.data.tags, role)
         return classifier

@@ -43,6 +43,19 @@ def test_tags_below_a_word(word, tags, synonym):
     assert TagsByKind.of([], KINDS).tags(word) == ()
 
 
+def test_all_names_of_a_tag_say_what_it_means():
+    """The second meaning of crane, in which machine means the same."""
+    names = {"crane (2)": ("crane", "machine")}
+    by_kind = TagsByKind.of(["crane", "crane (2)"], KINDS, names)
+    assert (by_kind.tags("bird"), by_kind.tags("machine")) == (("crane",), ("crane (2)",))
+
+
+def test_the_last_word_of_an_unknown_name_makes_no_person():
+    kinds = Kinds.from_text("person\n widow\ncat\n")
+    by_kind = TagsByKind.of(["black widow", "big cat", "widow"], kinds)
+    assert (by_kind.tags("person"), by_kind.tags("cat")) == (("widow",), ("big cat",))
+
+
 @pytest.mark.parametrize(
     ("name", "same"),
     [("tv monitor", "TV-Monitor"), ("potted  plant", "potted_plant"), (" a-_b ", "A b"), ("", "-_ ")],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from grounding.errors import GroundingError
+from grounding.text.kinds import Kinds
 from grounding.text.phrases import Phrase
 from grounding.text.vectors import WordVectors
 from grounding.text.vocabulary import Match, Vocabulary
@@ -224,6 +225,7 @@ def test_the_last_word_of_exclusive_tags_counts_after_kinds():
     """All tags that end with it; a name of several words that is known goes first."""
     vocabulary = Vocabulary(["xk qwrtz", "zq qwrtz", "police car", "jeep", "polar bear"], exclusive=True)
     assert vocabulary.lookup("qwrtz") == Match("qwrtz", ("xk qwrtz", "zq qwrtz"), "stem", 1.0)
+    assert Vocabulary(["hot dog", "collie"], exclusive=True).lookup("dog").tags == ("collie",)
     assert vocabulary.lookup("cars") == Match("cars", ("police car", "jeep"), "kinds", 1.0)
     assert [
         str(match) for match in Vocabulary(["xk", "jeep", "cruiser"], exclusive=True).match(phrase("a police car"))
@@ -231,6 +233,41 @@ def test_the_last_word_of_exclusive_tags_counts_after_kinds():
         "police -> cruiser (synonym)",
         "car -> cruiser (synonym)",
     ]
+
+
+NAMES = {
+    "tabby": ("tabby cat",),
+    "cougar": ("puma", "painter"),
+    "horse, gymnastic horse": ("horse", "gymnastic horse"),
+    "crane (2)": ("crane",),
+    "axolotl": ("mud puppy",),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "tags", "reason"),
+    [
+        ("a tabby cat", ("tabby",), "exact"),
+        ("a puma", ("cougar",), "exact"),
+        ("a painter", (), "out-of-vocabulary"),  # usually somebody who paints
+        ("a crane", ("crane", "crane (2)"), "exact"),
+        ("cranes", ("crane", "crane (2)"), "stem"),
+        ("a puppy", (), "out-of-vocabulary"),  # no mud puppy
+    ],
+)
+def test_other_names_of_tags(text, tags, reason):
+    vocabulary = Vocabulary([*NAMES, "crane"][::-1], None, exclusive=True, names=NAMES)
+    assert {match.reason for match in vocabulary.match(phrase(text))} == {reason}
+    assert {frozenset(match.tags) for match in vocabulary.match(phrase(text))} == {frozenset(tags)}
+
+
+def test_of_several_tags_of_one_name_the_usual_meaning_counts():
+    kinds = Kinds.from_text("machine,crane+\nbird\n crane\n")
+    names = {"crane, machine": ("crane", "machine"), "crane": ()}
+    vocabulary = Vocabulary(list(names), None, kinds, exclusive=True, names=names)
+    assert vocabulary.lookup("crane").tags == ("crane",)
+    assert vocabulary.lookup("cranes").tags == ("crane",)
+    assert vocabulary.lookup("machine").tags == ("crane, machine",)
 
 
 @pytest.mark.parametrize(

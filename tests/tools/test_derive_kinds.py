@@ -114,6 +114,7 @@ def test_the_notice_is_in_the_package():
 
 
 @pytest.mark.slow
+@pytest.mark.remakes
 @pytest.mark.skipif(
     not (WORDNET.exists() and ANNOTATIONS.exists()), reason="needs WordNet and Entities in ../shared/data"
 )

@@ -5,6 +5,7 @@ is to take its share, with Z = W+ x + b+. W+ and Z are made once and serve all s
 """
 
 import functools
+import itertools
 import math
 from dataclasses import replace
 
@@ -19,11 +20,14 @@ from grounding.attention.rules.arithmetic import channels_last, excitation, reci
 from grounding.attention.rules.folding import fold
 from grounding.attention.rules.products import product, slow_pointwise
 from grounding.attention.rules.reached import reached_outputs, some, some_outputs
+from grounding.attention.rules.taps import met
 from grounding.attention.spatial import convolved, projected
 
 aten = torch.ops.aten
 
 _LANES = 64  # products of matrices are fastest where their sides are multiples of this
+_TOGETHER = 4  # outputs: MKL sums those that are left over in another order, and one signal would change another
+_FEWEST = 16  # signals: likewise of fewer
 _BLOCK = 1 << 20  # weights of a linear layer clamped at a time: 4 MiB, so that W+ never leaves the cache
 
 
@@ -66,12 +70,14 @@ def linear_layer(operation: Operation, flow: Flow, negate: bool = False, with_bi
     flow = flow.reshape(len(x), len(weight))  # (K, M, out)
     sign = _sign(operation)
     bias = positive_bias(operation, _bias_of(operation), dtype, negate) if with_bias else None
-    block = max(1, max(_BLOCK, signals * x.numel()) // weight.shape[1])
+    block = max(_TOGETHER, max(_BLOCK, signals * x.numel()) // weight.shape[1] // _TOGETHER * _TOGETHER)
     below = None  # (K * M, in)
     for rows in reached_outputs(flow, block):
         among = sign if sign is None or sign.numel() == 1 else some(sign, rows, 0)
         positive = _positive(some(weight, rows, 0).to(dtype), among, negate)  # (rows, in)
-        z = x @ positive.t()  # (M, rows)
+        spare = -len(positive) % _TOGETHER
+        z = x @ functional.pad(positive, (0, 0, 0, spare)).t() if spare else x @ positive.t()
+        z = z[:, : len(positive)]  # (M, rows)
         z = z if bias is None else z + some(bias, rows, -1)
         n = some_outputs(flow, rows).take_times(reciprocal(z)).flatten(0, 1)  # (K * M, rows)
         below = product(n, positive, signals) if below is None else below.addmm_(n, positive)
@@ -90,6 +96,8 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     source, weight, _, stride, padding, dilation, _, _, groups = operation.args
     filters, channels, *kernel = weight.shape
     outputs, taps = operation.outputs[0].shape[2:], math.prod(kernel)
+    if groups == 1 and len(kernel) == 2 and even(flow) and not torch.is_grad_enabled():
+        return even_map(operation, flow)
     shorter = taps * filters * math.prod(outputs) <= 4 * len(flow.ratio) * math.prod(source.shape[1:])
     if groups != 1 or len(kernel) != 2 or not shorter:
         return None
@@ -116,6 +124,48 @@ def convolution_map(operation: Operation, flow: Flow) -> Tensor | None:
     mass = mass.unflatten(0, (len(x), -1)).permute(2, 0, 3, 1).flatten(0, 1)  # (K * N, taps, h' * w')
     put = functional.fold(mass, tuple(x.shape[2:]), tuple(kernel), **settings)
     return put.reshape(-1, len(x), *x.shape[2:])
+
+
+def even(flow: Flow) -> bool:
+    """Whether the ratio is the same at all places, as it is below a mean over them."""
+    sides = zip(flow.ratio.shape[-2:], flow.ratio.stride()[-2:], strict=True)
+    return all(size == 1 or step == 0 for size, step in sides)
+
+
+def even_map(operation: Operation, flow: Flow) -> Tensor:
+    """What `convolution_map` gives where the ratio is `even`: the sum over D of the ratio times what each filter gets.
+
+    What a filter gets is the same for all signals, so nothing but the last sum grows with K. The parts U are made
+    where x is, by a 1 x 1 convolution for all taps, and added up where each tap leads to: no patch of x is copied.
+    """
+    source, weight, _, stride, padding, dilation, _, _, _ = operation.args
+    filters, channels, *kernel = weight.shape
+    taps, outputs = math.prod(kernel), operation.outputs[0].shape[2:]
+    x = source.content(flow.ratio.dtype).clamp(min=0)  # (N, C, h, w)
+    ratio = flow.ratio[..., 0, 0].transpose(0, 1)  # (N, K, D)
+    ratio = functional.pad(ratio, (0, 0, 0, max(0, _FEWEST - ratio.shape[1])))
+    settings = (_repeat(setting, 2) for setting in (stride, padding, dilation))
+    rows, columns = (met(*sizes) for sizes in zip(x.shape[2:], outputs, kernel, *settings, strict=True))
+    met_by_tap = list(itertools.product(rows, columns))
+    sign = _sign(operation)
+    found = x.new_zeros(len(x), ratio.shape[1], x.shape[2:].numel())  # (N, K, h * w)
+    group = max(_LANES, _BLOCK // (taps * x[:, 0].numel()) // _LANES * _LANES)
+    for first in range(0, filters, group):
+        part = slice(first, first + group)
+        among = sign if sign is None or sign.numel() == 1 else sign[part]
+        positive = _positive(weight.content(flow.ratio.dtype)[part].flatten(2), among, False)  # (d, C, taps)
+        positive = positive.permute(2, 0, 1).reshape(-1, channels, 1, 1)
+        u = aten.convolution.default(x, positive, None, [1], [0], [1], False, [0], 1).unflatten(1, (taps, -1))
+        z = x.new_zeros(len(x), u.shape[2], *outputs)  # (N, d, h', w')
+        for tap, ((above, below), (before, behind)) in enumerate(met_by_tap):
+            z[..., above, before] += u[:, tap, :, below, behind]
+        n = reciprocal(z) if flow.activation is None else flow.activation[:, part] * reciprocal(z)
+        each = torch.zeros_like(u[:, 0])  # (N, d, h, w)
+        for tap, ((above, below), (before, behind)) in enumerate(met_by_tap):
+            each[..., below, behind].addcmul_(u[:, tap, :, below, behind], n[..., above, before])
+        found.baddbmm_(ratio[..., part], each.flatten(2))
+    maps: Tensor = found.transpose(0, 1)[: len(flow.ratio)]
+    return maps.reshape(-1, len(x), *x.shape[2:])
 
 
 def _sign(operation: Operation) -> Tensor | None:

@@ -20,7 +20,7 @@ from grounding.evaluation.predictions.records import as_stored
 from grounding.grounded import GroundedPhrase
 from grounding.images import read_image
 from grounding.pipeline import Localizer, Scene
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier
 from grounding.tagging.sources import load_classifier
 
 TOP_K: Final = 10
@@ -70,7 +70,7 @@ class Predictor:
         classifier: the job's, where it is loaded already.
     """
 
-    def __init__(self, job: Job, classifier: TagClassifier | None = None) -> None:
+    def __init__(self, job: Job, classifier: Classifier | None = None) -> None:
         self.photographs, self._phrases_of_others = Photographs(job.photographs), job.phrases_of_others
         classifier = classifier or load_classifier(job.classifier)
         self.localizer = Localizer(classifier, job.config, job.device, job.method)

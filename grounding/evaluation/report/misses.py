@@ -96,7 +96,8 @@ def _facts(
     number: int, scene: Scene, answer: GroundedPhrase, image: EntityImage, phrase: EntityPhrase
 ) -> dict[str, Any]:
     """A row of misses.csv; areas are shares of the photograph."""
-    probability = dict(scene.tags(len(scene.localizer.classifier.tags)))
+    tags = scene.localizer.classifier.tags
+    probability = dict(scene.tags(len(tags))) if tags else {answer.phrase.text: answer.presence or 0.0}
     words = [
         f"{w.word} > {w.tag} {max(probability[tag] for tag in w.tags):.2f}" if w.tags else f"{w.word} > ?"
         for w in answer.words

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grounding.answering import min_presence
 from grounding.config import method_setting
 from grounding.datasets.files import Photographs
 from grounding.datasets.flickr30k import EntityImage, fingerprint
@@ -23,9 +24,8 @@ from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.presence import phrases_of_others
 from grounding.evaluation.runs.folder import REPLACEABLE, Output, finished, write_run
 from grounding.evaluation.runs.scoring import Run, Selection, score, versions
-from grounding.pipeline import min_presence
 from grounding.resumable import resumable_lines
-from grounding.tagging.classifier import TagClassifier
+from grounding.tagging.clip_classifier import Classifier
 from grounding.tagging.sources import load_classifier
 from grounding.wording import counted
 
@@ -79,7 +79,7 @@ class LocalizerRun:
             self.note(f"not counted: {error}")
         return metrics
 
-    def _settings(self, classifier: TagClassifier) -> dict[str, Any]:
+    def _settings(self, classifier: Classifier) -> dict[str, Any]:
         """What decides the results: an interrupted run is resumed only if these are equal."""
         return {
             "split": self.selection.split,
@@ -94,7 +94,7 @@ class LocalizerRun:
             "annotations": fingerprint(self.selection.images),
         }
 
-    def _run(self, folder: Path, settings: dict[str, Any], classifier: TagClassifier) -> dict[str, Any]:
+    def _run(self, folder: Path, settings: dict[str, Any], classifier: Classifier) -> dict[str, Any]:
         """Predict what is not predicted yet, and write everything."""
         output, photographs = self.output, self.output.photographs
         with resumable_lines(folder, settings, output.overwrite, REPLACEABLE, output.inputs, keep=False) as file:

@@ -1,0 +1,1 @@
+"""A manifest of any size, done by many processes or machines: partitions in, Parquet out."""
