@@ -60,7 +60,9 @@ def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
         _write_scores(config, pictures, scores)
     if not features.is_file():
         write_features(clip, pictures, features)
-    trainer = ClipTrainer(config, clip, np.load(features, mmap_mode="r"), texts, np.load(scores, mmap_mode="r"))
+    trainer = ClipTrainer(
+        config, clip, np.load(features, mmap_mode="r", allow_pickle=False), texts, np.load(scores, mmap_mode="r")
+    )
     if checkpoint.is_file():
         trainer.resume(checkpoint)
         say(f"going on after epoch {trainer.epoch} of {config.epochs}")
