@@ -185,3 +185,10 @@ def test_a_picture_that_vanishes_is_an_error_of_its_rows_alone(tmp_path):
     assert len(shown) == 5
     assert list(summary.failed) == [3]
     assert "No such file" in summary.failed[3]
+
+
+def test_a_run_that_is_damaged_and_then_interrupted_again_keeps_what_it_did_since(tmp_path):
+    partial = interrupted(tmp_path / "out")
+    changed(b"one", b"two")(partial / "results.jsonl")
+    interrupted(tmp_path / "out", LINES[:3])
+    assert gone_on(tmp_path / "out") == LINES[:3]

@@ -29,6 +29,8 @@ NEVER = (
     "unpack_archive",
 )
 SAID = {"torch.load": "weights_only=True", "np.load": "allow_pickle=False", "np.save": "allow_pickle=False"}
+YAML = ("yaml.load", "yaml.unsafe_load", "yaml.full_load")
+WATCHED = (*SAID, *YAML)
 MODULES = (
     "pickle",
     "shelve",
@@ -43,22 +45,32 @@ MODULES = (
 )
 
 
+def name_of(function):
+    """`a.b.c` of a chain of attributes; of anything else only its last name."""
+    parts = []
+    while isinstance(function, ast.Attribute):
+        parts.append(function.attr)
+        function = function.value
+    parts.append(function.id if isinstance(function, ast.Name) else "")
+    return ".".join(reversed(parts))
+
+
 def calls_of(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+            yield name_of(node.func), node
 
 
 def faults(name, text):
     """What a file of the package does that it may not."""
     tree, found = ast.parse(text), []
     for called, node in calls_of(tree):
-        arguments = [ast.unparse(each) for each in [*node.args, *node.keywords]]
         if called in NEVER or called.rpartition(".")[2] in ("extractall", "unpack_archive"):
             found.append(f"{name}:{node.lineno} calls {called}")
+        arguments = [ast.unparse(each) for each in [*node.args, *node.keywords]] if called in WATCHED else []
         if called in SAID and SAID[called] not in arguments:
             found.append(f"{name}:{node.lineno} {called} without {SAID[called]}")
-        if called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load") and arguments[-1] != "Texts":
+        if called in YAML and arguments[-1] != "Texts":
             found.append(f"{name}:{node.lineno} {called}")
     for node in ast.walk(tree):
         names = [each.name for each in node.names] if isinstance(node, ast.Import) else []

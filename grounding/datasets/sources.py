@@ -60,14 +60,14 @@ def _expand_braces(text: str) -> list[str]:
 def _names(text: str) -> Iterator[str]:
     """The names of a text with braces, from the innermost outwards; braces without a comma or a range stay."""
     for found in _BRACES.finditer(text):
-        if choices := _choices(found[1]):
+        if choices := _choices(found[1], text):
             for choice in choices:
                 yield from _names(text[: found.start()] + choice + text[found.end() :])
             return
     yield text
 
 
-def _choices(inside: str) -> Iterable[str]:
+def _choices(inside: str, text: str) -> Iterable[str]:
     """`a,b` or a range: `0..4`, `0000..0004`, `4..0` or `0..8..2`."""
     if not (found := _RANGE.fullmatch(inside)):
         return inside.split(",") if "," in inside else ()
@@ -76,5 +76,5 @@ def _choices(inside: str) -> Iterable[str]:
     width = max(len(found[1]), len(found[2])) if padded else 0
     numbers = range(first, last + 1, step) if first <= last else range(first, last - 1, -step)
     if len(numbers) > _MOST:
-        raise GroundingError(f"{{{inside}}} stands for over {_MOST:,} files: is a range too long?")
+        raise GroundingError(f"{text} stands for over {_MOST:,} files: is a range too long?")
     return (f"{number:0{width}d}" for number in numbers)

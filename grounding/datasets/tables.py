@@ -33,7 +33,7 @@ TEXT_TABLES: Final[Mapping[str, Callable[[Path, TextIO, TableOptions], Iterator[
 PARQUET: Final = (".parquet", ".pq")
 EXPECTED: Final = "a table (.csv, .tsv, .jsonl, .json, .parquet or .token, or one of these with .gz)"
 _LONGEST_LINE: Final = 1 << 24  # characters
-_LONGEST_TEXT: Final = 1 << 28  # bytes of JSON, which is read as a whole
+_LONGEST_TEXT: Final = 1 << 27  # bytes of JSON, which is read as a whole
 _ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:|pipe:", re.IGNORECASE)
 
 

@@ -310,9 +310,9 @@ class TagClassifier:
         path = folder / WEIGHTS
         if not path.is_file():
             raise GroundingError(f"classifier folder {folder} has no {WEIGHTS}")
-        network = network_of(config, path.stat().st_size)
         try:
             weights = load_file(path)
+            network = network_of(config, path.stat().st_size)
             network.load_state_dict(weights)
         except (SafetensorError, OSError) as error:
             raise GroundingError(f"weights {path} are corrupt ({error}): fetch or train them again") from error

@@ -60,7 +60,8 @@ def train_clip(config: ClipConfig, say: Callable[[str], None]) -> Path:
         _write_scores(config, pictures, scores)
     if not features.is_file():
         write_features(clip, pictures, features)
-    trainer = ClipTrainer(config, clip, np.load(features, mmap_mode="r"), texts, np.load(scores, mmap_mode="r"))
+    kept = [np.load(path, mmap_mode="r", allow_pickle=False) for path in (features, scores)]
+    trainer = ClipTrainer(config, clip, kept[0], texts, kept[1])
     if checkpoint.is_file():
         trainer.resume(checkpoint)
         say(f"going on after epoch {trainer.epoch} of {config.epochs}")
