@@ -15,18 +15,23 @@ PROCESSES = min(4, os.cpu_count() or 1)
 STEPS = (
     ("lint", ["ruff", "check", "."]),
     ("format", ["ruff", "format", "--check", "."]),
-    ("types", ["mypy"]),
     ("tests", ["pytest", "-n", str(PROCESSES), "--dist", "worksteal"]),
 )
+TYPES = ["mypy"]  # beside the others
+ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
     """Run every step, also after one failed; the exit status is 1 when any did."""
     failed = []
-    for name, command in STEPS:
-        print(f"== {name}: python -m {' '.join(command)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *command], cwd=Path(__file__).parents[1], check=False).returncode:
-            failed.append(name)
+    with subprocess.Popen([sys.executable, "-m", *TYPES], cwd=ROOT, stdout=subprocess.PIPE, text=True) as types:
+        for name, command in STEPS:
+            print(f"== {name}: python -m {' '.join(command)}", flush=True)
+            if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+                failed.append(name)
+        print(f"== types: python -m {' '.join(TYPES)}\n{types.communicate()[0]}", end="", flush=True)
+    if types.returncode:
+        failed.append("types")
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
     return int(bool(failed))
 
