@@ -175,7 +175,7 @@ def test_missing_packages_are_told_before_anything_is_loaded(export, monkeypatch
 def test_a_network_without_a_plain_form(export, monkeypatch):
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
     other = TagClassifier(network.eval(), ("man", "hat"), Preprocessing(32), "torchvision:mine")
-    monkeypatch.setattr("grounding.tagging.sources.load_classifier", lambda source: other)
+    monkeypatch.setattr("grounding.tagging.sources.load_tag_classifier", lambda source: other)
     status, out, err = export("--classifier", "torchvision:mine", "--output", "model.onnx")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert re.search(facts("torchvision:mine is a Sequential", "no plain form", "--what classifier"), err)

@@ -13,8 +13,9 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
-from grounding.config import LocalizerConfig, load
+from grounding.config import LocalizerConfig, given, load
 from grounding.images import sample_scene
+from grounding.training.clip.config import ClipConfig
 from grounding.training.config import TrainConfig
 from helpers.entities import write_entities
 from helpers.paths import ROOT
@@ -98,7 +99,9 @@ def test_documented_commands_have_these_options(door):
             continue
         options = module.build_parser().parse_args([name, *arguments])
         if door == "train":
-            load(TrainConfig, ROOT / options.config, options.overrides)
+            path = ROOT / options.config
+            kind = ClipConfig if given(path).get("model") == "clip" else TrainConfig
+            load(kind, path, options.overrides)
         else:
             load(LocalizerConfig, None, getattr(options, "set", []))
 

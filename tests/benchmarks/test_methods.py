@@ -119,9 +119,9 @@ def test_costs_by_hand(classifier):
     one, further = found["rise"]
     assert one == pytest.approx(1 + logits * 2 / forward + 39 + weigh / forward, abs=0.05)
     assert further == pytest.approx(weigh / forward, abs=0.05)
-    # Down to three features through the rows of the head that the tags have: Z of each row, and what each signal, and
-    # their mean, give through all of them; with contrast, twice.
-    one, two = (2 * 3 * rows + 2 * (rows + 1) * rows * 3 for rows in (1, 2))
+    # Down to three features through the rows of the head that the tags have: Z of each row, which is filled up to four,
+    # and what each signal, and their mean, give through all of them; with contrast, twice.
+    one, two = (2 * 3 * 4 + 2 * (rows + 1) * rows * 3 for rows in (1, 2))
     for name, walks in (("mwp", 1), ("contrastive-mwp", 2)):
         assert found[name][0] == pytest.approx(1 + walks * one / forward, rel=1e-9)
         assert found[name][1] == pytest.approx(walks * (two - one) / forward, rel=1e-9)

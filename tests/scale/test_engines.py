@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
+import http.server
 import multiprocessing
 import os
 import signal
 import subprocess
 import threading
-import time
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -35,43 +36,62 @@ def below():
     return {int(pid): arguments for pid, _, arguments in rows if int(pid) in ours}
 
 
+class Pictures(http.server.SimpleHTTPRequestHandler):
+    """A folder of pictures; while `held` is clear, who asks for b.png waits, and `asked` says so."""
+
+    held, asked = threading.Event(), threading.Event()
+
+    def do_GET(self):
+        if self.path.endswith("b.png") and not self.held.is_set():
+            self.asked.set()
+            self.held.wait(120)
+        with contextlib.suppress(ConnectionError):  # who asked may be dead
+            super().do_GET()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """The address of the pictures of `tmp_path / "m"`."""
+    Pictures.held.set()
+    handler = functools.partial(Pictures, directory=tmp_path / "m")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 @contextlib.contextmanager
-def killing(path, times, mark):
-    """Put a pipe in the place of a picture: who reads it hangs, and is killed; afterwards the picture is there."""
-    content = path.read_bytes()
-    path.unlink()
-    os.mkfifo(path)
-    killed, stop = [], threading.Event()
+def killing(mark):
+    """Kill the first process with this mark that reads b.png, in the middle of it."""
+    killed = []
+    Pictures.asked.clear()
+    Pictures.held.clear()
 
     def kill():
-        while len(killed) < times and not stop.is_set():
-            try:
-                pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # only where somebody reads
-            except OSError:
-                time.sleep(0.02)
-                continue
-            found = [pid for pid, arguments in below().items() if mark in arguments and pid not in killed]
-            if len(killed) == times - 1:
-                other = path.with_name("other")
-                other.write_bytes(content)
-                other.replace(path)
-            for pid in found:
+        if Pictures.asked.wait(120):
+            killed.extend([pid for pid, arguments in below().items() if mark in arguments][:1])
+            for pid in killed:
                 os.kill(pid, signal.SIGKILL)
-            killed.extend(found[:1])
-            os.close(pipe)
+        Pictures.held.set()
 
     thread = threading.Thread(target=kill)
     thread.start()
     try:
         yield killed
     finally:
-        stop.set()
+        Pictures.asked.set()
         thread.join()
 
 
 @pytest.fixture
-def job(tmp_path):
-    return make_job(write_manifest(tmp_path / "m", ROWS, broken=(2,)), tmp_path / "out", tmp_path / "c")
+def job(pictures, tmp_path):
+    manifest = write_manifest(tmp_path / "m", ROWS, broken=(2,))
+    return make_job(manifest, tmp_path / "out", tmp_path / "c", image_folder=pictures)
 
 
 @pytest.fixture
@@ -91,7 +111,7 @@ def check(job, expected, total):
 
 @pytest.mark.slow
 def test_processes_that_are_killed_are_replaced(job, expected, tmp_path):
-    with killing(tmp_path / "m" / "b.png", 1, "spawn_main") as killed:
+    with killing("spawn_main") as killed:
         total = run_partitions(job, lambda job, partitions: processes.run(job, partitions, 1))
     assert len(killed) == 1
     check(job, expected, total)
@@ -102,7 +122,7 @@ def test_processes_that_are_killed_are_replaced(job, expected, tmp_path):
 @pytest.mark.filterwarnings("ignore:::ray", "ignore::ResourceWarning")
 def test_actors_of_ray_that_are_killed_are_replaced(job, expected, tmp_path, capfd):
     pytest.importorskip("ray")
-    with killing(tmp_path / "m" / "b.png", 1, "ray::MapWorker") as killed:
+    with killing("ray::MapWorker") as killed:
         total = run_partitions(job, lambda job, partitions: ray_engine.run(job, partitions, 2, 0))
     assert len(killed) == 1
     check(job, expected, total)
