@@ -3,10 +3,13 @@
 import contextlib
 import hashlib
 import json
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from tqdm import tqdm
@@ -54,16 +57,48 @@ def run_partitions(job: Job, engine: Engine) -> Tally:
     if waiting:
         output.remove(SUMMARY)
         try:
-            with tqdm(total=rows, initial=rows - todo, unit=" rows") as bar:
+            with _interruption() as check, tqdm(total=rows, initial=rows - todo, unit=" rows") as bar:
                 died = 0
                 for partition, deaths in engine(job, waiting):
                     bar.update(partition.rows)
                     if died := died + deaths:
                         bar.set_postfix({"workers that died": died})
+                    check()
         except (KeyboardInterrupt, GroundingError):
             _forget_attempts(output)  # the workers were ended by us, and did not die of a row
             raise
     return _checked(job, partitions)
+
+
+@contextlib.contextmanager
+def _interruption() -> Iterator[Callable[[], None]]:
+    """Remember Ctrl-C and SIGTERM; gives a function that raises them again.
+
+    One that falls into a callback or a finalizer of a library is dropped by Python, or by the library.
+    """
+    seen: list[KeyboardInterrupt] = []
+    main = threading.current_thread() is threading.main_thread()
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    before = {number: handler for number, handler in found.items() if callable(handler)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        try:
+            before[signal.Signals(number)](number, frame)
+        except KeyboardInterrupt as stop:
+            seen.append(stop)
+            raise
+
+    def check() -> None:
+        if seen:
+            raise seen[-1]
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield check
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tallies(output: Storage, run: str, partitions: Sequence[Partition]) -> list[Tally | None]:

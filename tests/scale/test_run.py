@@ -1,6 +1,8 @@
 """A run: what is done and what is not done again, what is claimed, and the check at the end."""
 
+import contextlib
 import json
+import signal
 
 import pytest
 
@@ -54,6 +56,23 @@ def test_an_interrupted_run_goes_on_where_it_stopped(job):
     assert run_partitions(job, third) == total
     assert third.done == []
     assert json.loads(job.output.read(SUMMARY))["results"] == 44
+
+
+def test_an_interruption_that_a_library_drops_still_ends_the_run(job):
+    done = []
+
+    def deaf(job, partitions):
+        for partition, deaths in Engine()(job, partitions):
+            done.append(partition.number)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            yield partition, deaths
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run_partitions(job, deaf)
+    assert done == [0]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_part_that_was_cut_short_is_done_again(job, tmp_path):
