@@ -315,3 +315,13 @@ def test_the_gradient_of_the_cosine(classifier):
 def test_methods_that_cannot(classifier, method, expected):
     with pytest.raises(GroundingError, match=expected):
         scene(classifier, method, depth=1 / BLOCKS).word_maps(["a man"])
+
+
+def test_pictures_that_are_encoded_together(classifier):
+    """Each has its own presence and maps."""
+    pictures, ours = [picture(), picture()[::-1, ::-1].copy(), 255 - picture()], localizer(classifier)
+    for found, alone in zip(ours.encode_batch(pictures, at_once=3), map(ours.encode, pictures), strict=True):
+        assert found.presences(["a man"]) == pytest.approx(alone.presences(["a man"]), abs=1e-5)
+        assert_rounded(found.word_maps(["a man"])["a man"], alone.word_maps(["a man"])["a man"], depth=100)
+    first, second, _ = (ours.encode(each).presences(["a man"])[0] for each in pictures)
+    assert abs(first - second) > 1e-4
