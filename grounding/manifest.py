@@ -24,9 +24,9 @@ from grounding.pipeline import Localizer
 from grounding.result_folder import FILES
 from grounding.results import to_json
 from grounding.resumable import resumable_lines
-from grounding.rows import Answer, Row, answers, one_thread
+from grounding.rows import Answer, Row, answers
 from grounding.wording import counted
-from grounding.workers import ordered_map
+from grounding.workers import one_thread, ordered_map
 
 OVERLAY: Final = "overlay-{:06d}.jpg"  # of the line of results.jsonl with this number, from 1
 _MOST_ROWS: Final = 64  # of a picture, that are done at a time

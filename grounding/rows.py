@@ -5,7 +5,6 @@ of which can be pickled. What it returns for a row depends on that row alone: no
 workers there are, nor, on a CPU, on how many threads PyTorch would use.
 """
 
-import contextlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from grounding.errors import GroundingError
 from grounding.images import RgbImage, read_image
 from grounding.pipeline import Localizer, Scene
 from grounding.results import SCHEMA_VERSION, Grounding
+from grounding.workers import one_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +105,6 @@ def _encoded(localizer: Localizer, rows: Sequence[Row]) -> list[Scene | str]:
             return [str(error) if isinstance(error, GroundingError) else _TOO_LARGE.format(rows[0].image)]
         return [scene for row in rows for scene in _encoded(localizer, [row])]
     return scenes
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Let PyTorch compute on the calling thread alone; afterwards on as many threads as before.
-
-    The last digit of a sum depends on how many threads share it out. Pictures side by side use the cores better than
-    the threads of one picture, and each is then what it is on any machine with such a processor.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def picture_of(row: Row) -> RgbImage:

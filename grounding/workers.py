@@ -1,9 +1,12 @@
 """Work on several threads, with the results in the order of what was asked for, and few of them waiting."""
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
+
+import torch
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,3 +40,18 @@ def ordered_map(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on the calling thread alone; afterwards on as many threads as before.
+
+    The last digit of a sum depends on how many threads share it out. Pictures side by side use the cores better than
+    the threads of one picture, and each is then what it is on any machine with such a processor.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

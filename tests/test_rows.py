@@ -11,7 +11,8 @@ import torch
 from grounding.datasets.places import Place
 from grounding.errors import GroundingError
 from grounding.results import to_json
-from grounding.rows import Row, answers, ground_rows, one_thread
+from grounding.rows import Row, answers, ground_rows
+from grounding.workers import one_thread
 from helpers.captioned import BLUE, GREEN, RED, picture
 
 KEYS = ["schema_version", "image", "caption", "classifier", "error", "phrases"]

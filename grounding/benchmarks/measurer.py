@@ -1,14 +1,12 @@
 """One picture under every method: what each process of a benchmark does."""
 
-import contextlib
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import torch
 
 from grounding.benchmarks.data import Fixations, Source
 from grounding.benchmarks.methods import MapMaker
@@ -22,6 +20,7 @@ from grounding.images import RgbImage, read_image
 from grounding.methods import Encoding, encode
 from grounding.tagging.classifier import TagClassifier
 from grounding.tagging.sources import load_tag_classifier
+from grounding.workers import one_thread
 
 _DECIMALS: Final = 5  # of maps, whose highest value is 1: so that no order of summation shows
 
@@ -100,7 +99,7 @@ class Measurer:
             pixels = read_image(io.BytesIO(content), image)
         except GroundingError as error:
             return Outcome(image, str(error))
-        with _one_thread():
+        with one_thread():
             encoding = self.encode(pixels)
             predicted = self._predicted(encoding)
             maps = self.maps(encoding, labelled, [region.name for region in labelled.regions])
@@ -142,16 +141,6 @@ class Measurer:
 def normalised(map_: Map) -> Map:
     """A map as it is measured: its highest value is 1, unless it is zero everywhere."""
     return np.asarray(np.round(map_ / (map_.max() or 1.0), _DECIMALS), np.float32)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def settings_of(job: Job, classifier: TagClassifier) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -40,6 +40,7 @@ from grounding.wording import counted, shortened
 PRESENCE = "presence.json"
 _PIXELS = 1 << 20  # of a picture that are turned into numbers at a time
 Resample = Literal["bilinear", "bicubic"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +122,13 @@ class TagClassifier:
 
     def to(self, device: torch.device) -> "TagClassifier":
         """Return this classifier where its network is on the device, else one with a copy of the network there."""
-        if all(tensor.device == device for tensor in self.network.state_dict().values()):
-            return self
-        return replace(self, network=copy.deepcopy(self.network).to(device))
+        network = on_device(self.network, device)
+        return self if network is self.network else replace(self, network=network)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the network computes in: the type of its first floating point weight."""
-        weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
-        return next(weights, torch.float32)
+        return dtype_of(self.network)
 
     def signals(self, words: Sequence[str | tuple[str, ...]]) -> Tensor:
         """Make the top-down signal of each of K words, given its tag or tags.
@@ -328,6 +327,19 @@ class TagClassifier:
             map_layer=config["map_layer"],
             presence_model=read_presence(folder / PRESENCE, len(config["tags"])),
         )
+
+
+def on_device(network: Network, device: torch.device) -> Network:
+    """The network where it is on the device, else a copy of it there."""
+    if all(tensor.device == device for tensor in network.state_dict().values()):
+        return network
+    return copy.deepcopy(network).to(device)
+
+
+def dtype_of(network: nn.Module) -> torch.dtype:
+    """What a network computes in: the type of its first floating point weight."""
+    weights = (weight.dtype for weight in network.parameters() if weight.is_floating_point())
+    return next(weights, torch.float32)
 
 
 def check_finite(weights: Mapping[str, Tensor], source: str) -> None:

@@ -1,6 +1,5 @@
 """A CLIP as the pipeline sees it: no tags; the embedding of a phrase is its top-down signal."""
 
-import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from grounding.errors import GroundingError
-from grounding.tagging.classifier import Preprocessing, TagClassifier
+from grounding.tagging.classifier import Preprocessing, TagClassifier, dtype_of, on_device
 from grounding.tagging.towers import Towers
 from grounding.wording import shortened
 
@@ -54,15 +53,13 @@ class ClipClassifier:
 
     def to(self, device: torch.device) -> "ClipClassifier":
         """Return this classifier where its network is on the device, else one with a copy of the network there."""
-        if all(tensor.device == device for tensor in self.network.state_dict().values()):
-            return self
-        return replace(self, network=copy.deepcopy(self.network).to(device))
+        network = on_device(self.network, device)
+        return self if network is self.network else replace(self, network=network)
 
     @property
     def dtype(self) -> torch.dtype:
         """What the network computes in: the type of its first floating point weight."""
-        weights = (weight.dtype for weight in self.network.parameters() if weight.is_floating_point())
-        return next(weights, torch.float32)
+        return dtype_of(self.network)
 
     def evidence(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, 3, S, S) of `dtype` -> (N, C) features from which the walk starts, and (N, D) embeddings.
