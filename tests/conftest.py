@@ -79,3 +79,42 @@ def train(in_empty_folder):
         return status, out, [line for line in err.replace("\r", "\n").splitlines() if line.strip() and "%|" not in line]
 
     return call
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, one for each process of the tests."""
+    from playwright.sync_api import sync_playwright
+
+    from helpers.browser import browser_path
+
+    path = browser_path()
+    with sync_playwright() as driver:
+        launched = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens an address as a person of its own; afterwards no page may have reported an error.
+
+    `page.told.errors` holds what was reported: a test that expects some takes them out.
+    """
+    from helpers.browser import Told
+
+    contexts, told = [], []
+
+    def open_(address, **context):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(20_000)
+        page.told = Told(page)
+        told.append(page.told)
+        page.goto(address)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert [each.errors for each in told] == [[]] * len(told)
