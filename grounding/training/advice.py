@@ -38,7 +38,7 @@ def _everywhere(data: Captioned) -> list[str]:
         return []
     shown = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
     return [
-        f"warning: over {EVERYWHERE:.0%} of the pictures have the label {shown}: what it names cannot be told from what "
+        f"warning: over {EVERYWHERE:.0%} of the pictures have the label {shown}: it cannot be told from what "
         "is always beside it; add pictures of the same kind without it"
     ]
 
