@@ -81,8 +81,8 @@ def test_the_table(tmp_path, monkeypatch, capsys):
     assert drafts.main() == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "1 pictures, 1 drafts"
-    assert "| red cell, ours | 1 | 2 | 50.0% [50.0, 50.0] | 50.0% [50.0, 50.0] |" in printed
-    assert "| red cell, centre | 1 | 2 | 0.0% [0.0, 0.0] | 0.0% [0.0, 0.0] |" in printed
+    assert "| red cell, ours | 1 | 2 | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] |" in printed
+    assert "| red cell, centre | 1 | 2 | 0.0 [0.0, 0.0] | 0.0 [0.0, 0.0] |" in printed
     assert "| no drafts | 1.50 [1.50, 1.50] | 1.50 [1.50, 1.50] |" in printed  # two drawn, one done
     assert "| ours | 1.00 [1.00, 1.00] | 1.00 [1.00, 1.00] |" in printed
     assert "| centre | 1.50 [1.50, 1.50] | 2.00 [2.00, 2.00] |" in printed  # one corner or two, one drawn, one done
