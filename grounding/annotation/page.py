@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from grounding.annotation.exporting import zipped
+from grounding.annotation.pictures import stays_inside
 from grounding.annotation.project import Project, StaleVersion, UnknownPicture
 from grounding.errors import GroundingError
 from grounding.images import read_image
@@ -117,10 +118,9 @@ def _id(request: Request) -> int:
 
 def _shown(images: Path, name: str) -> bytes:
     """A picture as JPEG, upright, its longer side no longer than `_LONGEST_SIDE_PX`."""
-    path = (images / name).resolve()
-    if not path.is_relative_to(images.resolve()):
+    if not stays_inside(images, name):
         raise GroundingError(f"{name} is not in the folder of the pictures any more")
-    picture = Image.fromarray(read_image(path, name))
+    picture = Image.fromarray(read_image(images / name, name))
     picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=90)
