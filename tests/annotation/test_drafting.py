@@ -110,6 +110,14 @@ def lines(localizer, images, asked, workers=1, first=0, **how):
     return list(draft_all(localizer, images, asked, first, Drafting(**how), workers))
 
 
+def test_a_label_can_be_looked_for_with_other_words(localizer, images):
+    other = (("xyzzy", "a red hat"), ("man", "qwx"))
+    (told,) = lines(localizer, images, [Asked("man.png", labels=["xyzzy"])], asked_as=other)
+    (named,) = lines(localizer, images, [Asked("man.png", labels=["a red hat"])])
+    assert told["boxes"] == [{**box, "label": "xyzzy"} for box in named["boxes"]] != []
+    assert unknown_labels(localizer, ["xyzzy", "man", "plugh"], Drafting(asked_as=other)) == ["man", "plugh"]
+
+
 def test_boxes_from_captions_are_those_of_the_localizer(localizer, scene, images):
     caption = "A man in a red hat"
     (line,) = lines(localizer, images, [Asked("man.png", [(caption, None)])])
@@ -133,7 +141,7 @@ def test_labels_that_are_asked_for_everywhere_need_a_presence_and_known_ones_do_
     ):
         (line,) = lines(localizer, images, asked, **how)
         assert [box["label"] for box in line["boxes"]] == labels, how
-    assert unknown_labels(localizer, ["man", "xyzzy", "no helmet"]) == ["xyzzy", "no helmet"]
+    assert unknown_labels(localizer, ["man", "xyzzy", "no helmet"], Drafting()) == ["xyzzy", "no helmet"]
 
 
 def test_several_boxes_of_a_label_hardly_overlap(localizer, images):
