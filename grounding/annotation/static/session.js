@@ -1,0 +1,267 @@
+// What is on the table: the picture as the server told it, what is selected, and what is not saved yet.
+// Each decision is sent at once, one after another, and the server's answer is what is shown.
+
+import { Refused, get, imageAddress, post } from "./api.js";
+import { edgesOf, same } from "./geometry.js";
+
+const QUIET_MS = 500; // keys that move a box are one decision when they rest for so long
+const REPORT_MS = 400;
+
+export class Session {
+  project = { labels: [], colours: {}, pictures: [], report: {} };
+  picture = null;
+  selected = null; // id of a box
+  label = null; // of the next box that is drawn
+  ended = false;
+  turning = true; // another picture is on its way
+  waiting = []; // decisions that the server has not answered
+  #adjusted = null; // a box that keys move, before it is a decision
+  #sending = null; // a promise while decisions are on their way
+  #timers = {};
+
+  /** `changed()` is called after every change, `say(line, grave)` for what the person should know. */
+  constructor(person, effort, connection, changed, say) {
+    Object.assign(this, { person, effort, connection, changed, say });
+  }
+
+  /** Boxes as they should be drawn: what is not saved yet is in its new place, and `pending`. */
+  get boxes() {
+    const boxes = (this.picture?.boxes ?? []).map((box) => ({ ...box }));
+    const changes = this.#adjusted ? [...this.waiting, this.#adjusted] : this.waiting;
+    for (const change of changes) {
+      const box = boxes.find((each) => each.id === change.box);
+      if (change.action === "draw") boxes.push({ ...change, id: "new", state: "open", origin: "person", score: null, pending: true });
+      else if (box) Object.assign(box, change.action === "move" ? edgesOf(change) : {}, { pending: true });
+    }
+    return boxes;
+  }
+
+  get box() {
+    return this.boxes.find((box) => box.id === this.selected) ?? null;
+  }
+
+  get open() {
+    return this.picture?.boxes.filter((box) => box.state === "open") ?? [];
+  }
+
+  get unsaved() {
+    return this.waiting.length + (this.#adjusted ? 1 : 0);
+  }
+
+  get editable() {
+    return this.picture?.state === "open" && !this.turning && !this.connection.gone;
+  }
+
+  // ---- pictures
+
+  /** Read the project and show a picture: this one if it is one, else the first that is open to this person. */
+  async start(id) {
+    await this.refresh();
+    this.label = this.project.labels[0] ?? null;
+    if (this.project.pictures.some((picture) => picture.id === id)) await this.show(id);
+    else await this.next();
+  }
+
+  async refresh() {
+    this.project = await this.connection.reach(() => get("/api/project"));
+    this.changed();
+  }
+
+  /** Show the next picture that is open and that nobody else is at, or the end. */
+  async next() {
+    await this.#turn(async () => {
+      const { id } = await this.connection.reach(() => get("/api/next", { person: this.person }));
+      if (id !== null) return this.#load(id);
+      this.picture = this.selected = null;
+      this.ended = true;
+      return this.refresh();
+    });
+  }
+
+  async show(id) {
+    await this.#turn(() => this.#load(id));
+  }
+
+  /** The picture so many places further in working order. */
+  async step(by) {
+    const pictures = this.project.pictures;
+    const at = pictures.findIndex((picture) => picture.id === this.picture?.id);
+    const wanted = pictures[this.picture ? at + by : pictures.length - 1];
+    if (wanted) await this.show(wanted.id);
+    else this.say(by < 0 ? "This is the first picture." : "This is the last picture.");
+  }
+
+  async #turn(work) {
+    await this.settle();
+    this.turning = true;
+    this.changed();
+    try {
+      await work();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.say(error.message, true);
+    } finally {
+      this.turning = false;
+      this.changed();
+    }
+  }
+
+  async #load(id) {
+    const picture = await this.connection.reach(() => get(`/api/pictures/${id}`, { person: this.person }));
+    const image = new Image();
+    image.src = imageAddress(id);
+    await image.decode().catch(() => this.say("This picture cannot be shown.", true));
+    this.#take(picture);
+    this.selected = this.open[0]?.id ?? null;
+    this.ended = false;
+    this.effort.reset();
+    const places = this.project.pictures;
+    const after = places.slice(places.findIndex((each) => each.id === id) + 1).find((each) => each.state === "open");
+    if (after) new Image().src = imageAddress(after.id); // it is there when it is wanted
+  }
+
+  #take(picture) {
+    this.picture = picture;
+    const place = this.project.pictures.find((each) => each.id === picture.id);
+    const boxes = picture.boxes.filter((box) => box.state !== "rejected").length;
+    if (place) Object.assign(place, { state: picture.state, boxes });
+    if (!picture.boxes.some((box) => box.id === this.selected && box.state !== "rejected")) this.selected = null;
+    clearTimeout(this.#timers.report);
+    this.#timers.report = setTimeout(() => this.#readReport(), REPORT_MS);
+  }
+
+  async #readReport() {
+    try {
+      this.project.report = await get("/api/report");
+      this.changed();
+    } catch {
+      // numbers of the margin: whether the server is gone, the next decision says
+    }
+  }
+
+  // ---- decisions
+
+  select(id) {
+    if (id === this.selected) return;
+    void this.settle();
+    this.selected = id;
+    this.changed();
+  }
+
+  /** Move the selected box on the page; it is a decision when the keys rest, or something else is done. */
+  adjust(edges) {
+    const box = this.box;
+    if (!box || same(box, edges) || !this.#mayChange()) return;
+    this.#adjusted = { action: "move", box: box.id, ...edges };
+    clearTimeout(this.#timers.quiet);
+    this.#timers.quiet = setTimeout(() => this.settle(), QUIET_MS);
+    this.changed();
+  }
+
+  /** Send what keys have moved, and wait until all is saved. */
+  async settle(options = {}) {
+    clearTimeout(this.#timers.quiet);
+    const adjusted = this.#adjusted;
+    this.#adjusted = null;
+    if (adjusted) this.#enqueue(adjusted);
+    await this.#send(options);
+  }
+
+  /** Make a decision; the promise holds when the server has answered. False where it was not saved. */
+  async decide(action, details = {}) {
+    if (!this.#mayChange(action)) return false;
+    void this.settle();
+    const decision = this.#enqueue({ action, ...details });
+    await this.#send();
+    return decision.saved === true;
+  }
+
+  #mayChange(action) {
+    if (this.editable || (action === "reopen" && this.picture?.state !== "open")) return true;
+    const closed = this.picture && this.picture.state !== "open" && !this.turning;
+    if (closed) this.say(`This picture is ${this.picture.state}: open it again to change it.`);
+    return false;
+  }
+
+  /** Done or skip: decide, and go to the next picture. */
+  async finish(action) {
+    if (await this.decide(action)) await this.next();
+  }
+
+  async undo() {
+    if (this.turning || this.connection.gone) return;
+    if (this.#adjusted) {
+      clearTimeout(this.#timers.quiet);
+      this.#adjusted = null;
+      this.say("The box is back where it was.");
+      this.changed();
+      return;
+    }
+    await this.#turn(async () => {
+      const { picture } = await this.connection.reach(() => post("/api/undo", { person: this.person }));
+      if (!picture) return this.say("There is nothing to take back.");
+      if (this.picture?.id !== picture.id) await this.#load(picture.id);
+      else this.#takeBack(picture);
+      return this.say("Taken back.");
+    });
+  }
+
+  #takeBack(picture) {
+    const before = new Map(this.picture.boxes.map((box) => [box.id, box]));
+    this.#take(picture);
+    const differs = (box, old) => !same(box, old) || box.state !== old.state || box.label !== old.label;
+    const changed = picture.boxes.find((box) => before.has(box.id) && differs(box, before.get(box.id)));
+    if (changed && changed.state !== "rejected") this.selected = changed.id;
+  }
+
+  #enqueue(decision) {
+    const entry = { ...decision, picture: this.picture.id, effort: this.effort.take() };
+    this.waiting.push(entry);
+    this.changed();
+    return entry;
+  }
+
+  #send(options = {}) {
+    if (this.waiting.length > 0) this.#sending ??= this.#sendAll(options);
+    return this.#sending;
+  }
+
+  async #sendAll(options) {
+    while (this.waiting.length > 0) {
+      const decision = this.waiting[0];
+      const { effort, ...rest } = decision;
+      const body = { person: this.person, version: this.picture.version, ...rest, ...effort };
+      try {
+        const picture = await this.connection.reach(() => post("/api/decisions", body, options));
+        this.waiting.shift();
+        decision.saved = true;
+        this.#answered(decision, picture);
+      } catch (error) {
+        if (!(error instanceof Refused)) throw error;
+        for (const lost of this.waiting.splice(0)) this.effort.giveBack(lost.effort);
+        const now = error.picture ?? (await this.connection.reach(() => get(`/api/pictures/${decision.picture}`, { person: this.person })));
+        this.#take(now);
+        const stale = "This picture changed meanwhile. Here it is as it stands now; your last step is not in it.";
+        this.say(error.status === 409 ? stale : error.message, true);
+      }
+      this.changed();
+    }
+    this.#sending = null;
+  }
+
+  #answered(decision, picture) {
+    const known = new Set(this.picture.boxes.map((box) => box.id));
+    this.#take(picture);
+    if (decision.action === "draw") this.selected = picture.boxes.find((box) => !known.has(box.id))?.id ?? this.selected;
+    if (decision.action === "accept" || decision.action === "reject") this.#goOn(decision.box);
+  }
+
+  /** After a box is decided, the next one that is not. */
+  #goOn(id) {
+    if (this.selected !== id && this.selected !== null) return;
+    const boxes = this.picture.boxes;
+    const at = boxes.findIndex((box) => box.id === id);
+    const after = [...boxes.slice(at + 1), ...boxes.slice(0, at)].find((box) => box.state === "open");
+    if (after) this.selected = after.id;
+  }
+}
