@@ -32,6 +32,8 @@ export const get = (path, query = {}) => call(`${path}?${new URLSearchParams(que
 export const post = (path, value, options = {}) =>
   call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), ...options });
 
-export const imageAddress = (id) => `/api/pictures/${id}/image`;
+const VISIT = Date.now(); // another project may have been at this address, and its pictures be kept by the browser
+
+export const imageAddress = (id) => `/api/pictures/${id}/image?visit=${VISIT}`;
 
 export const exportAddress = (format) => `/api/export/${format}`;

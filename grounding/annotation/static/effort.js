@@ -2,6 +2,8 @@
 
 const LONGEST_PAUSE_S = 60; // who does nothing for longer is away
 
+export const NOTHING = { actions: 0, time_s: 0 };
+
 const MODIFIERS = new Set(["Shift", "Control", "Alt", "AltGraph", "Meta", "CapsLock"]);
 
 export class Effort {

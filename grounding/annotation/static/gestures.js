@@ -7,8 +7,9 @@ const CLICK_PX = 3; // a press that travels less is a click
 export class Gestures {
   #now = null; // the one that is going on
 
-  constructor(session, stage, drawn) {
-    Object.assign(this, { session, stage, drawn });
+  /** `mayDraw()` says whether there is something to draw, `drawn()` is called when it is. */
+  constructor(session, stage, mayDraw, drawn) {
+    Object.assign(this, { session, stage, mayDraw, drawn });
     const on = stage.stage;
     on.addEventListener("pointerdown", (event) => this.#begin(event));
     on.addEventListener("pointermove", (event) => this.#go(event));
@@ -65,6 +66,7 @@ export class Gestures {
     const preview = now.travelled ? this.stage.preview : null;
     this.#now = this.stage.preview = null;
     if (preview && now.kind === "draw") {
+      if (!this.mayDraw()) return;
       void this.session.decide("draw", { label: this.session.label, ...preview.edges });
       this.drawn();
     } else if (preview) {

@@ -16,7 +16,7 @@ export const HELP = [
   [["Alt ← ↑ → ↓"], "move its right and lower edge, with Shift by 10"],
   [["[", "]"], "smaller, larger on all sides; { and } by 10"],
   [["1 … 9"], "label of the box, or of the next one where none is chosen"],
-  [["l"], "find a label, where there are many"],
+  [["l"], "find or add a label"],
   [["n"], "new box in the middle, to be moved"],
   [["u", "Ctrl z"], "take the last step back"],
   [["d"], "done: accept what is left, next picture"],

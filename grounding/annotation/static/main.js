@@ -21,14 +21,14 @@ effort.watch(document);
 const connection = new Connection(() => render());
 const session = new Session(person(), effort, connection, () => render(), say);
 const stage = new Stage(session);
-const gestures = new Gestures(session, stage, () => draw(false));
+const gestures = new Gestures(session, stage, draws, () => draw(false));
 
 const commands = {
   accept: () => act.accept(session.selected),
   reject: () => act.reject(session.selected),
   label: (place) => session.project.labels[place] !== undefined && act.choose(session.project.labels[place]),
-  find: () => !byId("find-part").hidden && byId("find").focus(),
-  newBox: () => session.decide("draw", { label: session.label, ...middle(NEW_BOX, session.picture) }),
+  find: () => byId("find").focus(),
+  newBox: () => draws() && session.decide("draw", { label: session.label, ...middle(NEW_BOX, session.picture) }),
   undo: () => session.undo(),
   done: () => session.finish("done"),
   skip: () => session.finish("skip"),
@@ -43,8 +43,8 @@ const commands = {
 };
 
 const act = {
-  accept: (box) => decideOn(box, "open", "accept"),
-  reject: (box) => decideOn(box, "accepted", "reject"),
+  accept: (box) => decideOn(box, "accept"),
+  reject: (box) => decideOn(box, "reject"),
   /** A label for the chosen box, or for the next one. */
   choose: (label) => {
     session.label = label;
@@ -54,7 +54,7 @@ const act = {
   focus: () => stage.focus(),
 };
 
-function decideOn(id, _, action) {
+function decideOn(id, action) {
   const box = session.boxes.find((each) => each.id === id);
   if (box) void session.decide(action, { box: id });
   else say("No box is chosen: Tab goes to one.");
@@ -63,18 +63,23 @@ function decideOn(id, _, action) {
 const panel = new Panel(session, act);
 const overview = new Overview(session);
 
+/** Whether there is a label to draw with; else the person is asked for one. */
+function draws() {
+  if (session.label !== null) return Boolean(session.picture);
+  say("Which label? Type one first.");
+  byId("find").focus();
+  return false;
+}
+
 function draw(on) {
   stage.drawing = on;
   render();
 }
 
-let lineOf = null;
-
 /** Tell the person a line; a grave one looks so. */
 function say(line, grave = false) {
   write(byId("line"), line);
   byId("line").classList.toggle("grave", grave);
-  lineOf = line;
 }
 
 function render() {
@@ -94,7 +99,6 @@ function render() {
   document.title = `${picture.name} – Annotate`;
   write(byId("state"), picture.state === "open" ? "" : picture.state);
   byId("reopen").hidden = picture.state === "open";
-  for (const id of ["done", "skip", "draw"]) byId(id).disabled = picture.state !== "open";
   byId("draw").setAttribute("aria-pressed", String(stage.drawing));
   if (location.hash !== `#${picture.id}`) location.hash = picture.id;
   panel.render();
@@ -106,7 +110,7 @@ function render() {
 
 function showEnd() {
   const open = session.project.pictures.filter((picture) => picture.state === "open").length;
-  const title = open ? "The rest is in other hands" : "Every picture is done";
+  const title = open ? "The rest is in other hands" : "Every picture is done or skipped";
   const rest = `${counted(open, "picture is", "pictures are")} open at somebody else's page. Look again in a while.`;
   write(byId("end-title"), session.project.pictures.length ? title : "There is no picture");
   write(byId("end-text"), open ? rest : "What you decided is saved. You can look through the pictures again, or download the boxes.");
@@ -136,5 +140,4 @@ addEventListener("beforeunload", (event) => {
   if (session.unsaved && connection.gone) event.preventDefault();
 });
 setInterval(() => document.visibilityState === "visible" && void session.stillThere(), STILL_THERE_MS);
-void lineOf;
 void session.start(location.hash ? Number(location.hash.slice(1)) : null);

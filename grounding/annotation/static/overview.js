@@ -63,7 +63,7 @@ export class Overview {
 function lines(report) {
   const share = (value) => `${Math.round(value * 100)} %`;
   const rows = [
-    ["Drafts accepted untouched", report.accepted_untouched, share],
+    ["Drafts accepted untouched", report.untouched_share, share],
     ["Corrections a picture", report.corrections_per_picture, (value) => value.toFixed(1)],
     ["Seconds a box", report.seconds_per_box, (value) => value.toFixed(1)],
     ["Clicks and keys a box", report.actions_per_box, (value) => value.toFixed(1)],

@@ -11,26 +11,24 @@ export class Panel {
     Object.assign(this, { session, act });
     byId("find").addEventListener("input", () => this.render());
     byId("find").addEventListener("keydown", (event) => {
+      if (!["Enter", "Escape"].includes(event.key)) return;
+      event.preventDefault();
       const [first] = this.#found();
-      if (event.key === "Enter" && first) act.choose(first);
-      if (["Enter", "Escape"].includes(event.key)) {
-        event.preventDefault();
-        byId("find").value = "";
-        act.focus();
-        this.render();
-      }
+      if (event.key === "Enter" && first) this.#choose(first);
+      byId("find").value = "";
+      act.focus();
+      this.render();
     });
   }
 
   render() {
-    const { picture, project } = this.session;
+    const { picture } = this.session;
     if (!picture) return;
     this.#showCaption(picture.caption ?? "", picture.boxes);
     const boxes = this.session.boxes;
     byId("no-boxes").hidden = boxes.length > 0;
-    keep(byId("list"), boxes, (box) => box.id, (box) => this.#makeRow(box), (row, box, place) => this.#showRow(row, box, place, boxes.length));
-    byId("find-part").hidden = project.labels.length <= KEYED;
-    write(byId("labels-title"), this.session.box ? `Label of box ${boxes.findIndex((box) => box.id === this.session.selected) + 1}` : "Label of the next box");
+    keep(byId("list"), boxes, (box) => box.id, () => this.#makeRow(), (row, box) => this.#showRow(row, box));
+    write(byId("labels-title"), this.session.box ? `Label of box ${this.session.box.number}` : "Label of the next box");
     keep(byId("labels"), this.#found().slice(0, MOST_LABELS), (label) => label, (label) => this.#makeLabel(label), (chip, label) => this.#showLabel(chip, label));
   }
 
@@ -38,15 +36,26 @@ export class Panel {
     return this.session.project.colours[label] ?? "#888888";
   }
 
-  /** The labels that hold what was typed; the keys stay with their labels. */
+  /** The labels that hold what was typed, best first; what is typed itself, where it is no label yet, last. */
   #found() {
-    const wanted = byId("find").value.trim().toLowerCase();
-    return this.session.project.labels.filter((label) => label.toLowerCase().includes(wanted));
+    const { labels } = this.session.project;
+    const typed = byId("find").value.trim().replace(/\s+/g, " ");
+    const wanted = typed.toLowerCase();
+    if (!wanted) return labels;
+    const place = (label) => label.toLowerCase().indexOf(wanted);
+    const rank = (label) => (label.toLowerCase() === wanted ? -1 : place(label));
+    const found = labels.filter((label) => place(label) >= 0).sort((one, other) => rank(one) - rank(other));
+    return found.some((label) => rank(label) === -1) ? found : [...found, typed];
+  }
+
+  #choose(label) {
+    byId("find").value = "";
+    this.act.choose(label);
   }
 
   // ---- boxes
 
-  #makeRow(box) {
+  #makeRow() {
     const { session, act } = this;
     const id = () => session.boxes.find((each) => String(each.id) === row.dataset.key)?.id;
     const name = element("button", { type: "button", class: "name" }, element("span", { class: "swatch" }), element("b"), element("span", { class: "fate" }));
@@ -56,19 +65,18 @@ export class Panel {
     const reject = element("button", { type: "button", class: "icon reject" }, "✕");
     reject.addEventListener("click", () => act.reject(id()));
     const row = element("li", {}, name, accept, reject);
-    void box;
     return row;
   }
 
-  #showRow(row, box, place, count) {
+  #showRow(row, box) {
     const [name, accept, reject] = row.children;
     const selected = box.id === this.session.selected;
     row.className = `${box.state}${selected ? " selected" : ""}${box.pending ? " pending" : ""}`;
-    row.style.setProperty("--sure", box.score ?? 0);
-    name.children[0].style.background = this.#colour(box.label);
+    write(name.children[0], String(box.number));
+    Object.assign(name.children[0].style, { background: this.#colour(box.label), color: inkOn(this.#colour(box.label)) });
     write(name.children[1], box.label);
     write(name.children[2], fate(box));
-    const said = described(box, place, count);
+    const said = described(box);
     setAttributes(name, { "aria-label": said, "aria-current": selected ? "true" : null });
     setAttributes(accept, { "aria-label": `Accept: ${said}`, title: "Accept (a)" });
     setAttributes(reject, { "aria-label": `Reject: ${said}`, title: "Reject (x)" });
@@ -81,9 +89,8 @@ export class Panel {
 
   #makeLabel(label) {
     const chip = element("button", { type: "button", class: "chip" }, element("span", { class: "swatch" }), element("span"));
-    const place = this.session.project.labels.indexOf(label);
-    if (place < KEYED) chip.append(element("kbd", {}, String(place + 1)));
-    chip.addEventListener("click", () => this.act.choose(label));
+    chip.append(element("kbd"));
+    chip.addEventListener("click", () => this.#choose(label));
     return chip;
   }
 
@@ -91,8 +98,11 @@ export class Panel {
     const { box, label: next } = this.session;
     const chosen = label === (box ? box.label : next);
     chip.setAttribute("aria-pressed", String(chosen));
+    const place = this.session.project.labels.indexOf(label);
     chip.children[0].style.background = this.#colour(label);
-    write(chip.children[1], label);
+    write(chip.children[1], place < 0 && label !== next ? `Add “${label}”` : label);
+    write(chip.children[2], String(place + 1));
+    chip.children[2].hidden = place < 0 || place >= KEYED;
   }
 
   // ---- caption

@@ -2,10 +2,13 @@
 // Each decision is sent at once, one after another, and the server's answer is what is shown.
 
 import { Refused, get, imageAddress, post } from "./api.js";
-import { edgesOf, same } from "./geometry.js";
+import { changedBox, withChanges } from "./changes.js";
+import { NOTHING } from "./effort.js";
+import { same } from "./geometry.js";
 
 const QUIET_MS = 500; // keys that move a box are one decision when they rest for so long
-const REPORT_MS = 400;
+const REPORT_MS = 400; // after a decision, the numbers of the margin
+const PROJECT_MS = 10000; // what others have done
 
 export class Session {
   project = { labels: [], colours: {}, pictures: [], report: {} };
@@ -18,6 +21,7 @@ export class Session {
   #adjusted = null; // a box that keys move, before it is a decision
   #sending = null; // a promise while decisions are on their way
   #timers = {};
+  #read = 0; // when the project was
 
   /** `changed()` is called after every change, `say(line, grave)` for what the person should know. */
   constructor(person, effort, connection, changed, say) {
@@ -26,14 +30,7 @@ export class Session {
 
   /** Boxes as they should be drawn: what is not saved yet is in its new place, and `pending`. */
   get boxes() {
-    const boxes = (this.picture?.boxes ?? []).map((box) => ({ ...box }));
-    const changes = this.#adjusted ? [...this.waiting, this.#adjusted] : this.waiting;
-    for (const change of changes) {
-      const box = boxes.find((each) => each.id === change.box);
-      if (change.action === "draw") boxes.push({ ...change, id: "new", state: "open", origin: "person", score: null, pending: true });
-      else if (box) Object.assign(box, change.action === "move" ? edgesOf(change) : {}, { pending: true });
-    }
-    return boxes;
+    return withChanges(this.picture?.boxes ?? [], this.#adjusted ? [...this.waiting, this.#adjusted] : this.waiting);
   }
 
   get box() {
@@ -49,7 +46,7 @@ export class Session {
   }
 
   get editable() {
-    return this.picture?.state === "open" && !this.turning && !this.connection.gone;
+    return Boolean(this.picture) && !this.turning && !this.connection.gone;
   }
 
   // ---- pictures
@@ -63,6 +60,7 @@ export class Session {
   }
 
   async refresh() {
+    this.#read = performance.now();
     this.project = await this.connection.reach(() => get("/api/project"));
     this.changed();
   }
@@ -125,18 +123,32 @@ export class Session {
     const place = this.project.pictures.find((each) => each.id === picture.id);
     const boxes = picture.boxes.filter((box) => box.state !== "rejected").length;
     if (place) Object.assign(place, { state: picture.state, boxes });
+    if (picture.boxes.some((box) => !(box.label in this.project.colours))) this.#read = -PROJECT_MS; // a label is new
     if (!picture.boxes.some((box) => box.id === this.selected && box.state !== "rejected")) this.selected = null;
     clearTimeout(this.#timers.report);
-    this.#timers.report = setTimeout(() => this.#readReport(), REPORT_MS);
+    this.#timers.report = setTimeout(() => this.#look(), REPORT_MS);
   }
 
-  async #readReport() {
+  /** The numbers of the margin, and now and then what others did. Whether the server is gone, the next decision says. */
+  async #look() {
     try {
+      if (performance.now() - this.#read > PROJECT_MS) return await this.refresh();
       this.project.report = await get("/api/report");
-      this.changed();
     } catch {
-      // numbers of the margin: whether the server is gone, the next decision says
+      return;
     }
+    this.changed();
+  }
+
+  /** Tell the server that somebody is at this picture, and see whether somebody else has changed it. */
+  async stillThere() {
+    if (!this.editable || this.unsaved) return;
+    const { id, version } = this.picture;
+    const now = await this.connection.reach(() => get(`/api/pictures/${id}`, { person: this.person }));
+    if (this.picture?.id !== id || this.picture.version !== version || now.version === version) return;
+    this.#take(now);
+    this.say("Somebody else changed this picture.", true);
+    this.changed();
   }
 
   // ---- decisions
@@ -151,8 +163,9 @@ export class Session {
   /** Move the selected box on the page; it is a decision when the keys rest, or something else is done. */
   adjust(edges) {
     const box = this.box;
-    if (!box || same(box, edges) || !this.#mayChange()) return;
-    this.#adjusted = { action: "move", box: box.id, ...edges };
+    if (!box || same(box, edges) || !this.editable) return;
+    this.effort.giveBack(this.#adjusted?.effort ?? NOTHING);
+    this.#adjusted = { action: "move", box: box.id, ...edges, effort: this.effort.take() };
     clearTimeout(this.#timers.quiet);
     this.#timers.quiet = setTimeout(() => this.settle(), QUIET_MS);
     this.changed();
@@ -169,36 +182,33 @@ export class Session {
 
   /** Make a decision; the promise holds when the server has answered. False where it was not saved. */
   async decide(action, details = {}) {
-    if (!this.#mayChange(action)) return false;
+    if (!this.editable) return false;
     void this.settle();
     const decision = this.#enqueue({ action, ...details });
     await this.#send();
     return decision.saved === true;
   }
 
-  #mayChange(action) {
-    if (this.editable || (action === "reopen" && this.picture?.state !== "open")) return true;
-    const closed = this.picture && this.picture.state !== "open" && !this.turning;
-    if (closed) this.say(`This picture is ${this.picture.state}: open it again to change it.`);
-    return false;
-  }
-
-  /** Done or skip: decide, and go to the next picture. */
+  /** Done or skip: decide, and go to the next picture. What is done and unchanged needs no decision. */
   async finish(action) {
-    if (await this.decide(action)) await this.next();
+    await this.settle();
+    const decided = action === "done" && this.picture?.state === "done" && this.open.length === 0;
+    if (this.editable && (decided || await this.decide(action))) await this.next();
   }
 
   async undo() {
     if (this.turning || this.connection.gone) return;
     if (this.#adjusted) {
       clearTimeout(this.#timers.quiet);
+      this.effort.giveBack(this.#adjusted.effort);
       this.#adjusted = null;
       this.say("The box is back where it was.");
       this.changed();
       return;
     }
     await this.#turn(async () => {
-      const { picture } = await this.connection.reach(() => post("/api/undo", { person: this.person }));
+      const work = this.effort.take();
+      const { picture } = await this.connection.reach(() => post("/api/undo", { person: this.person, ...work }));
       if (!picture) return this.say("There is nothing to take back.");
       if (this.picture?.id !== picture.id) await this.#load(picture.id);
       else this.#takeBack(picture);
@@ -207,15 +217,13 @@ export class Session {
   }
 
   #takeBack(picture) {
-    const before = new Map(this.picture.boxes.map((box) => [box.id, box]));
+    const before = this.picture.boxes;
     this.#take(picture);
-    const differs = (box, old) => !same(box, old) || box.state !== old.state || box.label !== old.label;
-    const changed = picture.boxes.find((box) => before.has(box.id) && differs(box, before.get(box.id)));
-    if (changed && changed.state !== "rejected") this.selected = changed.id;
+    this.selected = changedBox(before, picture.boxes)?.id ?? this.selected;
   }
 
   #enqueue(decision) {
-    const entry = { ...decision, picture: this.picture.id, effort: this.effort.take() };
+    const entry = { effort: decision.effort ?? this.effort.take(), ...decision, picture: this.picture.id };
     this.waiting.push(entry);
     this.changed();
     return entry;

@@ -1,8 +1,9 @@
 // Shows the picture as large as fits (times the zoom) and its boxes over it, in px of the screen.
 
 import { imageAddress } from "./api.js";
-import { byId, inkOn, keep, setAttributes, svgElement, element, write } from "./elements.js";
-import { HANDLES } from "./geometry.js";
+import { newBox } from "./changes.js";
+import { byId, element, inkOn, keep, setAttributes, svgElement, write } from "./elements.js";
+import { HANDLES, areaOf } from "./geometry.js";
 import { described, sureness } from "./wording.js";
 
 const LARGEST_FIT = 4; // a tiny picture is not blown up further
@@ -37,7 +38,7 @@ export class Stage {
   get boxes() {
     const boxes = this.session.boxes.filter((box) => box.state !== "rejected");
     if (this.preview?.id === "new") {
-      boxes.push({ id: "new", label: this.session.label, state: "open", origin: "person", score: null, pending: true, ...this.preview.edges });
+      boxes.push(newBox(this.session.boxes.length + 1, this.session.label, this.preview.edges));
     }
     return boxes.map((box) => (box.id === this.preview?.id ? { ...box, ...this.preview.edges } : box));
   }
@@ -59,7 +60,7 @@ export class Stage {
   under(event) {
     const { x, y } = this.at(event);
     const inside = this.boxes.filter((box) => box.x0 <= x && x <= box.x1 && box.y0 <= y && y <= box.y1);
-    return inside.sort((one, other) => (one.x1 - one.x0) * (one.y1 - one.y0) - (other.x1 - other.x0) * (other.y1 - other.y0));
+    return inside.sort((one, other) => areaOf(one) - areaOf(other));
   }
 
   zoomBy(steps) {
@@ -100,16 +101,16 @@ export class Stage {
     this.stage.classList.toggle("drawing", this.drawing);
     this.stage.setAttribute("aria-label", `Picture ${picture.name} with its boxes. Press question mark for the keys.`);
     const boxes = this.boxes;
-    keep(this.layer, boxes, (box) => box.id, makeBox, (made, box, place) => this.#showBox(made, box, place, boxes.length, scale));
+    keep(this.layer, boxes, (box) => box.id, makeBox, (made, box) => this.#showBox(made, box, scale));
     keep(byId("tags"), boxes, (box) => box.id, () => element("span"), (made, box) => this.#showTag(made, box, scale, width));
     this.#showHandles(boxes.find((box) => box.id === this.session.selected), scale);
   }
 
-  #showBox(made, box, place, count, scale) {
+  #showBox(made, box, scale) {
     const selected = box.id === this.session.selected;
     setAttributes(made, {
       class: `box ${box.state}${selected ? " selected" : ""}${box.pending ? " pending" : ""}`,
-      "aria-label": described(box, place, count),
+      "aria-label": described(box),
       "aria-current": selected ? "true" : null,
     });
     for (const each of made.children) setAttributes(each, rectangle(box, scale));
@@ -118,7 +119,8 @@ export class Stage {
 
   #showTag(made, box, scale, width) {
     const colour = this.session.project.colours[box.label] ?? "#888888";
-    write(made, `${box.state === "accepted" ? "✓ " : ""}${box.label}${box.state === "open" && box.score !== null ? ` ${sureness(box)}` : ""}`);
+    const sure = box.state === "open" && box.score !== null ? ` ${sureness(box)}` : "";
+    write(made, `${box.number} ${box.label}${sure}${box.state === "accepted" ? " ✓" : ""}`);
     made.className = `tag${box.id === this.session.selected ? " selected" : ""}`;
     const top = box.y0 * scale >= TAG_PX ? box.y0 * scale - TAG_PX : box.y0 * scale;
     const right = box.x0 * scale > width * 0.6;

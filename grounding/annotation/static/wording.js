@@ -12,6 +12,6 @@ export function fate(box) {
 }
 
 /** A box for a screen reader. */
-export const described = (box, place, count) => `Box ${place + 1} of ${count}: ${box.label}, ${fate(box)}`;
+export const described = (box) => `Box ${box.number}: ${box.label}, ${fate(box)}`;
 
 export const counted = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
