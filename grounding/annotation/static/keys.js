@@ -41,10 +41,11 @@ export function listen(page, session, commands) {
     const target = event.target;
     if (target.closest("input, select, textarea")) return;
     if (["Enter", " "].includes(event.key) && target.closest("button, a, summary")) return;
-    const command = chosen(event, session, commands);
-    if (!command) return;
+    if (!chosen(event, session, commands)) return;
     event.preventDefault();
-    command();
+    const act = () => chosen(event, session, commands)?.();
+    if (session.sending) void session.sending.then(act); // it may be about a box that is just being made
+    else act();
   });
 }
 

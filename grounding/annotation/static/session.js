@@ -45,6 +45,11 @@ export class Session {
     return this.waiting.length + (this.#adjusted ? 1 : 0);
   }
 
+  /** A promise until all decisions are answered, null where they are. */
+  get sending() {
+    return this.#sending;
+  }
+
   get editable() {
     return Boolean(this.picture) && !this.turning && !this.connection.gone;
   }
@@ -90,10 +95,10 @@ export class Session {
   }
 
   async #turn(work) {
-    await this.settle();
     this.turning = true;
     this.changed();
     try {
+      await this.settle();
       await work();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
@@ -191,9 +196,13 @@ export class Session {
 
   /** Done or skip: decide, and go to the next picture. What is done and unchanged needs no decision. */
   async finish(action) {
-    await this.settle();
-    const decided = action === "done" && this.picture?.state === "done" && this.open.length === 0;
-    if (this.editable && (decided || await this.decide(action))) await this.next();
+    if (!this.editable) return;
+    const changed = this.picture.state !== "done" || this.open.length > 0 || this.unsaved > 0;
+    const decided = action === "done" && !changed ? true : this.decide(action);
+    this.turning = true; // what is pressed now is not meant for a picture that nobody has seen
+    if (await decided) return this.next();
+    this.turning = false;
+    return this.changed();
   }
 
   async undo() {
