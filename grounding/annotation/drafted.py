@@ -12,6 +12,7 @@ from grounding.annotation.lines import damaged, read_lines
 from grounding.annotation.records import EDGES, Drafted
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
+from grounding.wording import counted
 
 SETTINGS: Final = "project.json"
 DRAFTS: Final = "drafts.jsonl"
@@ -97,14 +98,22 @@ def left_out_line(id_: int, name: str, why: str) -> dict[str, Any]:
     return {"id": id_, "image": name, "error": why}
 
 
-def read_drafts(path: Path) -> list[Drafted]:
+def read_drafts(path: Path, pictures: int) -> list[Drafted]:
     """The pictures of `drafts.jsonl`, without those that could not be read.
 
+    Args:
+        pictures: how many lines there must be.
+
     Raises:
-        GroundingError: a line is damaged.
+        GroundingError: a line is damaged, or lines are lacking.
     """
     found = []
-    for number, line in enumerate(read_lines(path)[0], start=1):
+    lines = read_lines(path)[0]
+    if len(lines) < pictures:
+        raise GroundingError(
+            f"{path} has {len(lines):,} of {counted(pictures, 'picture')}: run the command that began it again"
+        )
+    for number, line in enumerate(lines, start=1):
         try:
             if "error" not in line:
                 found.append(_drafted(line))

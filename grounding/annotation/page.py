@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from grounding.annotation.exporting import zipped
 from grounding.annotation.project import Project, StaleVersion, UnknownPicture
 from grounding.errors import GroundingError
 from grounding.images import read_image
@@ -96,7 +97,10 @@ class _Routes:
         return await _json(lambda: {"picture": self._project.undo(given)})
 
     async def export(self, request: Request) -> Response:
-        raise HTTPException(404, f"there is no export {request.path_params['format'][:40]!r}")
+        name, drafts = request.path_params["format"], request.query_params.get("include") == "drafts"
+        content = await in_turn(zipped, self._project.exports(drafts), name, self._project.folder)
+        headers = {"content-disposition": f'attachment; filename="{name}.zip"', "cache-control": "no-store"}
+        return Response(content, media_type="application/zip", headers=headers)
 
 
 async def _json(answer: Callable[[], dict[str, Any]]) -> Response:

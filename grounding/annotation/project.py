@@ -1,21 +1,23 @@
 """An annotation folder that is open: what is decided in it, and every decision on disk before it counts."""
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from grounding.annotation.claims import Claims
 from grounding.annotation.decisions import read_person, read_whole, read_work
 from grounding.annotation.drafted import DRAFTS, Settings, read_drafts, read_settings
+from grounding.annotation.exported import Exports
+from grounding.annotation.exporting import exports_of
+from grounding.annotation.folder import LOG
 from grounding.annotation.history import UNDO, History
 from grounding.annotation.lines import AppendedLines, damaged, read_lines
 from grounding.annotation.summary import Report, report_of
 from grounding.drawing import phrase_colour
 from grounding.errors import GroundingError
-
-LOG: Final = "log.jsonl"
 
 
 class StaleVersion(GroundingError):
@@ -44,7 +46,9 @@ def read_history(folder: Path) -> History:
 
 
 def _replayed(folder: Path, settings: Settings, lines: list[dict[str, Any]]) -> History:
-    history = History(read_drafts(folder / DRAFTS), settings.labels)
+    drafted = read_drafts(folder / DRAFTS, settings.pictures)
+    drafts = Counter(label for picture in drafted for label, _, _ in picture.boxes)
+    history = History(drafted, [*settings.labels, *(label for label, _ in drafts.most_common())])
     for number, line in enumerate(lines, start=1):
         try:
             history.replay(line)
@@ -115,6 +119,11 @@ class Project:
         """What drafting saved so far."""
         with self._lock:
             return report_of(self.history)
+
+    def exports(self, drafts: bool = False) -> Exports:
+        """What would go out now; `drafts` as `exports_of`."""
+        with self._lock:
+            return exports_of(self.history, drafts)
 
     def next(self, person: object) -> int | None:
         """The first open picture that nobody else has open, or None."""

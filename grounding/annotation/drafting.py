@@ -1,0 +1,181 @@
+"""Boxes drafted by a localizer: for each label or phrase those that it thinks best, and how unsure it is."""
+
+import contextlib
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+
+from grounding.annotation.drafted import draft_line, left_out_line
+from grounding.annotation.pictures import Asked
+from grounding.annotation.records import Drafted, Edges
+from grounding.boxes import intersection, iou
+from grounding.errors import GroundingError
+from grounding.grounded import GroundedPhrase, Region
+from grounding.images import RgbImage, read_image
+from grounding.pipeline import Localizer
+from grounding.text.kinds import Kinds, noun_forms
+from grounding.text.phrases import Phrase, find_phrases
+from grounding.text.things import is_plural
+from grounding.workers import one_thread, ordered_map
+
+Draft = tuple[str, Edges, float]  # label, edges, score
+LabelOf = Literal["head", "phrase"]
+_LOOKED_AT: Final = 32  # regions of a phrase, for each box that is wanted
+_MOST_SHARED: Final = 0.2  # of the smaller of two boxes of one phrase that the other one covers
+_SAME: Final = 0.5  # IoU from which on two boxes of one label are one
+_LONGEST: Final = 100  # characters of a label
+
+
+@dataclass(frozen=True, slots=True)
+class Drafting:
+    """How boxes are drafted.
+
+    Attributes:
+        boxes_per_label: at most so many for a label or a phrase; they hardly overlap.
+        min_presence: nothing is drafted for what is less probably in the picture. None: of labels that are asked for in
+            every picture as the localizer says, of what is said about a picture 0.
+        label_of: what the label of a caption's phrase is: its head noun in the singular, or all of it.
+        everywhere: whether the labels of each picture are asked for, rather than known to be in it.
+    """
+
+    boxes_per_label: int = 1
+    min_presence: float | None = None
+    label_of: LabelOf = "head"
+    everywhere: bool = False
+
+
+def draft_all(
+    localizer: Localizer, images: Path, asked: Sequence[Asked], first: int, how: Drafting, workers: int
+) -> Generator[dict[str, Any]]:
+    """The lines of `drafts.jsonl` from picture `first` on, in order.
+
+    Args:
+        workers: threads, each of which does pictures of its own.
+    """
+
+    def work(place: int) -> dict[str, Any]:
+        return _line(localizer, images, place, asked[place], how)
+
+    mapped = ordered_map(work, range(first, len(asked)), workers, partial(torch.set_num_threads, 1))
+    with one_thread(), contextlib.closing(mapped):
+        yield from mapped
+
+
+def _line(localizer: Localizer, images: Path, place: int, one: Asked, how: Drafting) -> dict[str, Any]:
+    """A drafted picture, or why it is left out."""
+    try:
+        picture = read_image(images / one.name, one.name)
+        return _drafted(localizer, picture, place, one, how)
+    except GroundingError as error:
+        return left_out_line(place, one.name, str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        return left_out_line(place, one.name, f"image {one.name} does not fit the memory: make it smaller first")
+
+
+def _drafted(localizer: Localizer, picture: RgbImage, place: int, one: Asked, how: Drafting) -> dict[str, Any]:
+    """The line of a picture; `note` in it says which captions could not be used."""
+    height, width = picture.shape[:2]
+    captions = " / ".join(caption for caption, _ in one.captions if caption.strip())
+    notes: list[str] = []
+    found: list[tuple[str, GroundedPhrase]] = []
+    if one.captions or one.labels:
+        scene, many = localizer.encode(picture), how.boxes_per_label * _LOOKED_AT
+        threshold = how.min_presence if how.min_presence is not None or how.everywhere else 0.0
+        if one.labels:
+            found += zip(one.labels, scene.ground(None, one.labels, many, threshold), strict=True)
+        for caption, phrases in one.captions:
+            try:
+                grounding = scene.ground(caption if caption.strip() else None, phrases, many, threshold)
+            except GroundingError as error:
+                notes.append(str(error))
+                continue
+            said = [phrase for phrase in grounding if not phrase.phrase.negated]
+            found += [(label_of(phrase.phrase, how.label_of), phrase) for phrase in said]
+    drafts, uncertainty = chosen(found, how.boxes_per_label, (width, height))
+    line = draft_line(Drafted(place, one.name, width, height, captions, uncertainty, tuple(drafts)))
+    return {**line, "note": "; ".join(notes)} if notes else line
+
+
+def chosen(
+    found: Iterable[tuple[str, GroundedPhrase]], boxes_per_label: int, size: tuple[int, int]
+) -> tuple[list[Draft], float]:
+    """The drafts of a picture, best first, and how unsure they are.
+
+    The uncertainty is 1 less the mean, over all labels, of how sure the model is of each: the score of its best box;
+    where none is drafted because the label seems absent, the probability that it is absent; where the model knows none
+    of its words, or sees nothing, 0. Without any label it is 1.
+
+    Args:
+        found: each phrase and its label; several may have one label.
+        size: width and height of the picture in px.
+    """
+    drafts: list[Draft] = []
+    sure: dict[str, float] = {}
+    for label, phrase in found:
+        sure[label] = max(sure.get(label, 0.0), _sureness(phrase))
+        if phrase.status == "localized":
+            drafts += [(label, _rounded(each, size), each.score) for each in _apart(phrase.regions, boxes_per_label)]
+    kept: list[Draft] = []
+    for label, edges, score in sorted(drafts, key=lambda draft: -draft[2]):
+        same = any(other == label and _overlap(edges, others) >= _SAME for other, others, _ in kept)
+        if not same and edges[0] < edges[2] and edges[1] < edges[3]:
+            kept.append((label, edges, float(f"{min(score, 1.0):.6g}")))
+    return kept, round(1 - sum(sure.values()) / len(sure), 6) if sure else 1.0
+
+
+def _sureness(phrase: GroundedPhrase) -> float:
+    if phrase.status == "localized":
+        return min(1.0, phrase.regions[0].score)
+    return 1 - phrase.presence if phrase.status == "absent" and phrase.presence is not None else 0.0
+
+
+def _apart(regions: Sequence[Region], most: int) -> list[Region]:
+    """The best regions that hardly overlap."""
+    apart: list[Region] = []
+    for region in regions:
+        if len(apart) == most:
+            break
+        if all(_shared(region, other) <= _MOST_SHARED for other in apart):
+            apart.append(region)
+    return apart
+
+
+def _shared(region: Region, other: Region) -> float:
+    boxes = np.array([region.box, other.box])
+    smaller = min((region.x1 - region.x0) * (region.y1 - region.y0), (other.x1 - other.x0) * (other.y1 - other.y0))
+    return float(intersection(boxes[:1], boxes[1:])[0, 0]) / smaller if smaller > 0 else 1.0
+
+
+def _overlap(edges: Edges, others: Edges) -> float:
+    return float(iou(np.array([edges]), np.array([others]))[0, 0])
+
+
+def _rounded(region: Region, size: tuple[int, int]) -> Edges:
+    (x0, y0, x1, y1), (width, height) = region.box, size
+    return round(max(x0, 0), 2), round(max(y0, 0), 2), round(min(x1, width), 2), round(min(y1, height), 2)
+
+
+def label_of(phrase: Phrase, kind: LabelOf) -> str:
+    """The label of a caption's phrase: all of it, or its head noun in lower case and in the singular."""
+    if kind == "phrase":
+        return _visible(phrase.text)
+    head = _visible(phrase.head).lower()
+    singular = (form for form in noun_forms(head)[1:] if form in Kinds.embedded().synsets)
+    return next(singular, head) if is_plural(head) else head
+
+
+def _visible(text: str) -> str:
+    """A text that can be a label: one line, without characters that cannot be seen."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(shown.split())[:_LONGEST].rstrip() or "?"
+
+
+def unknown_labels(localizer: Localizer, labels: Iterable[str]) -> list[str]:
+    """Those that no tag of the classifier stands for, so that no box can be drafted for them."""
+    found = find_phrases("", list(labels))
+    return [phrase.text for phrase in found if not any(match.tags for match in localizer.vocabulary.match(phrase))]
