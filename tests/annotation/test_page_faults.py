@@ -136,9 +136,8 @@ def test_two_people_at_once_do_not_disturb_each_other(drafted, tmp_path, open_pa
             for page, name in zip(pages, names, strict=True):
                 ready(page, name)
                 page.keyboard.press("d")
-            for page, name in zip(pages, names, strict=True) if turn == 0 else []:
-                expect(page.locator("#name")).not_to_have_text(name)
-        expect(pages[1].locator("#end-title")).to_have_text("Every picture is done or skipped")
+                shown, text = page.locator("#name" if turn == 0 else "#end-title"), re.compile("The rest|Every")
+                expect(shown).not_to_have_text(name) if turn == 0 else expect(shown).to_have_text(text)
         pages[0].locator("#look").click()
         for page in pages:
             expect(page.locator("#end-title")).to_have_text("Every picture is done or skipped")

@@ -15,6 +15,9 @@ export class Gestures {
     on.addEventListener("pointermove", (event) => this.#go(event));
     on.addEventListener("pointerup", () => this.#end());
     on.addEventListener("pointercancel", () => this.stop());
+    const holds = (event) => this.#now?.holds && event.cancelable && event.preventDefault(); // a finger, or it scrolls
+    on.addEventListener("touchstart", holds, { passive: false });
+    on.addEventListener("touchmove", holds, { passive: false });
   }
 
   /** Let go: nothing has happened. True where something was going on. */
@@ -30,14 +33,16 @@ export class Gestures {
     const { session, stage } = this;
     const under = stage.under(event);
     const handle = event.target.closest?.(".handle")?.dataset.handle;
-    const draws = stage.drawing || event.shiftKey || (!under.length && event.pointerType !== "touch");
+    const finger = event.pointerType === "touch";
+    const draws = stage.drawing || event.shiftKey || (!under.length && !finger);
     const kept = under.find((box) => box.id === session.selected);
     const taken = handle ? session.box : (kept ?? under[0]);
     const kind = handle ? "pull" : draws ? "draw" : taken ? "move" : "none";
-    this.#now = { kind, handle, taken, kept, under, from: stage.at(event), x: event.clientX, y: event.clientY, travelled: false };
+    const holds = kind === "pull" || kind === "draw" || (kind === "move" && taken === kept);
+    this.#now = { kind, handle, taken, kept, under, holds, from: stage.at(event), x: event.clientX, y: event.clientY, travelled: false };
     if (kind === "move" && taken !== kept) session.select(taken.id);
     if (kind !== "none") stage.stage.setPointerCapture(event.pointerId);
-    if (event.pointerType !== "touch") event.preventDefault(); // no selecting of text, no dragging of the picture
+    if (!finger) event.preventDefault(); // no selecting of text, no dragging of the picture
     stage.focus();
   }
 

@@ -101,8 +101,9 @@ export class Panel {
     const place = this.session.project.labels.indexOf(label);
     chip.children[0].style.background = this.#colour(label);
     write(chip.children[1], place < 0 && label !== next ? `Add “${label}”` : label);
-    write(chip.children[2], String(place + 1));
-    chip.children[2].hidden = place < 0 || place >= KEYED;
+    const keyed = place >= 0 && place < KEYED;
+    write(chip.children[2], keyed ? String(place + 1) : "");
+    chip.children[2].hidden = !keyed;
   }
 
   // ---- caption
