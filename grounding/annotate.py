@@ -84,7 +84,8 @@ def _draft(options: argparse.Namespace) -> None:
     with _saying() as say:
         planned = plan(options.images, options.output, *about, how, localizer, say)
         left_out = draft(planned, options.output, load_localizer, progress, say)
-    print(f"{counted(len(planned.asked) - left_out, 'picture')} drafted: {options.output}", flush=True)
+    lacking = f", {left_out:,} left out" if left_out else ""
+    print(f"{counted(len(planned.asked) - left_out, 'picture')} drafted{lacking}: {options.output}", flush=True)
 
 
 @contextlib.contextmanager
@@ -110,8 +111,10 @@ def _export(options: argparse.Namespace) -> None:
     from grounding.annotation.project import read_history
 
     drafts = options.include == "drafts" or (options.include is None and options.headless)
-    for name, told, folder in write_exports(options.output, read_history(options.output), options.export, drafts):
-        print(f"{name}: {told}: {folder}")
+    history = read_history(options.output)
+    for name, exports, folder in write_exports(options.output, history, options.export, drafts):
+        none = "" if exports.pictures or drafts else " (none is done yet; --include drafts exports what is drafted)"
+        print(f"{name}: {exports}{none}: {folder}")
 
 
 def _serve(options: argparse.Namespace) -> int:

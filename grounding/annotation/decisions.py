@@ -25,6 +25,7 @@ _LONGEST_LABEL: Final = 100  # characters
 _LEAST_SIDE_PX: Final = 1.0
 _MOST_TIME_S: Final = 1e7
 _MOST_ACTIONS: Final = 10_000_000
+_JOINERS: Final = dict.fromkeys((0x200C, 0x200D))  # of Persian, of Hindi, of emoji
 _PERSON: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -77,9 +78,14 @@ def read_label(given: object) -> str:
         raise GroundingError(f"label is {_shown(given)}: expected a text")
     if len(given) > 10 * _LONGEST_LABEL or len(label := " ".join(given.split())) > _LONGEST_LABEL:
         raise GroundingError(f"label has {len(given):,} characters: expected at most {_LONGEST_LABEL}")
-    if not label or not label.isprintable():
+    if not label or not can_be_seen(label):
         raise GroundingError(f"label is {_shown(given)}: expected a text that can be seen")
     return label
+
+
+def can_be_seen(text: str) -> bool:
+    """Whether a text has no characters that a terminal or a page would obey; those that join letters are allowed."""
+    return text.translate(_JOINERS).isprintable()
 
 
 def _edges(given: Mapping[str, Any]) -> Edges:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 
+from grounding.annotation.decisions import can_be_seen
 from grounding.annotation.drafted import draft_line, left_out_line
 from grounding.annotation.pictures import Asked
 from grounding.annotation.records import Drafted, Edges
@@ -131,6 +132,8 @@ def chosen(
 def _sureness(phrase: GroundedPhrase) -> float:
     if phrase.status == "localized":
         return min(1.0, phrase.regions[0].score)
+    if phrase.phrase.negated:  # a label such as 'no helmet', of which nothing can be known
+        return 0.0
     return 1 - phrase.presence if phrase.status == "absent" and phrase.presence is not None else 0.0
 
 
@@ -171,11 +174,13 @@ def label_of(phrase: Phrase, kind: LabelOf) -> str:
 
 def _visible(text: str) -> str:
     """A text that can be a label: one line, without characters that cannot be seen."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text)
+    shown = "".join(letter if can_be_seen(letter) else " " for letter in text)
     return " ".join(shown.split())[:_LONGEST].rstrip() or "?"
 
 
 def unknown_labels(localizer: Localizer, labels: Iterable[str]) -> list[str]:
-    """Those that no tag of the classifier stands for, so that no box can be drafted for them."""
+    """Those for which no box can be drafted: no tag stands for them, or they say what is not there."""
     found = find_phrases("", list(labels))
-    return [phrase.text for phrase in found if not any(match.tags for match in localizer.vocabulary.match(phrase))]
+    matches = map(localizer.vocabulary.match, found)
+    unknown = (not any(match.tags for match in words) for words in matches)
+    return [phrase.text for phrase, lost in zip(found, unknown, strict=True) if lost or phrase.negated]

@@ -43,8 +43,11 @@ def exports_of(history: History, drafts: bool) -> Exports:
 
 def write_exports(
     folder: Path, history: History, formats: Sequence[str], drafts: bool
-) -> Iterator[tuple[str, str, Path]]:
-    """Write `exports/FORMAT` of an annotation folder, in place of an earlier one; gives its name, counts and folder.
+) -> Iterator[tuple[str, Exports, Path]]:
+    """Write `exports/FORMAT` of an annotation folder for each format, in place of an earlier one.
+
+    Yields:
+        The format, what went out, and the folder.
 
     Raises:
         GroundingError: an unknown format, pictures that have no place in it, or the disk is full.
@@ -55,7 +58,7 @@ def write_exports(
         place = folder / EXPORTS / name
         with whole_folder(place, overwrite=True, ours=ours) as partial:
             write(exports, partial)
-        yield name, str(exports), place
+        yield name, exports, place
 
 
 def _writer(name: str) -> tuple[Callable[[Exports, Path], None], tuple[str, ...]]:

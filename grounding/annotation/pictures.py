@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from grounding.annotation.decisions import read_label
+from grounding.annotation.decisions import can_be_seen, read_label
 from grounding.datasets.columns import TableOptions
 from grounding.datasets.places import Spool
 from grounding.datasets.tables import TableRow, counts_lines, read_table
@@ -68,7 +68,7 @@ def _is_picture(name: str) -> bool:
 
 def unusable(root: Path, name: str) -> str:
     """Why a picture cannot be annotated, or nothing."""
-    if not name.isprintable():  # line breaks, terminal codes, bytes that are no UTF-8
+    if not can_be_seen(name):  # line breaks, terminal codes, bytes that are no UTF-8
         return "its name has characters that cannot be seen; rename it"
     if not (root / name).resolve().is_relative_to(root):
         return "it is a link to a file outside the folder; copy it there"

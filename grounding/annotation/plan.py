@@ -102,7 +102,7 @@ def draft(
         if unknown := unknown_labels(localizer, plan.settings.labels):
             shown = ", ".join(map(shortened, unknown[:_MOST_SHOWN]))
             more = f" and {len(unknown) - _MOST_SHOWN:,} more" if len(unknown) > _MOST_SHOWN else ""
-            say(f"{counted(len(unknown), 'label')} without a tag of the classifier, to draw by hand: {shown}{more}")
+            say(f"{counted(len(unknown), 'label')} to draw by hand, which the classifier does not know: {shown}{more}")
         drafted = draft_all(localizer, plan.images, plan.asked, done, plan.how, torch.get_num_threads())
         with contextlib.closing(drafted):
             for line in progress(drafted, done, len(plan.asked)):
