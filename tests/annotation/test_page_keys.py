@@ -75,7 +75,8 @@ def test_a_picture_is_done_by_keys_alone(opened):
     assert (made[0]["box"], made[1]["box"], made[3]["box"]) == (0, 1, len(labels))
     assert made[3]["label"] == page.locator("#labels .chip").nth(1).locator("span").nth(1).inner_text()
     assert edges(made[4]) == [181, 171, 351, 341]
-    assert [each["actions"] for each in lines(folder)] == [1, 5, 1, 1, 1, 1]
+    assert [each["actions"] for each in lines(folder)][:3] == [1, 5, 1]
+    assert sum(each["actions"] for each in lines(folder)) == 10
     assert all(0 <= each["time_s"] < 60 for each in lines(folder))
     press(page, "s")
     expect(page.locator("#count")).to_have_text("1 of 4 done, 1 skipped")

@@ -20,6 +20,7 @@ export class Session {
   waiting = []; // decisions that the server has not answered
   #adjusted = null; // a box that keys move, before it is a decision
   #sending = null; // a promise while decisions are on their way
+  #turns = Promise.resolve();
   #timers = {};
   #read = 0; // when the project was
 
@@ -94,7 +95,14 @@ export class Session {
     else this.say(by < 0 ? "This is the first picture." : "This is the last picture.");
   }
 
-  async #turn(work) {
+  /** One after another: the last picture that was asked for stays. */
+  #turn(work) {
+    const turn = this.#turns.then(() => this.#turnNow(work));
+    this.#turns = turn.catch(() => {});
+    return turn;
+  }
+
+  async #turnNow(work) {
     this.turning = true;
     this.changed();
     try {
