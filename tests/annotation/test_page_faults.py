@@ -56,7 +56,7 @@ def test_the_server_is_killed_and_started_anew(drafted, tmp_path, open_page):
         process.wait()
         page.keyboard.press("x")
         expect(page.locator("#gone")).to_contain_text("The server does not answer. 1 step not saved yet.")
-        expect(page.locator("#saved")).to_have_text("Saving …")
+        expect(page.locator("#saved")).to_have_text("Not saved")
         expect(page.locator("#list li").nth(1)).to_have_class(re.compile("pending"))
         expect(page.locator("#list .fate").nth(1)).to_have_text("not saved yet")
         page.keyboard.press("d")  # nothing is decided as long as nobody answers

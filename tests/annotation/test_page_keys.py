@@ -82,6 +82,16 @@ def test_a_picture_is_done_by_keys_alone(opened):
     expect(page.locator("#count")).to_have_text("1 of 4 done, 1 skipped")
 
 
+def test_a_key_pressed_twice_does_not_decide_about_a_picture_that_nobody_saw(opened):
+    page, folder = opened
+    down = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'd', bubbles: true}))"
+    page.evaluate(f"() => {{ {down}; {down}; }}")
+    expect(page.locator("#count")).to_have_text("1 of 4 done")
+    ready(page)
+    assert page.locator("#name").inner_text() != "scene.png"
+    assert [each["action"] for each in decisions(folder)] == ["done"]
+
+
 def test_the_step_back(opened):
     page, folder = opened
     before = page.locator(".box").evaluate_all("boxes => boxes.map(box => box.getAttribute('aria-label'))")

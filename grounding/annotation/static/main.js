@@ -87,7 +87,7 @@ function render() {
   byId("gone").hidden = !connection.gone;
   byId("main").inert = connection.gone;
   write(byId("unsaved"), session.unsaved ? `${counted(session.unsaved, "step")} not saved yet.` : "Nothing is lost.");
-  write(byId("saved"), session.unsaved ? "Saving …" : "All saved");
+  write(byId("saved"), !session.unsaved ? "All saved" : connection.gone ? "Not saved" : "Saving …");
   byId("work").hidden = !picture;
   byId("panel").classList.toggle("ended", session.ended);
   byId("end").hidden = !session.ended;
