@@ -179,6 +179,7 @@ def test_done_and_skip_go_on_and_the_numbers_follow(opened):
     page.locator("#done").click()
     expect(page.locator("#count")).to_have_text("1 of 4 done")
     ready(page)
+    expect(page.locator(".box").first).to_be_focused()  # Enter is not Done again
     expect(page.locator("#report")).to_contain_text("100 %")
     expect(page.locator("#report dd").last).to_have_text(str(boxes))
     for _ in range(3):

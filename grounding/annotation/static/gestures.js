@@ -16,7 +16,6 @@ export class Gestures {
     on.addEventListener("pointerup", () => this.#end());
     on.addEventListener("pointercancel", () => this.stop());
     const holds = (event) => this.#now?.holds && event.cancelable && event.preventDefault(); // a finger, or it scrolls
-    on.addEventListener("touchstart", holds, { passive: false });
     on.addEventListener("touchmove", holds, { passive: false });
   }
 

@@ -103,9 +103,19 @@ function render() {
   if (location.hash !== `#${picture.id}`) location.hash = picture.id;
   panel.render();
   stage.render();
-  const { activeElement } = document;
-  if (activeElement === document.body || (byId("stage").contains(activeElement) && activeElement.dataset.key !== String(session.selected))) stage.focus();
+  keepFocus(picture.id);
   return undefined;
+}
+
+let focused = null; // the picture that had the focus last
+
+/** A new picture begins at its first box, whatever button led there; later the focus follows the chosen box. */
+function keepFocus(id) {
+  const { activeElement } = document;
+  const lost = activeElement === document.body;
+  const left = byId("stage").contains(activeElement) && activeElement.dataset.key !== String(session.selected);
+  if (focused !== id || lost || left) stage.focus();
+  focused = id;
 }
 
 function showEnd() {

@@ -27,6 +27,7 @@ export class Stage {
     byId("boxes").append(this.layer, this.handles);
     new ResizeObserver(() => this.render()).observe(this.stage);
     addEventListener("resize", () => this.render());
+    this.stage.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.layer.addEventListener("focusin", (event) => {
       const id = event.target.closest(".box")?.dataset.key;
       const box = this.boxes.find((each) => String(each.id) === id);
@@ -65,6 +66,13 @@ export class Stage {
 
   zoomBy(steps) {
     this.zoomTo(steps === 0 ? 1 : this.zoom * ZOOM_STEP ** steps);
+  }
+
+  /** Ctrl and the wheel, or two fingers on a touchpad. */
+  #wheel(event) {
+    if (!event.ctrlKey) return;
+    event.preventDefault();
+    this.zoomTo(this.zoom * ZOOM_STEP ** (-event.deltaY / 100));
   }
 
   /** Zoom about the selected box, or the middle of what is seen. */
