@@ -14,20 +14,21 @@ from grounding.annotation.decisions import can_be_seen
 from grounding.annotation.drafted import draft_line, left_out_line
 from grounding.annotation.pictures import Asked
 from grounding.annotation.records import Drafted, Edges
-from grounding.boxes import intersection, iou
+from grounding.annotation.several import several_regions
+from grounding.boxes import iou
 from grounding.errors import GroundingError
 from grounding.grounded import GroundedPhrase, Region
 from grounding.images import RgbImage, read_image
-from grounding.pipeline import Localizer
+from grounding.pipeline import Localizer, Scene
 from grounding.text.kinds import Kinds, noun_forms
 from grounding.text.phrases import Phrase, find_phrases
 from grounding.text.things import is_plural
 from grounding.workers import one_thread, ordered_map
 
 Draft = tuple[str, Edges, float]  # label, edges, score
+Found = tuple[str, float, list[Region]]  # label, how sure the model is of it, regions
 LabelOf = Literal["head", "phrase"]
-_LOOKED_AT: Final = 32  # regions of a phrase, for each box that is wanted
-_MOST_SHARED: Final = 0.2  # of the smaller of two boxes of one phrase that the other one covers
+_SINGULAR: Final = {"men": "man", "people": "person"}  # too short to be told by their ends
 _SAME: Final = 0.5  # IoU from which on two boxes of one label are one
 _LONGEST: Final = 100  # characters of a label
 
@@ -83,44 +84,46 @@ def _drafted(localizer: Localizer, picture: RgbImage, place: int, one: Asked, ho
     height, width = picture.shape[:2]
     captions = " / ".join(caption for caption, _ in one.captions if caption.strip())
     notes: list[str] = []
-    found: list[tuple[str, GroundedPhrase]] = []
+    found: list[Found] = []
     if one.captions or one.labels:
-        scene, many = localizer.encode(picture), how.boxes_per_label * _LOOKED_AT
+        scene = localizer.encode(picture)
         threshold = how.min_presence if how.min_presence is not None or how.everywhere else 0.0
         if one.labels:
-            found += zip(one.labels, scene.ground(None, one.labels, many, threshold), strict=True)
+            grounding = scene.ground(None, one.labels, 1, threshold)
+            found += [_found(scene, label, each, how) for label, each in zip(one.labels, grounding, strict=True)]
         for caption, phrases in one.captions:
             try:
-                grounding = scene.ground(caption if caption.strip() else None, phrases, many, threshold)
+                grounding = scene.ground(caption if caption.strip() else None, phrases, 1, threshold)
             except GroundingError as error:
                 notes.append(str(error))
                 continue
             said = [phrase for phrase in grounding if not phrase.phrase.negated]
-            found += [(label_of(phrase.phrase, how.label_of), phrase) for phrase in said]
-    drafts, uncertainty = chosen(found, how.boxes_per_label, (width, height))
+            found += [_found(scene, label_of(each.phrase, how.label_of), each, how) for each in said]
+    drafts, uncertainty = chosen(found, (width, height))
     line = draft_line(Drafted(place, one.name, width, height, captions, uncertainty, tuple(drafts)))
     return {**line, "note": "; ".join(notes)} if notes else line
 
 
-def chosen(
-    found: Iterable[tuple[str, GroundedPhrase]], boxes_per_label: int, size: tuple[int, int]
-) -> tuple[list[Draft], float]:
-    """The drafts of a picture, best first, and how unsure they are.
+def _found(scene: Scene, label: str, phrase: GroundedPhrase, how: Drafting) -> Found:
+    regions = several_regions(scene, phrase, how.boxes_per_label) if phrase.status == "localized" else []
+    return label, _sureness(phrase), regions
 
-    The uncertainty is 1 less the mean, over all labels, of how sure the model is of each: the score of its best box;
-    where none is drafted because the label seems absent, the probability that it is absent; where the model knows none
-    of its words, or sees nothing, 0. Without any label it is 1.
+
+def chosen(found: Iterable[Found], size: tuple[int, int]) -> tuple[list[Draft], float]:
+    """The drafts of a picture, best first, and how unsure they are: 1 less the mean sureness of all labels.
+
+    Boxes of one label that are at one place are one. Without any label the uncertainty is 1.
 
     Args:
-        found: each phrase and its label; several may have one label.
+        found: of each phrase its label, how sure the model is of it, and its regions; several may have one label, and
+            the surest counts.
         size: width and height of the picture in px.
     """
     drafts: list[Draft] = []
     sure: dict[str, float] = {}
-    for label, phrase in found:
-        sure[label] = max(sure.get(label, 0.0), _sureness(phrase))
-        if phrase.status == "localized":
-            drafts += [(label, _rounded(each, size), each.score) for each in _apart(phrase.regions, boxes_per_label)]
+    for label, sureness, regions in found:
+        sure[label] = max(sure.get(label, 0.0), sureness)
+        drafts += [(label, _rounded(region, size), region.score) for region in regions]
     kept: list[Draft] = []
     for label, edges, score in sorted(drafts, key=lambda draft: -draft[2]):
         same = any(other == label and _overlap(edges, others) >= _SAME for other, others, _ in kept)
@@ -130,28 +133,16 @@ def chosen(
 
 
 def _sureness(phrase: GroundedPhrase) -> float:
+    """How sure the model is of a phrase, in [0, 1].
+
+    The score of its best box; where none is drafted because it seems absent, the probability that it is absent; where
+    the model knows none of its words, or sees nothing, 0.
+    """
     if phrase.status == "localized":
         return min(1.0, phrase.regions[0].score)
     if phrase.phrase.negated:  # a label such as 'no helmet', of which nothing can be known
         return 0.0
     return 1 - phrase.presence if phrase.status == "absent" and phrase.presence is not None else 0.0
-
-
-def _apart(regions: Sequence[Region], most: int) -> list[Region]:
-    """The best regions that hardly overlap."""
-    apart: list[Region] = []
-    for region in regions:
-        if len(apart) == most:
-            break
-        if all(_shared(region, other) <= _MOST_SHARED for other in apart):
-            apart.append(region)
-    return apart
-
-
-def _shared(region: Region, other: Region) -> float:
-    boxes = np.array([region.box, other.box])
-    smaller = min((region.x1 - region.x0) * (region.y1 - region.y0), (other.x1 - other.x0) * (other.y1 - other.y0))
-    return float(intersection(boxes[:1], boxes[1:])[0, 0]) / smaller if smaller > 0 else 1.0
 
 
 def _overlap(edges: Edges, others: Edges) -> float:
@@ -168,6 +159,8 @@ def label_of(phrase: Phrase, kind: LabelOf) -> str:
     if kind == "phrase":
         return _visible(phrase.text)
     head = _visible(phrase.head).lower()
+    if head in _SINGULAR:
+        return _SINGULAR[head]
     singular = (form for form in noun_forms(head)[1:] if form in Kinds.embedded().synsets)
     return next(singular, head) if is_plural(head) else head
 

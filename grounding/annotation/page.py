@@ -1,5 +1,6 @@
 """The page of annotation over HTTP: who asks, what they decide, and pictures and exports to look at."""
 
+import hashlib
 import io
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from grounding.annotation.exporting import zipped
+from grounding.annotation.pictures import stays_inside
 from grounding.annotation.project import Project, StaleVersion, UnknownPicture
 from grounding.errors import GroundingError
 from grounding.images import read_image
@@ -81,9 +83,11 @@ class _Routes:
         return await _json(lambda: self._project.picture(id_, person))
 
     async def image(self, request: Request) -> Response:
-        picture = self._project.picture(_id(request))
-        content = await in_turn(_shown, self._project.images, picture["name"])
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
+        images, name = self._project.images, self._project.picture(_id(request))["name"]
+        headers = {"cache-control": "private, no-cache", "etag": _etag(images / name)}  # another folder has a 0 too
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(await in_turn(_shown, images, name), media_type="image/jpeg", headers=headers)
 
     async def decide(self, request: Request) -> Response:
         given = await json_object(request)
@@ -115,12 +119,21 @@ def _id(request: Request) -> int:
     return int(given)
 
 
+def _etag(path: Path) -> str:
+    """Another one for another file, and for the same after a change."""
+    try:
+        facts = path.stat()
+        said = str(path), facts.st_mtime_ns, facts.st_size
+    except OSError:
+        said = str(path), 0, 0
+    return f'"{hashlib.sha256(repr(said).encode()).hexdigest()[:32]}"'
+
+
 def _shown(images: Path, name: str) -> bytes:
     """A picture as JPEG, upright, its longer side no longer than `_LONGEST_SIDE_PX`."""
-    path = (images / name).resolve()
-    if not path.is_relative_to(images.resolve()):
+    if not stays_inside(images, name):
         raise GroundingError(f"{name} is not in the folder of the pictures any more")
-    picture = Image.fromarray(read_image(path, name))
+    picture = Image.fromarray(read_image(images / name, name))
     picture.thumbnail((_LONGEST_SIDE_PX, _LONGEST_SIDE_PX), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     picture.save(content, "JPEG", quality=90)

@@ -70,9 +70,15 @@ def unusable(root: Path, name: str) -> str:
     """Why a picture cannot be annotated, or nothing."""
     if not can_be_seen(name):  # line breaks, terminal codes, bytes that are no UTF-8
         return "its name has characters that cannot be seen; rename it"
-    if not (root / name).resolve().is_relative_to(root):
+    if not stays_inside(root, name):
         return "it is a link to a file outside the folder; copy it there"
     return ""
+
+
+def stays_inside(root: Path, name: str) -> bool:
+    """Whether a picture lies in the folder, wherever links lead."""
+    real = os.path.realpath  # that of Path raises where a link leads to itself
+    return Path(real(root / name)).is_relative_to(real(root))
 
 
 def read_asked(

@@ -49,6 +49,7 @@ def _listening(port: int | None, default_port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", each))
+            listening.listen()  # so that who is told the address need not wait for the server
         except OSError as error:
             listening.close()
             reason = error.strerror or str(error)

@@ -11,7 +11,7 @@ from grounding.annotation.history import History
 from grounding.annotation.lines import read_lines
 from grounding.annotation.project import LOG, Project, StaleVersion, read_history
 from grounding.errors import GroundingError
-from helpers.annotation import LABELS, PICTURES, annotation_folder
+from helpers.annotation import LABELS, PICTURES, annotation_folder, full_disk
 
 PEOPLE = ("ann", "bob")
 edge = st.floats(-20, 140, allow_nan=False)
@@ -163,6 +163,23 @@ def test_a_person_takes_back_only_what_is_theirs_and_last(tmp_path):
             project.undo({"person": "ann"})
         assert project.undo({"person": "bob"})["boxes"][2]["label"] == "dog"
         assert len(project.undo({"person": "ann"})["boxes"]) == 2
+
+
+def test_what_cannot_be_written_does_not_count(tmp_path):
+    folder = annotation_folder(tmp_path)
+    with Project.open(folder) as project:
+        decision = {"person": "ann", "picture": 0, "version": 0, "action": "accept", "box": 0}
+        project.decide(decision)
+        before = everything(project.history)
+        with full_disk(folder / LOG, 20):
+            with pytest.raises(GroundingError, match="cannot be written"):
+                project.decide({**decision, "version": 1, "action": "reject"})
+            with pytest.raises(GroundingError, match="cannot be written"):
+                project.undo(decision)
+        assert everything(project.history) == before
+        assert everything(read_history(folder)) == before
+        project.undo(decision)
+    assert told(read_history(folder)) == slow([])
 
 
 def test_who_decides_about_a_picture_that_has_changed_is_told(tmp_path):

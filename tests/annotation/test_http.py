@@ -124,6 +124,18 @@ def test_a_picture_is_sent_upright_and_no_larger_than_a_screen(tmp_path):
         assert not image.getexif()
 
 
+def test_a_picture_is_sent_again_only_when_it_is_another_one(client, tmp_path):
+    first = client.get("/api/pictures/0/image")
+    tag = {"if-none-match": first.headers["etag"]}
+    again = client.get("/api/pictures/0/image", headers=tag)
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/api/pictures/1/image", headers=tag).status_code == 200
+    Image.new("RGB", (100, 100), "white").save(tmp_path / "pictures" / "a.jpg")
+    changed = client.get("/api/pictures/0/image", headers=tag)
+    assert changed.status_code == 200
+    assert changed.content != first.content
+
+
 @pytest.mark.parametrize(
     ("address", "status", "line"),
     [

@@ -9,6 +9,7 @@ import pytest
 
 from grounding.annotation.lines import AppendedLines, read_lines
 from grounding.errors import GroundingError
+from helpers.annotation import full_disk
 
 ONE, TWO = {"n": 0, "label": "müde"}, {"n": 1}
 WHOLE = '{"n": 0, "label": "müde"}\n{"n": 1}\n'.encode()
@@ -76,20 +77,10 @@ def test_a_second_program_is_kept_out_until_the_first_ends(path):
 
 
 def test_where_there_is_no_room_nothing_is_left_of_a_line(path):
-    import resource
-    import signal
-
     lines = AppendedLines(path)
     lines.append(ONE)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
-        with pytest.raises(GroundingError, match="cannot be written"):
-            lines.append({"label": "a" * 100})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with full_disk(path, 20), pytest.raises(GroundingError, match="cannot be written"):
+        lines.append({"label": "a" * 100})
     assert read_lines(path)[0] == [ONE]
     assert path.read_bytes().endswith(b"\n")
     lines.append(TWO)

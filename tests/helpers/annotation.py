@@ -1,6 +1,9 @@
 """An annotation folder with known drafts, made without a model."""
 
+import contextlib
 import json
+import resource
+import signal
 
 from PIL import Image
 
@@ -29,3 +32,16 @@ def annotation_folder(tmp_path, pictures=PICTURES, labels=LABELS):
     lines = [json.dumps(draft_line(picture)) + "\n" for picture in pictures]
     (folder / DRAFTS).write_text("".join(lines))
     return folder
+
+
+@contextlib.contextmanager
+def full_disk(path, bytes_left):
+    """Lets no file grow further than this one and so many bytes, as where the disk is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + bytes_left, limits[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
