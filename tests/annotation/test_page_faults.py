@@ -233,6 +233,7 @@ def test_a_picture_that_cannot_be_shown(drafted, tmp_path, open_page):
     (images / "scene.png").unlink()
     with annotating(open_page, folder, folder) as visit:
         page = visit()
+        ready(page)
         go_to(page, drafts(folder)["scene.png"])
         expect(page.locator("#line")).to_have_text("This picture cannot be shown.")
         page.keyboard.press("s")
