@@ -95,6 +95,28 @@ def test_an_answer_that_is_lost_is_not_decided_twice(drafted, tmp_path, open_pag
     page.told.errors.clear()
 
 
+def test_a_step_back_whose_answer_is_lost_is_not_taken_twice(drafted, tmp_path, open_page):
+    with annotating(open_page, drafted, tmp_path) as visit:
+        page = visit()
+        ready(page)
+        page.keyboard.press("n")
+        ready(page)
+        page.keyboard.press("n")
+        ready(page)
+
+        def lose(route):
+            route.fetch()
+            route.abort()
+
+        page.route("**/api/undo", lose, times=1)
+        page.keyboard.press("u")
+        expect(page.locator("#line")).to_have_text("The server was away. Here it is as it stands now.")
+        ready(page)
+        assert [each["action"] for each in decisions(tmp_path)] == ["draw", "draw", "undo"]
+        expect(page.locator("#list .fate", has_text="drawn")).to_have_count(1)
+    page.told.errors.clear()
+
+
 def test_somebody_else_was_faster(drafted, tmp_path, open_page):
     with annotating(open_page, drafted, tmp_path) as visit:
         picture = drafts(tmp_path)["scene.png"]

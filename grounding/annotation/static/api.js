@@ -23,14 +23,16 @@ async function call(path, options = {}) {
     if (!answer || answer.ok || !(error instanceof SyntaxError)) throw new Gone();
     value = {};
   }
-  if (!answer.ok) throw new Refused(answer.status, value.error ?? `the server answered ${answer.status}`, value.picture);
-  return value;
+  if (answer.ok) return value;
+  throw new Refused(answer.status, value.error ?? `the server answered ${answer.status}`, value.picture);
 }
 
 export const get = (path, query = {}) => call(`${path}?${new URLSearchParams(query)}`);
 
+const JSON_TYPE = { "content-type": "application/json" };
+
 export const post = (path, value, options = {}) =>
-  call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(value), ...options });
+  call(path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(value), ...options });
 
 const VISIT = Date.now(); // another project may have been at this address, and its pictures be kept by the browser
 

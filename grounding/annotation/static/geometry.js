@@ -54,7 +54,7 @@ function span(one, other, size) {
 
 /** A box in the middle, of this part of each side of the picture. */
 export function middle(part, { width, height }) {
-  const [dx, dy] = [(width * part) / 2, (height * part) / 2];
-  const round = Math.round;
-  return between(round(width / 2 - dx), round(height / 2 - dy), round(width / 2 + dx), round(height / 2 + dy), { width, height });
+  const from = (size) => Math.round((size * (1 - part)) / 2);
+  const to = (size) => Math.round((size * (1 + part)) / 2);
+  return between(from(width), from(height), to(width), to(height), { width, height });
 }

@@ -38,7 +38,8 @@ export class Gestures {
     const taken = handle ? session.box : (kept ?? under[0]);
     const kind = handle ? "pull" : draws ? "draw" : taken ? "move" : "none";
     const holds = kind === "pull" || kind === "draw" || (kind === "move" && taken === kept);
-    this.#now = { kind, handle, taken, kept, under, holds, from: stage.at(event), x: event.clientX, y: event.clientY, travelled: false };
+    const start = { from: stage.at(event), x: event.clientX, y: event.clientY, travelled: false };
+    this.#now = { kind, handle, taken, kept, under, holds, ...start };
     if (kind === "move" && taken !== kept) session.select(taken.id);
     if (kind !== "none") stage.stage.setPointerCapture(event.pointerId);
     if (!finger) event.preventDefault(); // no selecting of text, no dragging of the picture

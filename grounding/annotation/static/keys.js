@@ -44,7 +44,7 @@ export function listen(page, session, commands) {
     if (!chosen(event, session, commands)) return;
     event.preventDefault();
     const act = () => chosen(event, session, commands)?.();
-    if (session.sending) void session.sending.then(act); // it may be about a box that is just being made
+    if (session.outbox.sending) void session.outbox.sending.then(act); // it may be about a box that is just being made
     else act();
   });
 }

@@ -60,6 +60,9 @@ function decideOn(id, action) {
   else say("No box is chosen: Tab goes to one.");
 }
 
+let focused = null; // the picture that had the focus last
+let ended = false; // whether the end was shown
+
 const panel = new Panel(session, act);
 const overview = new Overview(session);
 
@@ -94,6 +97,7 @@ function render() {
   byId("work").setAttribute("aria-busy", String(session.turning));
   overview.render();
   if (session.ended) return showEnd();
+  ended = false;
   if (!picture) return undefined;
   write(byId("name"), picture.name);
   document.title = `${picture.name} – Annotate`;
@@ -107,8 +111,6 @@ function render() {
   return undefined;
 }
 
-let focused = null; // the picture that had the focus last
-
 /** A new picture begins at its first box, whatever button led there; later the focus follows the chosen box. */
 function keepFocus(id) {
   const { activeElement } = document;
@@ -119,17 +121,22 @@ function keepFocus(id) {
 }
 
 function showEnd() {
+  if (!ended) byId("exports-part").open = true;
+  ended = true;
   const open = session.project.pictures.filter((picture) => picture.state === "open").length;
   const title = open ? "The rest is in other hands" : "Every picture is done or skipped";
-  const rest = `${counted(open, "picture is", "pictures are")} open at somebody else's page. Look again in a while.`;
+  const others = counted(open, "picture is", "pictures are");
+  const rest = `${others} open at somebody else's page. Look again in a while.`;
+  const saved = "What you decided is saved. You can look at the pictures again, or download the boxes.";
   write(byId("end-title"), session.project.pictures.length ? title : "There is no picture");
-  write(byId("end-text"), open ? rest : "What you decided is saved. You can look through the pictures again, or download the boxes.");
+  write(byId("end-text"), open ? rest : saved);
   byId("look").hidden = open === 0;
   if (document.activeElement === document.body) byId("end-title").focus();
 }
 
-const buttons = { previous: "previous", next: "next", undo: "undo", skip: "skip", done: "done", reopen: "reopen", help: "help" };
-for (const [id, name] of Object.entries(buttons)) byId(id).addEventListener("click", () => void commands[name]());
+for (const name of ["previous", "next", "undo", "skip", "done", "reopen", "help"]) {
+  byId(name).addEventListener("click", () => void commands[name]());
+}
 byId("zoom-in").addEventListener("click", commands.zoomIn);
 byId("zoom-out").addEventListener("click", commands.zoomOut);
 byId("zoom-fit").addEventListener("click", commands.zoomFit);

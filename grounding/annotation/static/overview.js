@@ -18,8 +18,8 @@ const SIGNS = { open: "○", done: "✓", skipped: "–" };
 export class Overview {
   constructor(session) {
     this.session = session;
-    const link = ([format, name]) => element("li", {}, element("a", { href: exportAddress(format), download: true }, name));
-    byId("exports").append(...FORMATS.map(link));
+    const link = (format, name) => element("a", { href: exportAddress(format), download: true }, name);
+    byId("exports").append(...FORMATS.map(([format, name]) => element("li", {}, link(format, name))));
     byId("pictures-part").addEventListener("toggle", () => this.render());
   }
 
@@ -38,24 +38,30 @@ export class Overview {
     const present = pictures.findIndex((picture) => picture.id === this.session.picture?.id);
     const first = Math.max(0, present - AROUND);
     byId("pictures").start = first + 1;
-    keep(byId("pictures"), pictures.slice(first, first + 2 * AROUND), (picture) => picture.id, (picture) => this.#makePicture(picture), (row, picture) => {
-      const [go] = row.children;
-      go.setAttribute("aria-current", String(picture.id === this.session.picture?.id));
-      write(go.children[0], SIGNS[picture.state]);
-      write(go.children[1], picture.name);
-      write(go.children[2], `${counted(picture.boxes, "box", "boxes")}, ${Math.round(picture.uncertainty * 100)} % unsure`);
-      go.setAttribute("aria-label", `${picture.name}: ${picture.state}, ${go.children[2].textContent}`);
-    });
+    const shown = pictures.slice(first, first + 2 * AROUND);
+    const make = (picture) => this.#makePicture(picture);
+    keep(byId("pictures"), shown, (picture) => picture.id, make, (row, picture) => this.#showPicture(row, picture));
+  }
+
+  #showPicture(row, picture) {
+    const [go] = row.children;
+    const facts = `${counted(picture.boxes, "box", "boxes")}, ${Math.round(picture.uncertainty * 100)} % unsure`;
+    [SIGNS[picture.state], picture.name, facts].forEach((text, place) => write(go.children[place], text));
+    const current = String(picture.id === this.session.picture?.id);
+    setAttributes(go, { "aria-current": current, "aria-label": `${picture.name}: ${picture.state}, ${facts}` });
   }
 
   #makePicture(picture) {
-    const go = element("button", { type: "button" }, element("span"), element("span", { class: "name" }), element("span", { class: "hint" }));
+    const spans = ["", "name", "hint"].map((name) => element("span", { class: name }));
+    const go = element("button", { type: "button" }, ...spans);
     go.addEventListener("click", () => void this.session.show(picture.id));
     return element("li", {}, go);
   }
 
   #showReport() {
-    keep(byId("report"), lines(this.session.project.report), ([name]) => name, ([name]) => element("div", {}, element("dt", {}, name), element("dd")), (row, [, value]) => write(row.children[1], value));
+    const make = ([name]) => element("div", {}, element("dt", {}, name), element("dd"));
+    const show = (row, [, value]) => write(row.children[1], value);
+    keep(byId("report"), lines(this.session.project.report), ([name]) => name, make, show);
   }
 }
 

@@ -29,7 +29,9 @@ export class Panel {
     byId("no-boxes").hidden = boxes.length > 0;
     keep(byId("list"), boxes, (box) => box.id, () => this.#makeRow(), (row, box) => this.#showRow(row, box));
     write(byId("labels-title"), this.session.box ? `Label of box ${this.session.box.number}` : "Label of the next box");
-    keep(byId("labels"), this.#found().slice(0, MOST_LABELS), (label) => label, (label) => this.#makeLabel(label), (chip, label) => this.#showLabel(chip, label));
+    const labels = this.#found().slice(0, MOST_LABELS);
+    const make = (label) => this.#makeLabel(label);
+    keep(byId("labels"), labels, (label) => label, make, (chip, label) => this.#showLabel(chip, label));
   }
 
   #colour(label) {
@@ -58,7 +60,8 @@ export class Panel {
   #makeRow() {
     const { session, act } = this;
     const id = () => session.boxes.find((each) => String(each.id) === row.dataset.key)?.id;
-    const name = element("button", { type: "button", class: "name" }, element("span", { class: "swatch" }), element("b"), element("span", { class: "fate" }));
+    const parts = [element("span", { class: "swatch" }), element("b"), element("span", { class: "fate" })];
+    const name = element("button", { type: "button", class: "name" }, ...parts);
     name.addEventListener("click", () => session.select(id() ?? null));
     const accept = element("button", { type: "button", class: "icon accept" }, "✓");
     accept.addEventListener("click", () => act.accept(id()));
@@ -73,7 +76,8 @@ export class Panel {
     const selected = box.id === this.session.selected;
     row.className = `${box.state}${selected ? " selected" : ""}${box.pending ? " pending" : ""}`;
     write(name.children[0], String(box.number));
-    Object.assign(name.children[0].style, { background: this.#colour(box.label), color: inkOn(this.#colour(box.label)) });
+    const background = this.#colour(box.label);
+    Object.assign(name.children[0].style, { background, color: inkOn(background) });
     write(name.children[1], box.label);
     write(name.children[2], fate(box));
     const said = described(box);
@@ -88,8 +92,8 @@ export class Panel {
   // ---- labels
 
   #makeLabel(label) {
-    const chip = element("button", { type: "button", class: "chip" }, element("span", { class: "swatch" }), element("span"));
-    chip.append(element("kbd"));
+    const parts = [element("span", { class: "swatch" }), element("span"), element("kbd")];
+    const chip = element("button", { type: "button", class: "chip" }, ...parts);
     chip.addEventListener("click", () => this.#choose(label));
     return chip;
   }
@@ -132,7 +136,8 @@ export function parts(caption, labels) {
   const low = caption.toLowerCase();
   const inWord = (at) => at >= 0 && at < low.length && /[\p{L}\p{N}]/u.test(low[at]);
   for (let at = 0; at < caption.length; ) {
-    const label = inWord(at - 1) ? null : labels.find((each) => each && low.startsWith(each.toLowerCase(), at) && !inWord(at + each.length));
+    const here = (label) => label && low.startsWith(label.toLowerCase(), at) && !inWord(at + label.length);
+    const label = inWord(at - 1) ? null : labels.find(here);
     if (!label) {
       at += 1;
       continue;

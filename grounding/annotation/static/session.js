@@ -1,10 +1,12 @@
 // What is on the table: the picture as the server told it, what is selected, and what is not saved yet.
 // Each decision is sent at once, one after another, and the server's answer is what is shown.
 
-import { Refused, get, imageAddress, post } from "./api.js";
+import { Gone, Refused, get, imageAddress, post } from "./api.js";
 import { changedBox, withChanges } from "./changes.js";
 import { NOTHING } from "./effort.js";
 import { same } from "./geometry.js";
+import { Outbox } from "./outbox.js";
+import { SAID } from "./wording.js";
 
 const QUIET_MS = 500; // keys that move a box are one decision when they rest for so long
 const REPORT_MS = 400; // after a decision, the numbers of the margin
@@ -17,12 +19,15 @@ export class Session {
   label = null; // of the next box that is drawn
   ended = false;
   turning = true; // another picture is on its way
-  waiting = []; // decisions that the server has not answered
   #adjusted = null; // a box that keys move, before it is a decision
-  #sending = null; // a promise while decisions are on their way
+  outbox = new Outbox(
+    (decision, options) => this.#deliver(decision, options),
+    (decision, picture) => this.#answered(decision, picture),
+    (decisions, error) => this.#refused(decisions, error),
+  );
   #turns = Promise.resolve();
   #timers = {};
-  #read = 0; // when the project was
+  #asked = 0; // when the project was
 
   /** `changed()` is called after every change, `say(line, grave)` for what the person should know. */
   constructor(person, effort, connection, changed, say) {
@@ -31,7 +36,8 @@ export class Session {
 
   /** Boxes as they should be drawn: what is not saved yet is in its new place, and `pending`. */
   get boxes() {
-    return withChanges(this.picture?.boxes ?? [], this.#adjusted ? [...this.waiting, this.#adjusted] : this.waiting);
+    const { waiting } = this.outbox;
+    return withChanges(this.picture?.boxes ?? [], this.#adjusted ? [...waiting, this.#adjusted] : waiting);
   }
 
   get box() {
@@ -43,12 +49,7 @@ export class Session {
   }
 
   get unsaved() {
-    return this.waiting.length + (this.#adjusted ? 1 : 0);
-  }
-
-  /** A promise until all decisions are answered, null where they are. */
-  get sending() {
-    return this.#sending;
+    return this.outbox.waiting.length + (this.#adjusted ? 1 : 0);
   }
 
   get editable() {
@@ -66,7 +67,7 @@ export class Session {
   }
 
   async refresh() {
-    this.#read = performance.now();
+    this.#asked = performance.now();
     this.project = await this.connection.reach(() => get("/api/project"));
     this.changed();
   }
@@ -117,8 +118,13 @@ export class Session {
     }
   }
 
+  #read(id) {
+    return this.connection.reach(() => get(`/api/pictures/${id}`, { person: this.person }));
+  }
+
   async #load(id) {
-    const picture = await this.connection.reach(() => get(`/api/pictures/${id}`, { person: this.person }));
+    const picture = await this.#read(id);
+    this.say("");
     const image = new Image();
     image.src = imageAddress(id);
     await image.decode().catch(() => this.say("This picture cannot be shown.", true));
@@ -136,16 +142,16 @@ export class Session {
     const place = this.project.pictures.find((each) => each.id === picture.id);
     const boxes = picture.boxes.filter((box) => box.state !== "rejected").length;
     if (place) Object.assign(place, { state: picture.state, boxes });
-    if (picture.boxes.some((box) => !(box.label in this.project.colours))) this.#read = -PROJECT_MS; // a label is new
+    if (picture.boxes.some((box) => !(box.label in this.project.colours))) this.#asked = -PROJECT_MS; // a label is new
     if (!picture.boxes.some((box) => box.id === this.selected && box.state !== "rejected")) this.selected = null;
     clearTimeout(this.#timers.report);
     this.#timers.report = setTimeout(() => this.#look(), REPORT_MS);
   }
 
-  /** The numbers of the margin, and now and then what others did. Whether the server is gone, the next decision says. */
+  /** The numbers of the margin, and now and then what others did. The next decision says whether the server is gone. */
   async #look() {
     try {
-      if (performance.now() - this.#read > PROJECT_MS) return await this.refresh();
+      if (performance.now() - this.#asked > PROJECT_MS) return await this.refresh();
       this.project.report = await get("/api/report");
     } catch {
       return;
@@ -157,7 +163,7 @@ export class Session {
   async stillThere() {
     if (!this.editable || this.unsaved) return;
     const { id, version } = this.picture;
-    const now = await this.connection.reach(() => get(`/api/pictures/${id}`, { person: this.person }));
+    const now = await this.#read(id);
     if (this.picture?.id !== id || this.picture.version !== version || now.version === version) return;
     this.#take(now);
     this.say("Somebody else changed this picture.", true);
@@ -190,7 +196,7 @@ export class Session {
     const adjusted = this.#adjusted;
     this.#adjusted = null;
     if (adjusted) this.#enqueue(adjusted);
-    await this.#send(options);
+    await this.outbox.send(options);
   }
 
   /** Make a decision; the promise holds when the server has answered. False where it was not saved. */
@@ -198,7 +204,7 @@ export class Session {
     if (!this.editable) return false;
     void this.settle();
     const decision = this.#enqueue({ action, ...details });
-    await this.#send();
+    await this.outbox.send();
     return decision.saved === true;
   }
 
@@ -225,12 +231,20 @@ export class Session {
     }
     await this.#turn(async () => {
       const work = this.effort.take();
-      const { picture } = await this.connection.reach(() => post("/api/undo", { person: this.person, ...work }));
+      const answer = await post("/api/undo", { person: this.person, ...work }).catch(goneIsNull);
+      if (answer === null) return this.#lookAgain(); // asked twice, it might take two steps back
+      const { picture } = answer;
       if (!picture) return this.say("There is nothing to take back.");
       if (this.picture?.id !== picture.id) await this.#load(picture.id);
       else this.#takeBack(picture);
       return this.say("Taken back.");
     });
+  }
+
+  async #lookAgain() {
+    await this.refresh();
+    if (this.picture) await this.#load(this.picture.id);
+    this.say("The server was away. Here it is as it stands now.", true);
   }
 
   #takeBack(picture) {
@@ -241,44 +255,32 @@ export class Session {
 
   #enqueue(decision) {
     const entry = { effort: decision.effort ?? this.effort.take(), ...decision, picture: this.picture.id };
-    this.waiting.push(entry);
+    this.outbox.add(entry);
     this.changed();
     return entry;
   }
 
-  #send(options = {}) {
-    if (this.waiting.length > 0) this.#sending ??= this.#sendAll(options);
-    return this.#sending;
+  #deliver({ effort, ...decision }, options) {
+    const body = { person: this.person, version: this.picture.version, ...decision, ...effort };
+    return this.connection.reach(() => post("/api/decisions", body, options));
   }
 
-  async #sendAll(options) {
-    while (this.waiting.length > 0) {
-      const decision = this.waiting[0];
-      const { effort, ...rest } = decision;
-      const body = { person: this.person, version: this.picture.version, ...rest, ...effort };
-      try {
-        const picture = await this.connection.reach(() => post("/api/decisions", body, options));
-        this.waiting.shift();
-        decision.saved = true;
-        this.#answered(decision, picture);
-      } catch (error) {
-        if (!(error instanceof Refused)) throw error;
-        for (const lost of this.waiting.splice(0)) this.effort.giveBack(lost.effort);
-        const now = error.picture ?? (await this.connection.reach(() => get(`/api/pictures/${decision.picture}`, { person: this.person })));
-        this.#take(now);
-        const stale = "This picture changed meanwhile. Here it is as it stands now; your last step is not in it.";
-        this.say(error.status === 409 ? stale : error.message, true);
-      }
-      this.changed();
-    }
-    this.#sending = null;
-  }
-
-  #answered(decision, picture) {
-    const known = new Set(this.picture.boxes.map((box) => box.id));
+  #answered({ action, box }, picture) {
+    const known = new Set(this.picture.boxes.map((each) => each.id));
     this.#take(picture);
-    if (decision.action === "draw") this.selected = picture.boxes.find((box) => !known.has(box.id))?.id ?? this.selected;
-    if (decision.action === "accept" || decision.action === "reject") this.#goOn(decision.box);
+    const drawn = picture.boxes.find((each) => !known.has(each.id));
+    if (action === "draw" && drawn) this.selected = drawn.id;
+    if (action === "accept" || action === "reject") this.#goOn(box);
+    this.say(SAID[action] ?? "");
+    this.changed();
+  }
+
+  async #refused(decisions, error) {
+    for (const lost of decisions) this.effort.giveBack(lost.effort);
+    this.#take(error.picture ?? (await this.#read(decisions[0].picture)));
+    const stale = "This picture changed meanwhile. Here it is as it stands now; your last step is not in it.";
+    this.say(error.status === 409 ? stale : error.message, true);
+    this.changed();
   }
 
   /** After a box is decided, the next one that is not. */
@@ -289,4 +291,9 @@ export class Session {
     const after = [...boxes.slice(at + 1), ...boxes.slice(0, at)].find((box) => box.state === "open");
     if (after) this.selected = after.id;
   }
+}
+
+function goneIsNull(error) {
+  if (error instanceof Gone) return null;
+  throw error;
 }

@@ -110,7 +110,8 @@ export class Stage {
     this.stage.setAttribute("aria-label", `Picture ${picture.name} with its boxes. Press question mark for the keys.`);
     const boxes = this.boxes;
     keep(this.layer, boxes, (box) => box.id, makeBox, (made, box) => this.#showBox(made, box, scale));
-    keep(byId("tags"), boxes, (box) => box.id, () => element("span"), (made, box) => this.#showTag(made, box, scale, width));
+    const tag = () => element("span");
+    keep(byId("tags"), boxes, (box) => box.id, tag, (made, box) => this.#showTag(made, box, scale, width));
     this.#showHandles(boxes.find((box) => box.id === this.session.selected), scale);
   }
 

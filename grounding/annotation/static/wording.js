@@ -15,3 +15,13 @@ export function fate(box) {
 export const described = (box) => `Box ${box.number}: ${box.label}, ${fate(box)}`;
 
 export const counted = (number, word, many = `${word}s`) => `${number} ${number === 1 ? word : many}`;
+
+/** What is said when a decision is saved. */
+export const SAID = {
+  accept: "Accepted.",
+  reject: "Rejected.",
+  move: "Moved.",
+  draw: "Drawn.",
+  relabel: "Label changed.",
+  reopen: "Open again.",
+};
