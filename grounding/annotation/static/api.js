@@ -34,8 +34,6 @@ const JSON_TYPE = { "content-type": "application/json" };
 export const post = (path, value, options = {}) =>
   call(path, { method: "POST", headers: JSON_TYPE, body: JSON.stringify(value), ...options });
 
-const VISIT = Date.now(); // another project may have been at this address, and its pictures be kept by the browser
-
-export const imageAddress = (id) => `/api/pictures/${id}/image?visit=${VISIT}`;
+export const imageAddress = (id) => `/api/pictures/${id}/image`;
 
 export const exportAddress = (format) => `/api/export/${format}`;
