@@ -87,7 +87,10 @@ def test_an_answer_that_is_lost_is_not_decided_twice(drafted, tmp_path, open_pag
 
         page.route("**/api/decisions", lose, times=1)
         page.keyboard.press("n")
-        expect(page.locator("#line")).to_contain_text("This picture changed meanwhile.", timeout=10_000)
+        page.locator("#retry").click()
+        expect(page.locator("#line")).to_contain_text("This picture changed meanwhile.")
+        page.set_viewport_size({"width": 390, "height": 800})
+        screenshots(page, "stale")
         ready(page)
         assert [each["action"] for each in decisions(tmp_path)] == ["draw"]
         expect(page.locator("#list .fate").last).to_have_text("drawn")
