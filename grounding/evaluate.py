@@ -25,6 +25,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
     from grounding.evaluation.report.page import render_report
+    from grounding.evaluation.report.published import published_lines
     from grounding.evaluation.report.terminal import metrics_table
     from grounding.evaluation.runs.folder import REPORT, Output
     from grounding.evaluation.runs.given import score_given
@@ -49,7 +50,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
         metrics = run.score()
     if metrics is None:  # a rank above 0 of torchrun
         return 0
-    print(metrics_table(metrics), end="")
+    print(metrics_table(metrics) + published_lines(metrics), end="")
     if options.output:
         print(f"metrics, predictions and report: {options.output / REPORT}")
     return 1 if metrics["dataset"]["failed"] else 0
