@@ -27,7 +27,7 @@ def run_galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
     text = f"The first box hits a target that covers under {100 * SMALL:g}% of the picture; the highest IoU first."
     yield _gallery(title, text, measured, highest(overlap, small), album)
     yield _sentences(measured, album)
-    text = "The IoU of the first box nearest to the median of all localized phrases."
+    text = "The IoU of the first box nearest to the median of the localized phrases."
     yield _gallery("Typical", text, measured, typical(overlap, localized), album)
     text = f"The IoU of the first box is below {_HIT:g}, but nearest to it."
     yield _gallery("Near misses", text, measured, highest(overlap, near), album)
@@ -42,11 +42,10 @@ def run_galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
 
 def trivial_hits(measured: Measured) -> str:
     """What is said of the hits that the galleries leave out."""
-    hits = int((measured.values(FIRST) == 1).sum())
+    hits, trivial = counted(int((measured.values(FIRST) == 1).sum()), "hit"), int(measured.trivial.sum())
     return (
         f"A hit says little where the target and the first box each cover at least {100 * TRIVIAL_SHARE:g}% of the "
-        f"picture. {int(measured.trivial.sum()):,} of {counted(hits, 'hit')} are such whole-picture hits: left out here, "
-        "counted in every number"
+        f"picture. {trivial:,} of {hits} are such whole-picture hits: left out here, counted in every number"
     )
 
 
@@ -110,7 +109,7 @@ def _sentences(measured: Measured, album: Album) -> Gallery:
             for row in rows
         ]
         cards[image.id] = SentenceCard(image, first.sentence, tuple(parts), album.place(image))
-    text = "The first box of every phrase of the sentence hits, in two places or more; the most phrases first."
+    text = "The first box of every phrase hits: each in its colour, the merged box in dashes. The most phrases first."
     return Gallery("Hits: several phrases of one sentence", text, list(cards.values()), len(found), "sentence")
 
 
@@ -119,7 +118,7 @@ def _cards(measured: Measured, order: Sequence[int], album: Album) -> list[Card]
     cards = []
     for row in galleries.choose(order, measured.phrases):
         (image, phrase), prediction, score = measured.phrases[row], measured.predictions[row], measured.scores[row]
-        facts = [f"IoU {overlap[row]:.2f}" if len(prediction.boxes) else "no box"]
+        facts = [galleries.overlap_fact(overlap[row]) if len(prediction.boxes) else "no box"]
         facts += [f"score {score:#.3g}"] if np.isfinite(score) else []
         facts += [f"point {'on' if pointed[row] else 'off'} target"] if point_of(prediction) else ["no point"]
         shown = galleries.answer("", prediction, facts, first_hits[row] == 1)

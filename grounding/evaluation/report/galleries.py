@@ -129,6 +129,11 @@ class Part:
     box: Box
     overlap: float
 
+    @property
+    def fact(self) -> str:
+        """As a card says it."""
+        return overlap_fact(self.overlap)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SentenceCard:
@@ -172,6 +177,11 @@ class Gallery:
     total: int
     of: str = "phrase"
     left_out: int = 0
+
+
+def overlap_fact(overlap: float) -> str:
+    """The IoU with two decimals, never rounded up to the one that makes a hit."""
+    return f"IoU {overlap:.2f}" if overlap >= 0.5 or overlap < 0.495 else "IoU just under 0.5"
 
 
 def answer(name: str, prediction: Prediction, facts: Iterable[str], hit: bool | None = None) -> Answer:

@@ -147,5 +147,6 @@ def _trivial(change: Changed) -> bool:
 
 def _side(name: str, prediction: Prediction, change: Changed, hit: bool) -> Answer:
     merged = enclosing(change.image.boxes[change.phrase.chain])
-    fact = f"IoU {float(iou(prediction.boxes[:1], merged)[0, 0]):.2f}" if len(prediction.boxes) else prediction.status
+    overlaps = iou(prediction.boxes[:1], merged)
+    fact = galleries.overlap_fact(overlaps[0, 0]) if len(overlaps) else prediction.status
     return galleries.answer(name, prediction, (fact,), hit)
