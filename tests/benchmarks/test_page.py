@@ -71,7 +71,8 @@ def test_awkward_names_are_text(named):
     for name, tags in TAGS.items():
         assert [cell.strip() for cell in classes[" ".join(name.split())][2:4]] == [*tags, "given"]
     assert metrics["by_class"]["<b>"]["contrastive-mwp"] == 100.0
-    assert "<b> in one.png" in page.text
+    assert [found["alt"] for found in page.all("img")][1:] == ['salt, pepper, and "oil" in five.png']  # nothing else
+    assert page.text.count("There is no such picture.") == 1  # where it is worse
 
 
 def test_rows_of_the_figure_are_of_different_pictures(pointed, colours, classifier):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from grounding.datasets.flickr30k import boxed_phrases
+from grounding.datasets.flickr30k import EntityPhrase, boxed_phrases
 from grounding.evaluation.predictions.prediction import Prediction
 from grounding.evaluation.report.examples import highest, trivial_hits, typical, whole_sentences, worst
-from grounding.evaluation.report.galleries import SentenceCard, overlap_fact
+from grounding.evaluation.report.galleries import Part, SentenceCard, overlap_fact
 from grounding.evaluation.report.page import render_comparison, render_report
 from grounding.evaluation.report.sections import Measured
 from grounding.evaluation.runs.comparison import compare
@@ -104,16 +104,9 @@ def test_sentences_whose_phrases_are_all_hit():
 
 def test_a_phrase_inside_another_is_not_marked_twice():
     image = entity_image(1, [("people", [SMALL]), ("other", [ELSEWHERE])], "thing0 and thing1")
-    phrases = [boxed[1] for boxed in boxed_phrases([image])]
-
-    class Inside:
-        start, end = 2, 6
-
-    class Fake:
-        def __init__(self, phrase):
-            self.phrase = phrase
-
-    card = SentenceCard(image, 0, (Fake(phrases[0]), Fake(Inside), Fake(phrases[1])), None)
+    first, second = image.phrases
+    inside = EntityPhrase(0, 2, "ing0", 2, 6, "1", ("people",))
+    card = SentenceCard(image, 0, tuple(Part(phrase, SMALL, 1.0) for phrase in (first, inside, second)), None)
     assert card.caption == [("thing0", 0), (" and ", None), ("thing1", 2)]
 
 

@@ -249,10 +249,8 @@ def test_unusual_runs_have_a_page(run, images, name, words):  # noqa: C901 - a b
 def rows_of_gallery(html, title):
     part = html[html.index(f"<h3>{title}</h3>") :]
     part = part[: part.find("<h3>", 5)] if "<h3>" in part[5:] else part[: part.index("<h2")]
-    labels = re.findall(
-        r'aria-label="Photograph (\S+) with the true boxes of “thing(\d)”; IoU (?:just under )?([\d.]+), .*?(hit|miss)"',
-        part,
-    )
+    label = r'aria-label="Photograph (\S+) with the true boxes of “thing(\d)”; IoU (?:just under )?([\d.]+), .*?'
+    labels = re.findall(label + '(hit|miss)"', part)
     return [(image, int(phrase), float(overlap), hit) for image, phrase, overlap, hit in labels]
 
 
