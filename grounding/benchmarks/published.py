@@ -40,7 +40,7 @@ def apart(row: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
     here = f"{dataset['name']}, {counted(dataset['images'], 'picture')}"
     here += ", those that can be read" if dataset["failed"] else ""
     here += ", classes with a tag" if dataset["rows_without_tag"] else ""
-    return f"published on the full {row['split']} of {PICTURES[row['split']]:,} pictures; this run: {here}"
+    return f"published on the full {row['split']} split of {PICTURES[row['split']]:,} pictures; this run: {here}"
 
 
 def reasons(rows: Sequence[Mapping[str, Any]], dataset: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from helpers.errors import facts
 from helpers.html import Page
 
 METHODS = ("contrastive-mwp", "gradient", "center")
+FILES = ["comparison.csv", "comparison.html", "comparison.json"]
 
 
 @pytest.fixture(scope="module")
