@@ -14,6 +14,12 @@ from helpers.reports import HOSTILE, entity_image, make_run, photograph, predict
 
 HEADERS = ["protocol", "a: context=caption", "b: context=none", "difference", "low", "high", "gained", "lost", "count"]
 
+_NUMBER_HEIGHTS = """cells => cells.filter(cell => cell.getClientRects().length).map(cell => {
+  const range = document.createRange();
+  range.selectNode(cell.firstChild);
+  return range.getBoundingClientRect().height;
+})"""
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -94,6 +100,9 @@ def test_names_and_captions_with_html_do_nothing(open_page, tmp_path):
     (tmp_path / "<i>&.html").write_text(render_report(run, photograph))
     page = open_file(open_page, tmp_path / "<i>&.html", "hostile", faults=False)
     assert page.locator("script, b, i").count() == 0
+    heights = page.locator("table.headline td.run").evaluate_all(_NUMBER_HEIGHTS)
+    assert heights
+    assert max(heights) < 30  # a long name beside it breaks no number
     assert page.locator("h1").inner_text() == " ".join(HOSTILE.split())
     assert HOSTILE.split("<script>")[1] in page.locator(".caption").first.inner_text()
     assert page.evaluate("document.title").startswith(HOSTILE)
