@@ -12,6 +12,7 @@ _COMMANDS = {
     "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
     "train": "train a tag classifier from pictures with captions",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
+    "serve": "answer another tool over HTTP: a backend for Label Studio",
 }
 
 
