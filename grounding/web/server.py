@@ -53,6 +53,7 @@ def _listening(port: int | None, default_port: int, host: str) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, each))
+            listening.listen()  # whoever comes before the server runs waits, and is not refused
         except OSError as error:
             listening.close()
             reason = error.strerror or str(error)
