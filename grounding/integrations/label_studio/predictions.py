@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from grounding.errors import GroundingError
+from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase, Region
 from grounding.integrations.detector import detect
 from grounding.integrations.label_studio.interface import Choice, Control, Interface
@@ -20,12 +20,15 @@ class Drafter:
     """Drafts regions for tasks.
 
     Attributes:
-        boxes: at most so many a phrase.
+        boxes: at most so many a label, or a phrase of a caption.
     """
 
     localizer: Localizer
     pictures: Pictures
     boxes: int = 1
+
+    def __post_init__(self) -> None:
+        check_at_least_one("--boxes", self.boxes)
 
     def predict(self, task: object, interface: Interface) -> dict[str, Any]:
         """Draft the regions of a task.
@@ -88,11 +91,14 @@ class Drafter:
                             yield _region(control, region, size, None, each.phrase.text)
 
     def _labels(self, scene: Scene, control: Control, choices: list[Choice]) -> Iterator[dict[str, Any]]:
-        """The regions of labels by themselves."""
+        """The regions of labels by themselves, the best ones of all phrases of a label."""
         asked = [(phrase, choice.label) for choice in choices for phrase in choice.phrases]
-        if asked:
-            for found in detect(scene, [phrase for phrase, _ in asked], self.boxes):
-                yield _region(control, found.region, scene.image.shape[:2], asked[found.index][1])
+        left = {choice.label: self.boxes for choice in choices}
+        for found in detect(scene, [phrase for phrase, _ in asked], self.boxes) if asked else []:
+            label = asked[found.index][1]
+            left[label] -= 1
+            if left[label] >= 0:
+                yield _region(control, found.region, scene.image.shape[:2], label)
 
 
 def _names(grounded: GroundedPhrase, choice: Choice) -> bool:
