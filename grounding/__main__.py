@@ -13,6 +13,7 @@ _COMMANDS = {
     "annotate": "draft boxes from captions or labels, and let people correct them in a page",
     "train": "train a tag classifier from pictures with captions",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
+    "serve": "answer another tool over HTTP: a backend for Label Studio",
 }
 
 
