@@ -11,6 +11,7 @@ _COMMANDS = {
     "localize": "a caption and a picture in, a region for every phrase out",
     "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
     "train": "train a tag classifier from pictures with captions",
+    "clickme": "a game in which people show a classifier what matters in a picture",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
 }
 
