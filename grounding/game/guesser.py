@@ -28,7 +28,7 @@ _SIDE: Final = 448  # px of the longer side that is guessed from
 _BLURRED: Final = 24  # px of it where it is hidden
 _LOOKED_AT: Final = 64  # pictures for the means
 _KEPT: Final = 16  # pictures in memory
-_SHOWN: Final = 5
+SHOWN: Final = 5  # guesses
 Evidence = npt.NDArray[np.float64]  # (C,), a value a known category
 
 
@@ -110,7 +110,7 @@ class Guesser:
             return Guess((), False)
         shares = _softmax(self._evidence(_revealed(view, picture, bubbles)))
         order = np.argsort(-shares, kind="stable")
-        best = tuple((self.categories[place], float(shares[place])) for place in order[:_SHOWN])
+        best = tuple((self.categories[place], float(shares[place])) for place in order[:SHOWN])
         if picture.category not in self.categories:
             return Guess(best, False)
         right = self.categories.index(picture.category)

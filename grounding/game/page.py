@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 
 from grounding.datasets.clickme_tables import MIN_CLICKS
 from grounding.errors import GroundingError
+from grounding.game.guesser import SHOWN
 from grounding.game.play import Game, Open, UnknownRound, new_player
 from grounding.game.rounds import (
     MOST_BUBBLES,
@@ -134,6 +135,7 @@ class _Pages:
             "number": begun.number,
             "picture": self._game.place_of(picture),
             "category": picture.category,
+            "guesses": min(SHOWN, len(self._game.guesser.categories)),
             "known": picture.category in self._game.guesser.categories,
             "width": picture.width,
             "height": picture.height,

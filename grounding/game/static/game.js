@@ -79,6 +79,7 @@ function begin(round, picture) {
   $("verdict").hidden = true;
   $("skip").hidden = false;
   $("guesses").replaceChildren();
+  $("guesses").style.setProperty("--guesses", round.guesses);
   $("hint").textContent = round.known ? "" : "The computer does not know this word: paint until the time is up.";
   painter.begin(picture, round);
   tick();

@@ -1,8 +1,10 @@
 // A canvas that uncovers a blurred picture under a round brush, by mouse, finger, pen or keyboard.
 
 const BLURRED_PX = 24; // of the longer side of what is hidden
-const DIMMED = "rgb(16 18 20 / .38)";
-const STEP = 0.5; // of the radius, between two bubbles of a stroke
+const SHARP_PX = 960; // of the longer side of the canvas, so that the rims of bubbles are smooth
+const DIMMED = "rgb(16 18 20 / .38)"; // what is hidden while the round lasts
+const SHADE = "rgb(16 18 20 / .45)"; // what was not painted, afterwards
+const STEP = 1; // of the radius, between two bubbles of a stroke
 const KEY_STEP = 0.6; // of the radius, for an arrow key; with Shift three times that
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -26,8 +28,10 @@ export class Painter {
   begin(picture, round) {
     const { canvas, pen } = this;
     Object.assign(this, { picture, round, active: true, down: false, bubbles: [], began: null, pointer: "mouse" });
-    canvas.width = picture.naturalWidth;
-    canvas.height = picture.naturalHeight;
+    const larger = Math.max(1, SHARP_PX / Math.max(picture.naturalWidth, picture.naturalHeight));
+    canvas.width = Math.round(picture.naturalWidth * larger);
+    canvas.height = Math.round(picture.naturalHeight * larger);
+    canvas.parentElement.style.setProperty("--ratio", canvas.width / canvas.height);
     canvas.classList.remove("over");
     this.radius = round.radius * Math.min(canvas.width, canvas.height);
     this.at = [canvas.width / 2, canvas.height / 2];
@@ -61,19 +65,24 @@ export class Painter {
     this.canvas.classList.add("over");
   }
 
-  // The whole picture, with a ring where each bubble was.
+  // The whole picture, a little darker where it was not painted.
   reveal() {
-    const { pen, canvas } = this;
-    pen.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
-    for (const [colour, width] of [["rgb(0 0 0 / .45)", 3], ["rgb(255 255 255 / .8)", 1.2]]) {
-      pen.strokeStyle = colour;
-      pen.lineWidth = (width * canvas.width) / Math.max(1, canvas.clientWidth);
-      for (const [x, y] of this.bubbles) {
-        pen.beginPath();
-        pen.arc((x * canvas.width) / this.round.width, (y * canvas.height) / this.round.height, this.radius, 0, 2 * Math.PI);
-        pen.stroke();
-      }
+    const { pen, canvas, round } = this;
+    const shade = document.createElement("canvas");
+    shade.width = canvas.width;
+    shade.height = canvas.height;
+    const cut = shade.getContext("2d");
+    cut.fillStyle = SHADE;
+    cut.fillRect(0, 0, shade.width, shade.height);
+    cut.globalCompositeOperation = "destination-out";
+    cut.fillStyle = "#000";
+    for (const [x, y] of this.bubbles) {
+      cut.beginPath();
+      cut.arc((x * canvas.width) / round.width, (y * canvas.height) / round.height, this.radius, 0, 2 * Math.PI);
+      cut.fill();
     }
+    pen.drawImage(this.picture, 0, 0, canvas.width, canvas.height);
+    if (this.bubbles.length) pen.drawImage(shade, 0, 0);
   }
 
   place(event) {
