@@ -44,7 +44,7 @@ def same_again(bubbles: Sequence[Bubble], first: Round, others: Sequence[Round])
 
     Args:
         first: of the same picture; the bubbles are px of it.
-        others: of other pictures; without any, the first time only has to be alike at all.
+        others: of other pictures; the first time has to be alike at all, even without any.
     """
     again = cells_of([bubbles], first.width, first.height)
     then = cells_of([first.bubbles], first.width, first.height)
@@ -52,7 +52,7 @@ def same_again(bubbles: Sequence[Bubble], first: Round, others: Sequence[Round])
         return False
     theirs = [cells_of([each.bubbles], each.width, each.height) for each in others]
     elsewhere = [spearman(again, cells) for cells in theirs if cells is not None]
-    return spearman(again, then) > (float(np.mean(elsewhere)) if elsewhere else 0.0)
+    return spearman(again, then) > max(0.0, float(np.mean(elsewhere)) if elsewhere else 0.0)
 
 
 def trials_of(rounds: Iterable[Round]) -> dict[str, Trials]:

@@ -13,6 +13,7 @@ from grounding.datasets.map_cells import Cells, Spread, to_cells
 from grounding.game.rounds import Bubble
 
 _SIDE: Final = 256  # px of the map, squashed, that is spread
+_NOISE: Final = 1e-9  # of the maximum: what is left of 0 by a spread through Fourier space, and would have a rank
 SPREAD: Final = Spread("discs", 21 / 256)
 
 
@@ -33,4 +34,7 @@ def cells_of(players: Sequence[Sequence[Bubble]], width: int, height: int) -> Ce
         clicked = np.zeros((_SIDE, _SIDE))
         clicked[rows, columns] = 1
         total += clicked
-    return to_cells(total / max(len(players), 1), SPREAD, width, height)
+    cells = to_cells(total / max(len(players), 1), SPREAD, width, height)
+    if cells is not None:
+        cells[cells < _NOISE * cells.max()] = 0
+    return cells

@@ -47,7 +47,7 @@ def test_all_halves_of_few_players(players):
 
 
 def test_some_halves_of_many_players():
-    rounds = scattered(7, 9)
+    rounds = scattered(7, 8)
     first, again, other = (half_agreement({"a": rounds}, seed).same for seed in (0, 0, 1))
     assert first == again
     assert first != other
@@ -57,7 +57,7 @@ def test_some_halves_of_many_players():
 def test_pictures_that_are_painted_in_other_places():
     pictures = {"a": scattered(1, 4, middle=(25, 25)), "b": scattered(2, 4, middle=(95, 55))}
     found = half_agreement(pictures, 0)
-    assert found.same > 0.5
+    assert found.same > 0.4
     assert found.different < 0.1
     assert found.pictures == 2
 
@@ -85,8 +85,8 @@ def test_a_report_of_several():
     assert lines[:3] == [
         "12 rounds of 4 players: 12 out of time",
         "2 pictures with a map, of 6 rounds",
-        f"catch trials: 4, 3 failed; 1 of 4 players flagged (from 3 trials on); left out of the maps: {PLAYERS[3]}, who "
-        "failed more than half",
+        "catch trials: 4, 3 failed; 1 of 4 players flagged (from 3 trials on); left out of the maps: "
+        f"{PLAYERS[3]}, who failed more than half",
     ]
     found = half_agreement({"cat/a.jpg": rounds[:3], "cat/b.jpg": rounds[4:7]}, 0)
     assert lines[3] == (

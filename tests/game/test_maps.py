@@ -45,7 +45,7 @@ def slow_map(rounds, size=SIZE):
 
 
 def slow_discs(map_, diameter_px):
-    """Two convolutions with an even disc, a pixel at a time; what spreads over the border is lost."""
+    """Two convolutions with an even disc, a place of it at a time; what spreads over the border is lost."""
     radius = diameter_px // 2
     disc = [
         (dy, dx)
@@ -53,21 +53,19 @@ def slow_discs(map_, diameter_px):
         for dx in range(-radius, radius + 1)
         if dy * dy + dx * dx <= radius * radius
     ]
+    height, width = map_.shape
     for _ in range(2):
-        spread = np.zeros_like(map_)
-        for y, x in np.argwhere(map_ > 0):
-            for dy, dx in disc:
-                if 0 <= y + dy < map_.shape[0] and 0 <= x + dx < map_.shape[1]:
-                    spread[y + dy, x + dx] += map_[y, x] / len(disc)
-        map_ = spread
+        around = np.pad(map_, radius)
+        shifted = (around[radius + dy :, radius + dx :][:height, :width] for dy, dx in disc)
+        map_ = sum(shifted) / len(disc)
     return map_
 
 
 def slow_cells(map_):
     """The mean of what each of 64 x 64 cells covers, from a map that is magnified until cells are whole pixels."""
-    height, width = map_.shape
-    large = np.repeat(np.repeat(map_, 64, axis=0), 64, axis=1)
-    cells = large.reshape(64, height, 64, width).mean((1, 3))
+    down, across = (64 // math.gcd(64, side) for side in map_.shape)
+    large = np.repeat(np.repeat(map_, down, axis=0), across, axis=1)
+    cells = large.reshape(64, large.shape[0] // 64, 64, large.shape[1] // 64).mean((1, 3))
     return cells / cells.sum()
 
 
@@ -86,7 +84,7 @@ def test_a_row_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["clicks.csv", "maps"])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_maps_are_read_back_as_the_definition_says(tmp_path, seed, source):
     rounds = random_rounds(seed, 6)
     write_clicks(rounds, tmp_path)

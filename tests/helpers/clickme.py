@@ -36,13 +36,20 @@ def write_pictures(folder, categories=None):
 
 
 @contextlib.contextmanager
-def game_in(images, output, classifier, seconds=30.0, **options):
-    """A game of the pictures of a folder, with its log open."""
+def game_in(images, output, guesser, seconds=30.0, **options):
+    """A game of the pictures of a folder, with its log open; with a guesser of them, or a classifier."""
     pictures = read_pictures(images).pictures
-    guesser = Guesser(classifier, [picture.category for picture in pictures], torch.device("cpu"))
-    guesser.look_at(pictures)
+    if not isinstance(guesser, Guesser):
+        guesser = guesser_of(pictures, guesser)
     with round_log(output) as log:
         yield Game(pictures, guesser, log, seconds, **options)
+
+
+def guesser_of(pictures, classifier):
+    """A classifier that has looked at the pictures, and guesses among their categories."""
+    guesser = Guesser(classifier, [picture.category for picture in pictures], torch.device("cpu"))
+    guesser.look_at(pictures)
+    return guesser
 
 
 def played(picture="cat/a.jpg", player=PLAYERS[0], at=((10, 10),), **changed):
