@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-DOORS = ("localize", "evaluate", "train", "export")
+DOORS = ("localize", "evaluate", "train", "export", "annotate", "clickme")
 HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm", "onnx"}
+HEAVY |= {"gradio", "starlette", "supervision", "tqdm", "uvicorn"}
 RECORD = """
 import torch
 from grounding import attention

@@ -85,7 +85,7 @@ def test_readme_commands(command, workplace, run):
     assert out
 
 
-@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export"])
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "annotate", "clickme"])
 def test_documented_commands_have_these_options(door):
     module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
@@ -165,6 +165,8 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/evaluation/protocols/blind_boxes.json",
         "grounding/evaluation/report/published.yaml",
         "grounding/evaluation/report/templates/report.html.jinja",
+        "grounding/annotation/static/index.html",
+        "grounding/game/static/index.html",
         "grounding/templates/manifest.html.jinja",
         "grounding/py.typed",
     ):

@@ -49,7 +49,7 @@ def _listening(port: int | None, default_port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", each))
-            listening.listen()  # who comes before the server has started waits
+            listening.listen()  # whoever reads the address can call at once
         except OSError as error:
             listening.close()
             reason = error.strerror or str(error)
