@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from grounding.datasets.human_maps import Spread, read_human_maps
+from grounding.game.agreement import half_agreement
 from grounding.game.collecting import Collecting
+from grounding.game.maps import by_picture
 from grounding.game.page import application
 from grounding.game.report import report
 from grounding.game.rounds import RADIUS
@@ -103,7 +105,7 @@ def test_the_way_through_the_game_looks_right(playing, open_page):
 def test_ten_rounds_are_maps_that_a_network_is_trained_on(playing, open_page, train):
     """Two people play five pictures each."""
     categories = ("cat", "cup", "man", "rocket", "woman")
-    address, folder, game = playing(categories, seconds=1.2, catch_share=0.0)
+    address, folder, game = playing(categories, seconds=1.5, catch_share=0.0)
     regions, seen = {}, []
     for player in range(2):
         page = open_page(address)
@@ -124,8 +126,7 @@ def test_ten_rounds_are_maps_that_a_network_is_trained_on(playing, open_page, tr
     assert sorted(seen[:5]) == sorted(seen[5:]) == sorted(categories)
     lines = log_of(folder)
     assert len({line["player"] for line in lines}) == 2
-    assert {line["outcome"] for line in lines} == {"recognised", "time"}
-    assert "cat" in {line["category"] for line in lines if line["outcome"] == "recognised"}
+    assert {line["outcome"] for line in lines} <= {"recognised", "time"}
     maps = read_human_maps(folder / "clicks.csv", [p.name for p in game.pictures], sizes(game), Spread("none")).maps
     assert len(maps) == 5
     for picture in game.pictures:  # what was painted is where it was painted, in px of the picture
@@ -141,13 +142,38 @@ def test_ten_rounds_are_maps_that_a_network_is_trained_on(playing, open_page, tr
     text = "\n".join(report(game.rounds()))
     assert "10 rounds of 2 players" in text
     assert "5 pictures with a map, of 10 rounds" in text
-    assert "Spearman 0.9" in text  # both painted alike
+    agreement = half_agreement(by_picture(game.rounds()), 0)
+    assert agreement.same > max(0.5, agreement.different)  # both painted alike
     config = folder.parent / "config.yaml"
     config.write_text(TRAINING.format(folder=folder))
     status, _, said = train(config)
     assert status == 0, said
     assert any(line.startswith("5 of 5 pictures have a human map") for line in said)
     assert all(0 < float(row["human_maps"]) <= 1 for row in log_rows(folder.parent / "run"))
+
+
+def test_the_computer_recognises_a_cat(playing, open_page):
+    address, folder, _ = playing(("cat", "cup", "man"), seconds=120)
+    page = open_page(address, reduced_motion="reduce")
+    page.get_by_role("button", name="Play", exact=True).click()
+    while begun(page) != "cat":
+        page.get_by_role("button", name="Skip this picture").click()
+        page.get_by_role("button", name="Next picture").click()
+    for row in range(9):  # until it knows
+        if page.locator("#verdict").is_visible():
+            break
+        paint(page, (0.25, 0.1 + 0.1 * row), (0.85, 0.1 + 0.1 * row), steps=8)
+    page.get_by_text("It knows: cat!").wait_for()
+    assert page.evaluate("getComputedStyle(document.querySelector('#guesses .bar')).transitionDuration") == "0s"
+    assert page.locator("#said").inner_text().startswith("It knows: cat. ")
+    line = log_of(folder)[-1]
+    assert (line["category"], line["outcome"]) == ("cat", "recognised")
+    assert len(line["bubbles"]) > 10
+    assert page.locator("#points").inner_text() == f"{line['points']} points"
+    assert page.locator("#score").inner_text() == str(line["points"])
+    assert page.locator("#streak").inner_text() == "1"
+    assert serious_faults(page) == []
+    screenshots(page, "recognised")
 
 
 def sizes(game):
@@ -191,7 +217,7 @@ def test_by_finger_on_a_phone(playing, open_page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     box = page.locator("#canvas").bounding_box()
     finger = page.context.new_cdp_session(page)
-    at = [{"x": box["x"] + 0.25 * box["width"] + 3 * step, "y": box["y"] + box["height"] / 2} for step in range(30)]
+    at = [{"x": box["x"] + 0.25 * box["width"] + 6 * step, "y": box["y"] + box["height"] / 2} for step in range(30)]
     finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": at[:1]})
     for place in at[1:]:
         finger.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})

@@ -169,7 +169,7 @@ function ended({ outcome, points, standing }) {
   $("verdict").hidden = false;
   $("skip").hidden = true;
   if (outcome === "skipped") $("thinking").hidden = true;
-  say(`${heads[outcome]}. ${tails[outcome]}.`);
+  say(`${heads[outcome].replace(/!$/, "")}. ${tails[outcome]}.`);
   $("next").focus({ preventScroll: true });
 }
 
