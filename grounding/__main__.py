@@ -12,6 +12,7 @@ _COMMANDS = {
     "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
     "annotate": "draft boxes from captions or labels, and let people correct them in a page",
     "train": "train a tag classifier from pictures with captions",
+    "clickme": "a game in which people show a classifier what matters in a picture",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
     "serve": "answer another tool over HTTP: a backend for Label Studio",
 }
