@@ -11,6 +11,7 @@ _COMMANDS = {
     "localize": "a caption and a picture in, a region for every phrase out",
     "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
     "train": "train a tag classifier from pictures with captions",
+    "demo": "a page in the browser to try it on",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
 }
 
