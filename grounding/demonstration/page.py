@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 KEPT_S: Final = 3600  # an uploaded picture, on disk
 MOST_BYTES: Final = 24 << 20  # of an uploaded picture
-_SESSIONS: Final = 64  # whose last values Gradio remembers
+_SESSIONS: Final = 16  # whose last values Gradio remembers
 _STATIC: Final = Path(__file__).parent / "static"
-_SETTINGS: Final = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_RUN_HISTORY": "False", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_SETTINGS: Final = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_RUN_HISTORY": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "MPLBACKEND": "agg",  # Gradio looks for one at the first call
+}
 _TOP_K: Final = "The best one has a full line, the others are dashed."
 _DEPTH: Final = "The layer that is read: 1 is near the picture, fine and restless; the last near the answer. Usual: {}."
 _LEAST: Final = "A phrase with a lower presence is called absent."
