@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grounding.commands import Parser, add_localizer_options, exit_status
 from grounding.config import LocalizerConfig, load
+from grounding.errors import check_at_least_one
 from grounding.web.options import add_page_options, check_extra
 
 PORT = 7860
@@ -15,8 +16,7 @@ examples:
   python -m grounding.demo
   python -m grounding.demo --classifier torchvision:resnet50 --method grad_cam --port 0 --no-browser
 
-The page listens on 127.0.0.1 only, and asks nothing of any other machine. Uploaded pictures lie in a temporary folder
-and are deleted after an hour, and at the end.
+The page listens on 127.0.0.1 only, and asks nothing of any other machine.
 
 exit status: 2 bad input, said in one line; 130 ended by Ctrl-C, 143 terminated."""
 
@@ -30,7 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_localizer_options(parser.add_argument_group("how"))
-    add_page_options(parser.add_argument_group("the page"), PORT)
+    page = parser.add_argument_group("the page")
+    add_page_options(page, PORT)
+    keep = "delete an uploaded picture after so many seconds (default: 3600), and all of them at the end"
+    page.add_argument("--keep", type=int, default=3600, metavar="SECONDS", help=keep)
     return parser
 
 
@@ -43,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show(options: argparse.Namespace) -> int:
     """Load and warm everything, and serve the page until Ctrl-C."""
     check_extra("grounding.demo", "demo", "gradio")
+    check_at_least_one("--keep", options.keep)
     config = load(LocalizerConfig, options.config, options.set)
     from tempfile import TemporaryDirectory
 
@@ -53,7 +57,7 @@ def _show(options: argparse.Namespace) -> int:
 
     demonstration = Demonstration(Localizer.from_pretrained(options.classifier, config, options.device, options.method))
     with TemporaryDirectory(prefix="grounding-demo-") as name, gradio_settings(Path(name)):
-        app = application(demonstration, Path(name))
+        app = application(demonstration, Path(name), options.keep)
         serve(app, "demo", options.port, PORT, not options.no_browser)
     return 0
 

@@ -7,6 +7,7 @@ a browser does.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -38,6 +39,10 @@ class Caller:
         self.session = uuid.uuid4().hex[:12]
         functions = self.http.get("/config").json()["dependencies"]
         self.function = next(each["id"] for each in functions if each["api_name"] == "light")
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.http.close()
 
     def upload(self, content: bytes, name: str = "picture.png") -> str:
         """The path that the server gives to a file."""
@@ -83,7 +88,7 @@ def one_round(address: str, clients: int, requests: int, start: int = 0) -> tupl
 
     def work(client: int) -> None:
         try:
-            caller = Caller(address)
+            caller = stack.enter_context(contextlib.closing(Caller(address)))
             path = caller.upload(picture_of(start + client))
             while True:
                 number = waiting.get_nowait()
@@ -97,10 +102,11 @@ def one_round(address: str, clients: int, requests: int, start: int = 0) -> tupl
             failures.append(f"{type(error).__name__}: {error}")
 
     threads = [threading.Thread(target=work, args=(client,)) for client in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with contextlib.ExitStack() as stack:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     return failures, seconds
 
 

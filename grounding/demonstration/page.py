@@ -16,7 +16,6 @@ from grounding.errors import GroundingError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-KEPT_S: Final = 3600  # an uploaded picture, on disk
 MOST_BYTES: Final = 24 << 20  # of an uploaded picture
 _SESSIONS: Final = 16  # whose last values Gradio remembers
 _STATIC: Final = Path(__file__).parent / "static"
@@ -69,7 +68,7 @@ def gradio_settings(folder: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def application(demonstration: Demonstration, folder: Path, kept_s: int = KEPT_S) -> "ASGIApp":
+def application(demonstration: Demonstration, folder: Path, kept_s: int) -> "ASGIApp":
     """The page as an ASGI application inside its `Guard`; call it and serve it inside `gradio_settings`.
 
     Args:

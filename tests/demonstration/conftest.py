@@ -1,31 +1,46 @@
-"""The page, served once for all tests of a process, and a person's calls without a browser."""
+"""The page as people start it, a process of its own, once for all tests; and a person's calls without a browser."""
 
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from helpers.browser import serving
-from helpers.paths import load_script
+from helpers.paths import ROOT, load_script
 
 
 @dataclass(frozen=True)
 class Page:
-    """The address of the page, what answers on it, and the folder of uploaded pictures."""
+    """The address of the page, its process, the temporary folder of that, and what it says on standard error."""
 
     address: str
-    demonstration: Any
+    process: subprocess.Popen
     folder: Path
+    log: Path
 
 
 @contextlib.contextmanager
-def served(demonstration, folder, **options):
-    from grounding.demonstration.page import application, gradio_settings
-
-    with gradio_settings(folder), serving(application(demonstration, folder, **options)) as address:
-        yield Page(address, demonstration, folder)
+def started(folder, *arguments):
+    """The page while the block lasts, then ended by Ctrl-C."""
+    log = folder / "stderr.txt"
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "grounding.demo", "--port", "0", "--no-browser", *arguments]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    with log.open("w") as file:
+        told = {"stdout": subprocess.PIPE, "stderr": file, "text": True}
+        process = subprocess.Popen(command, env=environment, cwd=folder, **told)
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("demo: http://127.0.0.1:"), (line, log.read_text())
+        yield Page(line.split()[1], process, temporary, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="session")
@@ -36,9 +51,15 @@ def demonstration(localizer):
 
 
 @pytest.fixture(scope="session")
-def page(demonstration, tmp_path_factory):
-    with served(demonstration, tmp_path_factory.mktemp("uploads")) as found:
+def page(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("page")) as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def start_page():
+    """Starts another page while a block lasts."""
+    return started
 
 
 @pytest.fixture(scope="session")
@@ -48,4 +69,13 @@ def bench():
 
 @pytest.fixture
 def caller(page, bench):
-    return bench.Caller(page.address)
+    with contextlib.closing(bench.Caller(page.address)) as found:
+        yield found
+
+
+@pytest.fixture
+def quiet(page):
+    """The page may print nothing on standard error, least of all a traceback."""
+    before = len(page.log.read_text())
+    yield
+    assert page.log.read_text()[before:] == ""

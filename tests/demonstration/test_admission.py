@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from grounding.demonstration.admission import Admission, number_from, picture_in, text, yes_or_no
 
@@ -85,8 +86,9 @@ def test_odd_calls_are_refused_in_one_line(client, body, status, line):
 
 
 def test_websockets_are_closed(client):
-    with pytest.raises(Exception, match="1008"), client.websocket_connect("/"):
+    with pytest.raises(WebSocketDisconnect) as closed, client.websocket_connect("/"):
         pass
+    assert closed.value.code == 1008
 
 
 @pytest.mark.parametrize(
