@@ -139,9 +139,12 @@ def _blocks(demonstration: Demonstration, examples: list[Example], kept_s: int) 
         # The values come as the page sends them: Gradio would open the picture, and raise over one that is none.
         limits: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "light", "preprocess": False}
         fields = [picture, caption, *settings]
-        asking = [button.click, caption.submit, picture.upload, picture.clear]
-        gr.on(asking, light, fields, answer, api_name="light", show_progress="minimal", **limits)
+        asking = [button.click, caption.submit, picture.upload]
+        gr.on(asking, light, fields, answer, api_name="light", trigger_mode="always_last", **limits)
         limits["api_visibility"] = "private"
+        picture.clear(
+            lambda: _lit(demonstration, None, "", usual), None, answer, **limits
+        )  # the picture is still there
         for setting in settings:
             setting.change(light, fields, answer, trigger_mode="always_last", show_progress="hidden", **limits)
         for example, pressed in zip(examples, tries, strict=True):
