@@ -85,7 +85,7 @@ def test_readme_commands(command, workplace, run):
     assert out
 
 
-@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "annotate", "clickme", "serve"])
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "annotate", "clickme", "demo", "serve"])
 def test_documented_commands_have_these_options(door):
     module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
