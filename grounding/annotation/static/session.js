@@ -278,7 +278,7 @@ export class Session {
   async #refused(decisions, error) {
     for (const lost of decisions) this.effort.giveBack(lost.effort);
     this.#take(error.picture ?? (await this.#read(decisions[0].picture)));
-    const stale = "This picture changed meanwhile. Here it is as it stands now; your last step is not in it.";
+    const stale = "This picture changed meanwhile. Here it is as it stands now: look whether your last step is in it.";
     this.say(error.status === 409 ? stale : error.message, true);
     this.changed();
   }
