@@ -189,7 +189,8 @@ def test_ctrl_c_ends_the_page_and_says_what_was_saved_and_where(tmp_path, annota
 
 @pytest.mark.slow
 def test_sigterm_ends_it_too(tmp_path):
-    with page(annotation_folder(tmp_path)) as (process, _):
+    with page(annotation_folder(tmp_path)) as (process, address):
+        assert ask(f"{address}api/next?person=ann") == {"id": 1}
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out.startswith("0 of 3 pictures done")) == (143, True)
