@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from grounding.game.guesser import Guesser, default_top
+from grounding.game.guesser import Guesser, _revealed, default_top
 from grounding.game.pictures import Picture, read_pictures
 from grounding.game.rounds import RADIUS, Bubble
 from grounding.images import read_image
@@ -97,10 +97,9 @@ def test_only_bubbles_are_seen(localizer, tmp_path):
     assert found[0][1] != pytest.approx(found[1][1], abs=2e-3)
 
 
-def test_bubbles_are_where_they_were_painted(guesser, pictures):
-    from grounding.game.guesser import _revealed
-
-    picture = pictures[0]
+def test_bubbles_are_where_they_were_painted(guesser, pictures, tmp_path):
+    Image.fromarray(read_image(pictures[0].path)).resize((1200, 700)).save(tmp_path / "large.png")
+    picture = Picture("large.png", tmp_path / "large.png", "cat", 1200, 700)
     view = guesser._view(picture)
     height, width = view.whole.shape[:2]
     seen = _revealed(view, picture, [Bubble(0.25 * picture.width, 0.5 * picture.height, 0)])
