@@ -68,7 +68,9 @@ def _draft(options: argparse.Namespace) -> None:
 
     config = load(LocalizerConfig, options.config, options.set)
     localizer = {"classifier": options.classifier, "method": options.method, "config": dataclasses.asdict(config)}
-    how = Drafting(options.boxes_per_label, options.min_presence, options.label, everywhere=bool(options.labels))
+    how = Drafting(
+        options.boxes_per_label, options.min_presence, options.label, bool(options.labels), tuple(options.ask)
+    )
     names = ("image_column", "caption_column", "phrases_column", "delimiter")
     columns = TableOptions(**{name: getattr(options, name) for name in names if getattr(options, name) is not None})
     about = options.captions, columns, options.label_column, options.labels or ()

@@ -58,6 +58,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_drafting_options(how: argparse._ArgumentGroup) -> None:
     label = "of a caption's phrase: its head noun in the singular (default), or all of it"
     how.add_argument("--label", choices=("head", "phrase"), default="head", help=label)
+    ask = "look for a label with other words, which the classifier knows: 'white blood cell=purple'"
+    how.add_argument("--ask", nargs="+", type=_pair, default=[], metavar="LABEL=PHRASE", help=ask)
     most = "at most K boxes for each label or phrase, which hardly overlap (default: 1)"
     how.add_argument("--boxes-per-label", "--top-k", type=int, default=1, metavar="K", help=most)
     least = (
@@ -65,3 +67,10 @@ def _add_drafting_options(how: argparse._ArgumentGroup) -> None:
     )
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
     add_localizer_options(how)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    label, _, phrase = (part.strip() for part in text.partition("="))
+    if not (label and phrase):
+        raise argparse.ArgumentTypeError(f"is '{text}': expected LABEL=PHRASE")
+    return label, phrase

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-DOORS = ("localize", "evaluate", "train", "export", "annotate", "clickme")
+DOORS = ("localize", "evaluate", "train", "export", "annotate", "clickme", "demo", "serve")
 HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm", "onnx"}
 HEAVY |= {"gradio", "starlette", "supervision", "tqdm", "uvicorn"}
 RECORD = """

@@ -43,12 +43,18 @@ class Drafting:
             every picture as the localizer says, of what is said about a picture 0.
         label_of: what the label of a caption's phrase is: its head noun in the singular, or all of it.
         everywhere: whether the labels of each picture are asked for, rather than known to be in it.
+        asked_as: (label, phrase) pairs: in place of the label, boxes are drafted for the phrase.
     """
 
     boxes_per_label: int = 1
     min_presence: float | None = None
     label_of: LabelOf = "head"
     everywhere: bool = False
+    asked_as: tuple[tuple[str, str], ...] = ()
+
+    def phrase_for(self, label: str) -> str:
+        """The words that a label is looked for with."""
+        return dict(self.asked_as).get(label, label)
 
 
 def draft_all(
@@ -89,7 +95,7 @@ def _drafted(localizer: Localizer, picture: RgbImage, place: int, one: Asked, ho
         scene = localizer.encode(picture)
         threshold = how.min_presence if how.min_presence is not None or how.everywhere else 0.0
         if one.labels:
-            grounding = scene.ground(None, one.labels, 1, threshold)
+            grounding = scene.ground(None, [how.phrase_for(label) for label in one.labels], 1, threshold)
             found += [_found(scene, label, each, how) for label, each in zip(one.labels, grounding, strict=True)]
         for caption, phrases in one.captions:
             try:
@@ -171,9 +177,10 @@ def _visible(text: str) -> str:
     return " ".join(shown.split())[:_LONGEST].rstrip() or "?"
 
 
-def unknown_labels(localizer: Localizer, labels: Iterable[str]) -> list[str]:
-    """Those for which no box can be drafted: no tag stands for them, or they say what is not there."""
-    found = find_phrases("", list(labels))
+def unknown_labels(localizer: Localizer, labels: Sequence[str], how: Drafting) -> list[str]:
+    """Those for which no box can be drafted: no tag stands for their words, or they say what is not there."""
+    found = find_phrases("", [how.phrase_for(label) for label in labels])
     matches = map(localizer.vocabulary.match, found)
     unknown = (not any(match.tags for match in words) for words in matches)
-    return [phrase.text for phrase, lost in zip(found, unknown, strict=True) if lost or phrase.negated]
+    triples = zip(labels, found, unknown, strict=True)
+    return [label for label, phrase, lost in triples if lost or phrase.negated]

@@ -16,6 +16,7 @@ from grounding.annotation.drafting import Drafting, draft_all, unknown_labels
 from grounding.annotation.folder import begin, fingerprint, note_weights
 from grounding.annotation.pictures import Asked, Say, all_labels, find_pictures, read_asked
 from grounding.datasets.columns import TableOptions
+from grounding.errors import GroundingError, did_you_mean
 from grounding.pipeline import Localizer
 from grounding.wording import counted, shortened
 
@@ -59,7 +60,8 @@ def plan(
         say: is told, in a line each, what is left out.
 
     Raises:
-        GroundingError: as `find_pictures`, `read_asked` and `read_label`.
+        GroundingError: as `find_pictures`, `read_asked` and `read_label`; `how` has a phrase for a label that is not
+            asked for.
     """
     wanted = list(dict.fromkeys(map(read_label, labels)))
     names = find_pictures(images, output, say)
@@ -67,6 +69,11 @@ def plan(
         asked = read_asked(images, names, table, columns, label_column, say)
     else:
         asked = [Asked(name, labels=wanted or None) for name in names]
+    if strangers := [label for label, _ in how.asked_as if label not in all_labels(asked)]:
+        raise GroundingError(
+            f"--ask names the label '{strangers[0]}', which no picture has: "
+            + did_you_mean(strangers[0], all_labels(asked), "expected LABEL=PHRASE with one of the labels")
+        )
     named = {"asked": fingerprint(asked), **dataclasses.asdict(how), **localizer}
     drafting = json.loads(json.dumps(named))  # as it will be read
     known = tuple(all_labels(asked))
@@ -99,7 +106,7 @@ def draft(
             return left_out
         localizer = load()
         note_weights(folder, localizer.classifier.fingerprint(), first=done == 0)
-        if unknown := unknown_labels(localizer, plan.settings.labels):
+        if unknown := unknown_labels(localizer, plan.settings.labels, plan.how):
             shown = ", ".join(map(shortened, unknown[:_MOST_SHOWN]))
             more = f" and {len(unknown) - _MOST_SHOWN:,} more" if len(unknown) > _MOST_SHOWN else ""
             say(f"{counted(len(unknown), 'label')} to draw by hand, which the classifier does not know: {shown}{more}")

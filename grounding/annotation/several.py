@@ -14,6 +14,7 @@ from grounding.regions.scoring import score_boxes
 
 MOST_SHARED: Final = 0.2  # of the smaller of two boxes that the other one covers
 _LEAST_LEFT: Final = 0.02  # of the map; in less there is nothing more to find
+_LEAST_SCORE: Final = 0.25  # of the best box's; a worse one costs people more than it helps
 
 
 def several_regions(scene: Scene, phrase: GroundedPhrase, most: int) -> list[Region]:
@@ -21,7 +22,7 @@ def several_regions(scene: Scene, phrase: GroundedPhrase, most: int) -> list[Reg
 
     For each further one the phrase map is set to 0 in the boxes so far, and all proposals that share little with them
     are scored by what is left. Its score is the presence of the phrase, times the share of the map that is left, times
-    how sure the box is in that map.
+    how sure the box is in that map; it ends where that is less than a quarter of the best one's.
     """
     found = list(phrase.regions[:1])
     left, whole = phrase.grid_map.copy(), float(phrase.grid_map.sum())
@@ -38,6 +39,8 @@ def several_regions(scene: Scene, phrase: GroundedPhrase, most: int) -> list[Reg
         sure = float(agreement(scores, proposals, np.array([best]), scene.localizer.config.regions.sharpness)[0])
         presence = 1.0 if phrase.presence is None else phrase.presence
         score = float(falling(np.array([found[-1].score, presence * share * sure]))[1])
+        if score < _LEAST_SCORE * found[0].score:
+            break
         x0, y0, x1, y1 = proposals[best].tolist()
         found.append(Region(x0, y0, x1, y1, score))
     return found

@@ -87,12 +87,19 @@ def test_what_was_interrupted_is_gone_on_with(images, localizer, cut):
     assert len(read_drafts(folder / DRAFTS, 3)) == 2
 
 
+def test_words_for_a_label_that_nobody_asks_for_are_refused(images):
+    how = Drafting(asked_as=(("man", "boy"), ("mann", "boy")), everywhere=True)
+    with pytest.raises(GroundingError, match=r"--ask names the label 'mann', .* did you mean 'man'\?$"):
+        run(images, load=nothing, how=how)
+
+
 @pytest.mark.parametrize(
     ("other", "line"),
     [
         ({"labels": ("man", "dog")}, "other names, captions or labels of the pictures"),
         ({"how": Drafting(boxes_per_label=2, everywhere=True)}, r"other boxes_per_label \(2, was 1\)"),
         ({"how": Drafting(min_presence=0.5, everywhere=True)}, r"other min_presence \(0.5, was None\)"),
+        ({"how": Drafting(asked_as=(("man", "boy"),), everywhere=True)}, r"other asked_as"),
         (
             {"names": {**NAMES, "classifier": "torchvision:resnet50"}},
             r"other classifier \(torchvision:resnet50, was emb",

@@ -1,0 +1,1 @@
+"""The page to try it on: a photograph and a sentence in, and the phrases light up."""
