@@ -31,8 +31,8 @@ def annotate(in_empty_folder):
 def photos(tmp_path):
     folder = tmp_path / "photos"
     (folder / "deep").mkdir(parents=True)
-    Image.fromarray(sample_scene()).save(folder / "man.jpg")
-    Image.fromarray(data.chelsea()).save(folder / "deep" / "cat.png")
+    Image.fromarray(sample_scene()[::4, ::4]).save(folder / "man.jpg")
+    Image.fromarray(data.chelsea()[::4, ::4]).save(folder / "deep" / "cat.png")
     (folder / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "captions.csv").write_text("image,caption\nman.jpg,A man in a red hat\ngone.jpg,A dog\n")
     return folder
@@ -144,7 +144,6 @@ def test_killing_the_program_loses_nothing(tmp_path):
     folder = annotation_folder(tmp_path)
     steps = [
         decision(0, 0, "move", box=0, x0=1, y0=2, x1=30, y1=40),
-        decision(0, 1, "draw", label="dog", x0=1, y0=2, x1=30, y1=40),
         decision(2, 0, "done"),
     ]
     for number, step in enumerate(steps):
@@ -159,11 +158,10 @@ def test_killing_the_program_loses_nothing(tmp_path):
     with page(folder) as (_, address):
         assert ask(f"{address}api/pictures/2") == answer
         picture = ask(f"{address}api/pictures/0")
-        assert (picture["version"], len(picture["boxes"])) == (2, 3)
+        assert (picture["version"], picture["boxes"][0]["x1"]) == (1, 30)
         assert ask(f"{address}api/undo", {"person": "ann"})["picture"]["state"] == "open"
-        assert len(ask(f"{address}api/undo", {"person": "ann"})["picture"]["boxes"]) == 2
     history = read_history(folder)
-    assert [history.version(id_) for id_ in (0, 1, 2)] == [3, 0, 2]
+    assert [history.version(id_) for id_ in (0, 1, 2)] == [1, 0, 2]
     assert history.now(0).boxes[0].edges == (1, 2, 30, 40)
 
 
@@ -189,7 +187,8 @@ def test_ctrl_c_ends_the_page_and_says_what_was_saved_and_where(tmp_path, annota
 
 @pytest.mark.slow
 def test_sigterm_ends_it_too(tmp_path):
-    with page(annotation_folder(tmp_path)) as (process, _):
+    with page(annotation_folder(tmp_path)) as (process, address):
+        assert ask(f"{address}api/next?person=ann") == {"id": 1}
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out.startswith("0 of 3 pictures done")) == (143, True)

@@ -13,6 +13,7 @@ from grounding.datasets.tables import TableRow, counts_lines, read_table
 from grounding.errors import GroundingError
 
 ENDINGS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_MOST_TEXT: Final = 20_000  # characters that are said about a picture in one row
 Say = Callable[[str], None]
 
 
@@ -137,6 +138,8 @@ def _add(one: Asked, row: TableRow, label_column: str) -> None:
         given = [part for text in row.captions for part in text.split("|") if part.strip()]
         one.labels = list(dict.fromkeys([*(one.labels or []), *map(read_label, given)]))
         return
+    if (length := sum(map(len, (*row.captions, *(row.phrases or ()))))) > _MOST_TEXT:
+        raise GroundingError(f"its captions have {length:,} characters: expected at most {_MOST_TEXT:,}")
     for caption in row.captions:
         said = caption, row.phrases
         if (caption.strip() or row.phrases) and said not in one.captions:

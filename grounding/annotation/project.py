@@ -16,7 +16,7 @@ from grounding.annotation.folder import LOG
 from grounding.annotation.history import UNDO, History
 from grounding.annotation.lines import AppendedLines, damaged, read_lines
 from grounding.annotation.summary import Report, report_of
-from grounding.drawing import phrase_colour
+from grounding.colours import phrase_colour
 from grounding.errors import GroundingError
 
 

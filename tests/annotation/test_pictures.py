@@ -103,6 +103,16 @@ def test_rows_that_cannot_be_used_cost_no_other(images):
     assert all(len(line.splitlines()) == 1 for line in said)
 
 
+@pytest.mark.parametrize("said", [{"caption": "a cat " * 1_700_000}, {"caption": "x", "phrases": ["a cat " * 3334]}])
+def test_a_caption_of_ten_megabytes_is_left_out(images, said):
+    rows = [{"image": "a.PNG", "caption": "A cat"}, {"image": "b.jpg", **said}]
+    found, told = asked(images, "".join(json.dumps(row) + "\n" for row in rows), name="t.jsonl")
+    assert found == [Asked("a.PNG", [("A cat", None)]), Asked("b.jpg"), Asked("deep/er/c.webp")]
+    (line,) = told
+    assert "line 2 is left out: its captions have " in line
+    assert len(line) < 250
+
+
 def test_a_table_may_name_pictures_from_where_it_lies(images):
     assert asked(images, "image,caption\npictures/b.jpg,A man\n")[0][0] == Asked("b.jpg", [("A man", None)])
     absolute = f"image,caption\n{images / 'b.jpg'},A man\n"
