@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grounding.game.pictures import Picture
 
 PORT = 7880
+_QUICK = 20  # pictures of the agreement that is said when a game ends; --report looks at all
 EPILOG = """\
 examples:
   python -m grounding.clickme --images pictures --output game
@@ -120,7 +121,7 @@ def _play(options: argparse.Namespace) -> int:
             serve(application(game, collecting.clicks), "ClickMe", options.port, PORT, not options.no_browser)
         finally:
             collecting.everything()
-            print(*report(game.rounds(), options.seed), sep="\n", flush=True)
+            print(*report(game.rounds(), options.seed, _QUICK), sep="\n", flush=True)
     return 0
 
 

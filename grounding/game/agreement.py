@@ -22,7 +22,7 @@ class HalfAgreement(NamedTuple):
         same: the mean over splits, then over pictures; None where no picture has two players.
         different: of halves of two different pictures, which is what everybody's painting the middle gives; None where
             only one picture has two players.
-        pictures: how many have at least two players.
+        pictures: how many were looked at, each with at least two players.
     """
 
     same: float | None
@@ -30,13 +30,16 @@ class HalfAgreement(NamedTuple):
     pictures: int
 
 
-def half_agreement(pictures: Mapping[str, Sequence[Round]], seed: int) -> HalfAgreement:
+def half_agreement(pictures: Mapping[str, Sequence[Round]], seed: int, most: int | None = None) -> HalfAgreement:
     """The agreement of players, over all ways to halve them or 20 random ones.
 
     Args:
         pictures: the rounds of each, one a player.
+        most: pictures that are looked at, spread evenly over those of at least two players.
     """
     shared = {name: rounds for name, rounds in sorted(pictures.items()) if len(rounds) > 1}
+    count, names = min(len(shared), most or len(shared)), list(shared)
+    shared = {name: shared[name] for name in (names[place * len(names) // count] for place in range(count))}
     within, halves = [], []
     for name, rounds in shared.items():
         maps = []
@@ -55,7 +58,8 @@ def _splits(players: int, chance: random.Random) -> list[set[int]]:
     """The smaller halves: every one where these are few."""
     half = players // 2
     if comb(players, half) <= 2 * SPLITS:
-        return [set(some) for some in combinations(range(players), half)]
+        halves = (set(some) for some in combinations(range(players), half))
+        return [some for some in halves if players % 2 or 0 in some]  # each with its other half once
     return [set(chance.sample(range(players), half)) for _ in range(SPLITS)]
 
 

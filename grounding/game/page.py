@@ -89,7 +89,7 @@ class _Pages:
 
     async def image(self, request: Request) -> Response:
         place = request.path_params["picture"]
-        if not 0 <= place < len(self._game.pictures):
+        if place >= len(self._game.pictures):
             raise HTTPException(404, f"there is no picture {str(place)[:20]}")
         content = await run_in_threadpool(_jpeg, self._game.pictures[place].path)
         return Response(content, media_type="image/jpeg", headers={"cache-control": "no-store"})

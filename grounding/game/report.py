@@ -13,8 +13,8 @@ from grounding.wording import counted
 _NAMED = {"recognised": "recognised", "time": "out of time", "skipped": "skipped"}
 
 
-def report(rounds: Sequence[Round], seed: int = 0) -> list[str]:
-    """Rounds, maps, catch trials and how well the players agree."""
+def report(rounds: Sequence[Round], seed: int = 0, most: int | None = None) -> list[str]:
+    """Rounds, maps, catch trials and how well the players agree, on so many pictures at most."""
     if not rounds:
         return ["no round has been played yet"]
     outcomes = Counter[str](each.outcome for each in rounds)
@@ -26,7 +26,7 @@ def report(rounds: Sequence[Round], seed: int = 0) -> list[str]:
     few = f"; {len(kept) - used} more have at most {MIN_CLICKS} clicks, and are left out" if len(kept) > used else ""
     lines.append(f"{counted(len(maps), 'picture')} with a map, of {counted(used, 'round')}{few}")
     lines.append(_catch_line(rounds, len(players)))
-    found = half_agreement(maps, seed)
+    found = half_agreement(maps, seed, most)
     if found.same is None:
         lines.append("split-half agreement: needs a picture that two players have painted; there is none yet")
     else:

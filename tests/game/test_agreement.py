@@ -62,6 +62,14 @@ def test_pictures_that_are_painted_in_other_places():
     assert found.pictures == 2
 
 
+def test_some_pictures_of_many():
+    pictures = {name: scattered(place, 2 if place % 2 else 1) for place, name in enumerate("abcdefgh")}
+    found = half_agreement(pictures, 0, most=2)
+    assert found.pictures == 2  # of b, d, f and h
+    assert found.same == pytest.approx(np.mean([slow_agreement(pictures[name]) for name in "bf"]), abs=1e-9)
+    assert half_agreement(pictures, 0, most=9).pictures == 4
+
+
 def test_an_empty_report():
     assert report([]) == ["no round has been played yet"]
 

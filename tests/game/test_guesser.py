@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from grounding.game.guesser import Guesser, default_top
+from grounding.game.guesser import Guesser, _revealed, default_top
 from grounding.game.pictures import Picture, read_pictures
 from grounding.game.rounds import RADIUS, Bubble
 from grounding.images import read_image
@@ -74,8 +74,7 @@ def test_nothing_is_recognised_with_nothing_revealed(guesser, pictures):
         assert not guesser.guess(picture, []).recognised
         guesser.open(picture)
     everything = Guesser(guesser._classifier, guesser.categories, CPU, top=5)
-    everything.look_at(pictures)
-    assert not any(everything.guess(picture, []).recognised for picture in pictures)
+    assert not any(everything.guess(picture, []).recognised for picture in pictures[:2])
 
 
 def test_only_bubbles_are_seen(localizer, tmp_path):
@@ -97,10 +96,9 @@ def test_only_bubbles_are_seen(localizer, tmp_path):
     assert found[0][1] != pytest.approx(found[1][1], abs=2e-3)
 
 
-def test_bubbles_are_where_they_were_painted(guesser, pictures):
-    from grounding.game.guesser import _revealed
-
-    picture = pictures[0]
+def test_bubbles_are_where_they_were_painted(guesser, pictures, tmp_path):
+    Image.fromarray(read_image(pictures[0].path)).resize((1200, 700)).save(tmp_path / "large.png")
+    picture = Picture("large.png", tmp_path / "large.png", "cat", 1200, 700)
     view = guesser._view(picture)
     height, width = view.whole.shape[:2]
     seen = _revealed(view, picture, [Bubble(0.25 * picture.width, 0.5 * picture.height, 0)])
@@ -139,12 +137,13 @@ def test_what_is_usual_counts_for_nothing(localizer, pictures):
     assert plain._evidence(made._view(pictures[0]).whole) == pytest.approx(logits.numpy(), abs=1e-4)
 
 
-def test_memory_holds_few_pictures(localizer, tmp_path):
+def test_memory_holds_few_pictures(localizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("grounding.game.guesser._KEPT", 3)
     made = Guesser(localizer.classifier, ["cat", "man"], CPU)
-    for number in range(18):
+    for number in range(5):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"{number}.png")
         made.open(Picture(f"{number}.png", tmp_path / f"{number}.png", "cat", 8, 8))
-    assert len(made._views) == 16
+    assert list(made._views) == ["2.png", "3.png", "4.png"]
 
 
 def test_a_picture_that_cannot_be_read(guesser, tmp_path):

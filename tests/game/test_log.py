@@ -13,11 +13,11 @@ from helpers.labelled import refused
 
 KILLED = """
 import os, pathlib, sys
-from helpers.clickme import played
 from grounding.game.log import round_log
+from grounding.game.rounds import Round
 with round_log(pathlib.Path(sys.argv[1])) as log:
     for number in range(3):
-        log.append(played(points=number))
+        log.append(Round("cat/a.jpg", "cat", 120, 80, "0" * 16, "time", 3.0, number, "mouse", ()))
     print("told", flush=True)
     os.kill(os.getpid(), 9)
 """

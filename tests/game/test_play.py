@@ -45,11 +45,12 @@ def over_all(picture, count=60, last_s=5.0):
     )
 
 
-def test_a_round_that_is_recognised(game, tmp_path):
+def test_a_round_that_is_recognised(game, tmp_path, monkeypatch):
     playing = game.start(ME)
     picture = playing.choice.picture
-    few = over_all(picture)[:10]
-    assert not game.guess(playing, few, "mouse").recognised  # whatever is guessed
+    with monkeypatch.context() as patched:
+        patched.setattr("grounding.game.play.MIN_CLICKS", 60)
+        assert not game.guess(playing, over_all(picture), "mouse").recognised  # too few, whatever is guessed
     assert read_rounds(tmp_path / "game") == []
     for late in (20.1, 4.0):
         guess = game.guess(playing, over_all(picture, last_s=late), "pen")
@@ -57,7 +58,7 @@ def test_a_round_that_is_recognised(game, tmp_path):
     (line,) = read_rounds(tmp_path / "game")
     assert (line.outcome, line.points, line.time_s, line.pointer) == ("recognised", 80, 4.0, "pen")
     assert line.bubbles == over_all(picture, last_s=4.0)
-    assert game.end(playing, few, "mouse", "time") == line  # over is over
+    assert game.end(playing, (), "mouse", "time") == line  # over is over
     assert len(read_rounds(tmp_path / "game")) == 1
     assert game.standing(ME) == (1, 1, 80, 1)
     assert game.standing(OTHER) == (0, 0, 0, 0)
