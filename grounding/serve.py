@@ -87,7 +87,7 @@ def _label_studio(options: argparse.Namespace) -> int:
     from grounding.web.guard import LOCAL_NAMES
     from grounding.web.server import serve
 
-    pictures = Pictures(options.label_studio_url, os.environ.get(_KEY), _absolute(options.files))
+    pictures = Pictures(options.label_studio_url, os.environ.get(_KEY, "").strip() or None, _absolute(options.files))
     presence = [] if options.min_presence is None else [f"min_presence={options.min_presence}"]
     config = load(LocalizerConfig, options.config, [*options.set, *presence])
     localizer = Localizer.from_pretrained(options.classifier, config, options.device, options.method)

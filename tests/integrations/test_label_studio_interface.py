@@ -84,6 +84,6 @@ def test_what_is_no_configuration(text, says):
 
 
 def test_a_deep_configuration_is_read():
-    deep = 20_000
-    text = "<View>" * deep + labels('<Label value="bird"/>') + "</View>" * deep
+    deep = 140_000
+    text = "<v>" * deep + labels('<Label value="bird"/>') + "</v>" * deep
     assert choices(text) == (Choice("bird", ("bird",)),)

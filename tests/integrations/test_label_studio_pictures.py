@@ -224,6 +224,13 @@ def test_an_address_of_label_studio_that_is_none(url):
         Pictures(url)
 
 
+@pytest.mark.parametrize("key", ["a b", "a\nb", "schlüssel"])
+def test_a_key_that_is_none_is_not_shown(key):
+    with pytest.raises(GroundingError, match=facts("LABEL_STUDIO_API_KEY")) as error:
+        Pictures("http://localhost:8080", key)
+    assert key not in str(error.value)
+
+
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(GroundingError, match=facts("--files", "folder")):
         Pictures(files=tmp_path / "gone")

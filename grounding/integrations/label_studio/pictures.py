@@ -40,6 +40,8 @@ class Pictures:
             raise GroundingError(
                 f"--label-studio-url is '{self.label_studio}': expected http://localhost:8080 or the like"
             )
+        if self.key and not (self.key.isascii() and self.key.isprintable() and " " not in self.key):
+            raise GroundingError("LABEL_STUDIO_API_KEY is no key: expected letters, digits, dots and the like")
         if self.files is not None and not self.files.is_dir():
             raise GroundingError(f"--files {self.files} is no folder: expected the one with the pictures")
 
