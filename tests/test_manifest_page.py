@@ -25,7 +25,7 @@ def test_the_page_of_a_manifest(run, open_page, tmp_path):
         csv.writer(file).writerows([("image", "caption"), *ROWS])
     assert run("--manifest", "table.csv", "--output", "out", "--pictures")[0] == 1  # two rows fail
     results = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
-    page = open_file(open_page, tmp_path / "out" / "index.html", "manifest")
+    page = open_file(open_page, tmp_path / "out" / "index.html", "manifest", ("light", "dark"))
     assert len(results) == page.locator("article").count() == len(ROWS)
     assert page.locator("script, b, i, article img[src=x]").count() == 0
     captions = page.locator("h2").all_inner_texts()

@@ -223,7 +223,7 @@ def test_the_pages_in_a_browser(birds, named, open_page, tmp_path):
     assert ("colours", "≠ 22.2 [0.0, 33.3] 3 pictures") in stacked_cells(page, "table.published")
 
     (tmp_path / "named.html").write_text(named[1])
-    page = open_file(open_page, tmp_path / "named.html", "benchmark-names", faults=False)
+    page = open_file(open_page, tmp_path / "named.html", "benchmark-names", faults=())
     assert page.locator("table.classes").get_by_text("<b>", exact=True).count() > 0
     assert page.locator("b").count() == 0
 

@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 @pytest.mark.slow
 def test_the_page_of_a_run(runs, open_page):
     metrics = json.loads((runs / "a" / "metrics.json").read_text())
-    page = open_file(open_page, runs / "a" / "report.html", "report")
+    page = open_file(open_page, runs / "a" / "report.html", "report", ("light", "dark"))
     assert page.viewport_size == NARROW
     cells = stacked_cells(page, "table.headline")
     for protocol in metrics["protocols"]:
@@ -98,7 +98,7 @@ def test_names_and_captions_with_html_do_nothing(open_page, tmp_path):
     run = make_run(images, predict(images), HOSTILE, failed={HOSTILE: HOSTILE})
     run.metrics["settings"]["note"] = HOSTILE
     (tmp_path / "<i>&.html").write_text(render_report(run, photograph))
-    page = open_file(open_page, tmp_path / "<i>&.html", "hostile", faults=False)
+    page = open_file(open_page, tmp_path / "<i>&.html", "hostile", faults=())
     assert page.locator("script, b, i").count() == 0
     heights = page.locator("table.headline td.run").evaluate_all(_NUMBER_HEIGHTS)
     assert heights
