@@ -5,8 +5,23 @@ import sys
 
 import pytest
 
-DOORS = ("localize", "evaluate", "train", "export")
-HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm", "onnx"}
+DOORS = ("localize", "evaluate", "train", "export", "demo")
+HEAVY = {
+    "torch",
+    "numpy",
+    "PIL",
+    "nltk",
+    "cv2",
+    "pandas",
+    "pyarrow",
+    "skimage",
+    "torchvision",
+    "timm",
+    "onnx",
+    "gradio",
+    "starlette",
+    "uvicorn",
+}
 RECORD = """
 import torch
 from grounding import attention

@@ -85,7 +85,7 @@ def test_readme_commands(command, workplace, run):
     assert out
 
 
-@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export"])
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "demo"])
 def test_documented_commands_have_these_options(door):
     module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
@@ -166,6 +166,9 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/evaluation/report/published.yaml",
         "grounding/evaluation/report/templates/report.html.jinja",
         "grounding/templates/manifest.html.jinja",
+        "grounding/templates/demo.html.jinja",
+        "grounding/demonstration/static/demo.css",
+        "grounding/demonstration/static/demo.js",
         "grounding/py.typed",
     ):
         assert wanted in names

@@ -68,6 +68,15 @@ def test_boxes_are_shares_of_the_picture(ask):
         assert re.search(rf'class="{kind}"[^>]*;left:{left:.2f}%;top:{top:.2f}%;', html)
 
 
+def test_badges_in_one_corner_stand_beside_each_other(ask):
+    html = answer_html(ask("a hat, a hat and a hat"))
+    assert re.findall(r'class="badge" data-phrase="(\d)" style="--shift: (\d)"', html) == [
+        ("0", "0"),
+        ("1", "1"),
+        ("2", "2"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("caption", "status", "drawn"),
     [
