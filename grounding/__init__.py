@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from grounding.errors import GroundingError as GroundingError
     from grounding.images import read_image as read_image
     from grounding.images import sample_scene as sample_scene
+    from grounding.integrations.zero_shot import zero_shot_object_detector as zero_shot_object_detector
     from grounding.pipeline import Localizer as Localizer
 
 __version__ = "0.1.0"
@@ -15,8 +16,9 @@ _HOMES = {
     "Localizer": "grounding.pipeline",
     "read_image": "grounding.images",
     "sample_scene": "grounding.images",
+    "zero_shot_object_detector": "grounding.integrations.zero_shot",
 }
-__all__ = ["GroundingError", "Localizer", "__version__", "read_image", "sample_scene"]
+__all__ = ["GroundingError", "Localizer", "__version__", "read_image", "sample_scene", "zero_shot_object_detector"]
 
 
 def __getattr__(name: str) -> Any:

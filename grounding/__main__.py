@@ -9,10 +9,13 @@ from grounding.commands import Parser
 
 _COMMANDS = {
     "localize": "a caption and a picture in, a region for every phrase out",
+    "demo": "the same in a page of the browser",
+    "annotate": "draft boxes from captions or labels, and let people correct them in a page",
     "evaluate": "score a localizer, or anybody's predictions, on Flickr30k Entities",
     "train": "train a tag classifier from pictures with captions",
-    "demo": "a page in the browser to try it on",
+    "clickme": "a game in which people show a classifier what matters in a picture",
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
+    "serve": "answer another tool over HTTP: a backend for Label Studio",
 }
 
 

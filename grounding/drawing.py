@@ -1,11 +1,11 @@
 """Pictures of results: a result in, a picture out, nothing else changed."""
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
+from grounding.colours import phrase_colour as phrase_colour
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.labels import Edges, Label, with_labels
@@ -13,16 +13,6 @@ from grounding.painting import canvas_of, glow, heat_colours
 from grounding.wording import shortened
 
 _DRAWN = ("localized", "absent")
-# blue, orange, green, pink, yellow, sky, violet, red: told apart by most eyes, on dark and on light pictures
-_COLOURS = ("#2f7ff5", "#ff8c1a", "#1fb866", "#f25cb0", "#e6c700", "#35c3e8", "#9b6bf2", "#e8403a")
-
-
-def phrase_colour(index: int) -> str:
-    """Return the colour of the phrase at this position, as `#rrggbb`."""
-    if index < len(_COLOURS):
-        return _COLOURS[index]
-    red, green, blue = colorsys.hsv_to_rgb(index * 0.61803 % 1, 0.75, 0.95)
-    return f"#{int(red * 255):02x}{int(green * 255):02x}{int(blue * 255):02x}"
 
 
 def overlay(

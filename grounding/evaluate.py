@@ -25,6 +25,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
     from grounding.datasets.files import Photographs
     from grounding.datasets.flickr30k import Flickr30kEntities
     from grounding.evaluation.report.page import render_report
+    from grounding.evaluation.report.published import published_lines
     from grounding.evaluation.report.terminal import metrics_table
     from grounding.evaluation.runs.folder import REPORT, Output
     from grounding.evaluation.runs.given import score_given
@@ -49,7 +50,7 @@ def _flickr30k(options: argparse.Namespace) -> int:
         metrics = run.score()
     if metrics is None:  # a rank above 0 of torchrun
         return 0
-    print(metrics_table(metrics), end="")
+    print(metrics_table(metrics) + published_lines(metrics), end="")
     if options.output:
         print(f"metrics, predictions and report: {options.output / REPORT}")
     return 1 if metrics["dataset"]["failed"] else 0
@@ -61,6 +62,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     from grounding.benchmarks.methods import MapMaker, read_map_config
     from grounding.benchmarks.names import parse_methods
     from grounding.benchmarks.page import draw, metrics_table
+    from grounding.benchmarks.published import published_line
     from grounding.benchmarks.run import REPORT, run_benchmark
     from grounding.benchmarks.signals import read_given
 
@@ -76,7 +78,7 @@ def _benchmark(options: argparse.Namespace) -> int:
     metrics = run_benchmark(job, output, draw, _note, options.name, workers, options.overwrite)
     if metrics is None:  # a rank above 0 of torchrun
         return 0
-    print(metrics_table(metrics), end="")
+    print(metrics_table(metrics) + published_line(metrics), end="")
     print(f"metrics, rows, figure and report: {output / REPORT}")
     return 1 if metrics["dataset"]["failed"] else 0
 

@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from PIL import Image
 
 from grounding import drawing
-from grounding.errors import check_at_least_one
+from grounding.errors import GroundingError, check_at_least_one
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage, read_only
 from grounding.text.captions import as_read
 from grounding.wording import counted, shortened
 
-if TYPE_CHECKING:  # imported where it is used: it takes as long as everything else together
+if TYPE_CHECKING:  # imported where they are used: they take as long as everything else together
     from pandas import DataFrame
+    from supervision import Detections
 
 SCHEMA_VERSION = 1
 _FACTS = ("phrase", "start", "end", "head", "status", "presence", "words", "rank")
@@ -123,6 +125,37 @@ class Grounding:
             rows += [(*facts, rank, *region) for rank, region in ranked] or [(*facts, None, *[math.nan] * 5)]
         frame = pandas.DataFrame(rows, columns=["position", *_FACTS, *_BOX])
         return frame.astype(_TYPES).set_index("position")
+
+    def to_detections(self, top_k: int = 1) -> "Detections":
+        """Return the boxes of the localized phrases as `supervision.Detections`, in caption order.
+
+        `class_id` is the position of the phrase in the caption, from 0, `data["class_name"]` its text, `confidence` the
+        score of the region.
+
+        Args:
+            top_k: at most so many boxes of each phrase.
+
+        Raises:
+            GroundingError: supervision is not installed.
+        """
+        check_at_least_one("top_k", top_k)
+        try:
+            import supervision
+        except ImportError as error:
+            raise GroundingError("Detections are supervision's: pip install supervision") from error
+        rows = [
+            (position, region)
+            for position, grounded in enumerate(self.phrases)
+            if grounded.status == "localized"
+            for region in grounded.regions[:top_k]
+        ]
+        positions = np.array([position for position, _ in rows], int)
+        return supervision.Detections(
+            np.array([region.box for _, region in rows], np.float32).reshape(-1, 4),
+            confidence=np.array([region.score for _, region in rows], np.float32),
+            class_id=positions,
+            data={"class_name": np.array([self.phrases[position].phrase.text for position in positions], str)},
+        )
 
 
 def to_json(value: dict[str, Any], indent: int | None = None) -> str:

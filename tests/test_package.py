@@ -5,23 +5,9 @@ import sys
 
 import pytest
 
-DOORS = ("localize", "evaluate", "train", "export", "demo")
-HEAVY = {
-    "torch",
-    "numpy",
-    "PIL",
-    "nltk",
-    "cv2",
-    "pandas",
-    "pyarrow",
-    "skimage",
-    "torchvision",
-    "timm",
-    "onnx",
-    "gradio",
-    "starlette",
-    "uvicorn",
-}
+DOORS = ("localize", "evaluate", "train", "export", "annotate", "clickme", "demo", "serve")
+HEAVY = {"torch", "numpy", "PIL", "nltk", "cv2", "pandas", "pyarrow", "skimage", "torchvision", "timm", "onnx"}
+HEAVY |= {"gradio", "starlette", "supervision", "tqdm", "uvicorn"}
 RECORD = """
 import torch
 from grounding import attention

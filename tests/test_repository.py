@@ -85,7 +85,7 @@ def test_readme_commands(command, workplace, run):
     assert out
 
 
-@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "demo"])
+@pytest.mark.parametrize("door", ["localize", "evaluate", "train", "export", "annotate", "clickme", "demo", "serve"])
 def test_documented_commands_have_these_options(door):
     module = importlib.import_module(f"grounding.{door}")
     documented = commands(rf"(?:python -m grounding\.|(?<=\n)grounding ){door}")
@@ -165,10 +165,14 @@ def test_the_wheel_carries_weights_and_text_data(tmp_path):
         "grounding/evaluation/protocols/blind_boxes.json",
         "grounding/evaluation/report/published.yaml",
         "grounding/evaluation/report/templates/report.html.jinja",
+        "grounding/annotation/static/index.html",
+        "grounding/game/static/index.html",
         "grounding/templates/manifest.html.jinja",
         "grounding/templates/demo.html.jinja",
         "grounding/demonstration/static/demo.css",
         "grounding/demonstration/static/demo.js",
+        "grounding/integrations/fiftyone_zoo/__init__.py",
+        "grounding/integrations/fiftyone_zoo/manifest.json",
         "grounding/py.typed",
     ):
         assert wanted in names

@@ -207,3 +207,26 @@ def test_a_table_of_nothing_has_the_same_columns():
     assert len(empty) == 0
     assert empty.dtypes["x0"] == grounding_of(grounded()).to_frame().dtypes["x0"] == np.float64
     assert list(empty.columns) == list(grounding_of(grounded()).to_frame().columns)
+
+
+def test_no_detections():
+    for result in (grounding_of(), grounding_of(grounded(box=None)), grounding_of(grounded(status="absent"))):
+        found = result.to_detections()
+        assert found.xyxy.shape == (0, 4)
+        assert found.data["class_name"].tolist() == []
+
+
+def test_detections_of_supervision():
+    first, guess, last = (
+        grounded("a hat"),
+        grounded("a dax", "out-of-vocabulary"),
+        grounded("a dog", box=(1, 2, 30, 40)),
+    )
+    first = replace(first, regions=(*first.regions, Region(0, 0, 9, 9, 0.5), Region(0, 0, 5, 5, 0.25)))
+    found = grounding_of(first, guess, last).to_detections(top_k=2)
+    assert found.xyxy.tolist() == [[40, 40, 120, 100], [0, 0, 9, 9], [1, 2, 30, 40]]
+    assert found.confidence.tolist() == [1.25, 0.5, 1.25]
+    assert found.class_id.tolist() == [0, 0, 2]
+    assert found.data["class_name"].tolist() == ["a hat", "a hat", "a dog"]
+    with pytest.raises(GroundingError, match="top_k"):
+        grounding_of().to_detections(top_k=0)

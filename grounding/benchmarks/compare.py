@@ -15,10 +15,12 @@ from grounding.benchmarks.tasks import TASKS
 from grounding.errors import GroundingError
 from grounding.evaluation.report.page import render
 from grounding.evaluation.report.terminal import text_table
+from grounding.evaluation.runs.folder import write_table
+from grounding.evaluation.runs.naming import Side, columns, whole_names
 from grounding.folders import check_output, comparison_folder, whole_folder
 from grounding.wording import counted
 
-_FILES: Final = ("comparison.json", "comparison.html")
+_FILES: Final = ("comparison.json", "comparison.csv", "comparison.html")
 _KEY: Final = ["image", "class"]
 
 
@@ -32,7 +34,7 @@ def is_benchmark(folder: Path) -> bool:
 
 
 def write_comparison(a: Path, b: Path, folder: Path | None, overwrite: bool) -> tuple[Path, dict[str, Any]]:
-    """Compare two finished benchmarks, and write the comparison as JSON and as a page.
+    """Compare two finished benchmarks, and write the comparison as JSON, as CSV and as a page.
 
     Args:
         folder: by default that of `comparison_folder`.
@@ -48,11 +50,12 @@ def write_comparison(a: Path, b: Path, folder: Path | None, overwrite: bool) -> 
     summary = compare(a, b)
     with whole_folder(folder, overwrite, _FILES) as partial:
         (partial / _FILES[0]).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_table(partial / _FILES[1], *_csv(summary))
         page = render(
             "benchmarks.html.jinja", comparison=summary, cell=lambda *cell: _cell(summary, *cell), photographs=[]
         )
-        (partial / _FILES[1]).write_text(page, encoding="utf-8")
-    return folder / _FILES[1], summary
+        (partial / _FILES[2]).write_text(page, encoding="utf-8")
+    return folder / _FILES[2], summary
 
 
 def compare(a: Path, b: Path) -> dict[str, Any]:
@@ -85,12 +88,18 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
             "gained": int((change > 0).sum()),
             "lost": int((change < 0).sum()),
         }
+    sides = [Side(own["name"], own["settings"], str(path)) for path, own in zip((a, b), metrics, strict=True)]
     if not differences:
         raise GroundingError(f"{a} and {b} have no method or no class of a picture in common")
     return {
         "task": tasks[0],
         "images": images,
-        **{side: {"path": str(path), "metrics": own} for side, path, own in zip("ab", (a, b), metrics, strict=True)},
+        **{
+            side: {"name": name, "column": column, "path": str(path), "metrics": own}
+            for side, name, column, path, own in zip(
+                "ab", whole_names(*sides), columns(*sides), (a, b), metrics, strict=True
+            )
+        },
         "methods": differences,
         "warnings": list(_warnings(metrics, images)),
     }
@@ -98,15 +107,29 @@ def compare(a: Path, b: Path) -> dict[str, Any]:
 
 def comparison_table(summary: Mapping[str, Any]) -> str:
     """For a terminal: a line for each method and number."""
-    headers = ["method", "number", "a", "b", "b - a [95% interval]", "better", "worse"]
+    headers = ["method", "number", *(f"{side}: {summary[side]['column']}" for side in "ab")]
+    headers += ["b - a [95% interval]", "better", "worse"]
     rows = [
         [method, name, *(_cell(summary, method, name, key) for key in ("a", "b", "difference")),
          f"{own['gained']:,}", f"{own['lost']:,}"]
         for method, own in summary["methods"].items()
         for name in own["scores"]
     ]  # fmt: skip
-    sides = ", ".join(f"{side}: {summary[side]['metrics']['name']} ({summary[side]['path']})" for side in "ab")
+    sides = ", ".join(f"{side}: {summary[side]['name']}, {summary[side]['path']}" for side in "ab")
     return text_table(f"{summary['task']}, {counted(summary['images'], 'picture')} in both; {sides}", headers, rows)
+
+
+def _csv(summary: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Headers and rows of comparison.csv."""
+    headers = ["method", "number", *(f"{side}: {summary[side]['column']}" for side in "ab")]
+    headers += ["difference", "low", "high", "better", "worse"]
+    rows = []
+    for method, own in summary["methods"].items():
+        for name, one in own["scores"].items():
+            numbers = [one["a"].get("value"), one["b"].get("value")]
+            numbers += [one["difference"].get(key) for key in ("value", "low", "high")]
+            rows.append([method, name, *numbers, own["gained"], own["lost"]])
+    return headers, rows
 
 
 def _cell(summary: Mapping[str, Any], method: str, name: str, key: str) -> str:

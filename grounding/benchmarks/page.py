@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
 from grounding.benchmarks.figure import Drawn, Item, Verdict, drawn, figure, strip
-from grounding.benchmarks.published import published
+from grounding.benchmarks.published import PICTURES, apart, published, reasons
 from grounding.benchmarks.run import FIGURE, REPORT, Finished
-from grounding.evaluation.report.galleries import data_uri
+from grounding.boxes import area, enclosing
+from grounding.evaluation.report.galleries import TRIVIAL_SHARE, data_uri
 from grounding.evaluation.report.page import render
 from grounding.evaluation.report.terminal import text_table
 from grounding.wording import counted
@@ -85,6 +87,7 @@ def draw(finished: Finished, folder: Path) -> None:
     if picture is not None:
         picture.save(folder / FIGURE)
     metrics = finished.metrics
+    rows_of_others = published(finished.measurer.job.source.kind, metrics["task"])
     text = render(
         "benchmark.html.jinja",
         metrics=metrics,
@@ -93,7 +96,10 @@ def draw(finished: Finished, folder: Path) -> None:
         hit=finished.measurer.task.hit,
         figure=picture and _uri(picture),
         galleries=list(_galleries(finished)),
-        published=published(finished.measurer.job.source.kind, metrics["task"]),
+        published=rows_of_others,
+        apart=lambda row: apart(row, metrics["dataset"]),
+        reasons=reasons(rows_of_others, metrics["dataset"]),
+        pictures=PICTURES,
         photographs=[],
     )
     (folder / REPORT).write_text(text, encoding="utf-8")
@@ -152,21 +158,29 @@ def _galleries(finished: Finished) -> Iterator[Gallery]:
     own = _first_method(finished)
     others = np.mean([hits[method] for method in methods if method != first] or [np.zeros(len(own))], axis=0)
     gain = np.nan_to_num(hits[first] - others)
-    for title, text, order in (
-        (
-            f"Where {first} is better",
-            "Its lead over the mean of the other methods is largest.",
-            np.argsort(-gain, kind="stable"),
-        ),
-        (
-            f"Where {first} is worse",
-            "Its lag behind the mean of the other methods is largest.",
-            np.argsort(gain, kind="stable"),
-        ),
+    trivial = _trivial(finished, own)
+    for title, text, lead in (
+        (f"Where {first} is better", "Its lead over the mean of the other methods is largest.", gain),
+        (f"Where {first} is worse", "Its lag behind the mean of the other methods is largest.", -gain),
     ):
-        items = _apart(finished, own, order.tolist(), _CARDS)
-        rows = drawn(finished.measurer, items, _verdict(finished))
+        order = np.argsort(-lead, kind="stable")
+        telling = order[(lead[order] > 0) & ~trivial[order]].tolist()
+        if left_out := int(((lead > 0) & trivial).sum()):
+            things = counted(left_out, "target that covers", "targets that cover")
+            text = f"{text} Left out: {things} at least {100 * TRIVIAL_SHARE:g}% of the picture."
+        rows = drawn(finished.measurer, _apart(finished, own, telling, _CARDS), _verdict(finished))
         yield Gallery(title, text, [(_caption(row), _uri(strip(row))) for row in rows])
+
+
+def _trivial(finished: Finished, own: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """(R,) which rows ask for what is nearly the whole picture: any point and any large box hits it."""
+    images, classes = list(finished.measurer.images.values()), finished.measurer.data.classes
+    shares = []
+    for place, name in zip(own["image"], own["class"], strict=True):
+        image = images[place]
+        [region] = [region for region in image.regions if region.name == classes[name]]
+        shares.append(float(area(enclosing(region.boxes))[0]) / (image.width * image.height))
+    return np.array(shares) >= TRIVIAL_SHARE
 
 
 def _caption(row: Drawn) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from grounding.demonstration.questions import Answer, Question
 from grounding.demonstration.verdicts import verdict, word_reasons
-from grounding.drawing import phrase_colour
+from grounding.colours import phrase_colour
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.painting import heat_colours

@@ -8,11 +8,16 @@ from grounding.training.config import TrainConfig
 from grounding.training.networks import known_line
 from grounding.training.validation import PROTOCOLS
 
+EVERYWHERE = 0.9  # share of the pictures that have a label
 FEW = 1000  # pictures from which random weights learn little: see docs/training.md
 
 
 def advice(config: TrainConfig, initial: TagClassifier | None, data: Captioned) -> list[str]:
-    """Lines for the start: which tags are known, and whether pictures are too few for random weights."""
+    """Lines for the start: which tags are known, whether pictures are too few, and which labels are everywhere."""
+    return [*_weights(config, initial, data), *_everywhere(data)]
+
+
+def _weights(config: TrainConfig, initial: TagClassifier | None, data: Captioned) -> list[str]:
     if initial:
         return [known_line(initial, data.tags)] if tuple(initial.tags) != data.tags else []
     count = len(data.images)
@@ -21,6 +26,20 @@ def advice(config: TrainConfig, initial: TagClassifier | None, data: Captioned) 
     return [
         f"{count:,} picture{'s' * (count != 1)} from random weights teach{'es' * (count == 1)} little: "
         "network.initial=embedded goes on from the embedded classifier, with head_only=true in minutes"
+    ]
+
+
+def _everywhere(data: Captioned) -> list[str]:
+    """A warning where nearly all pictures have a label: nothing in them says which of its surroundings it is."""
+    if data.unit != "label":
+        return []
+    names = [tag for tag, share in zip(data.tags, data.shares.tolist(), strict=True) if share > EVERYWHERE]
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + ", ..." * (len(names) > 3)
+    return [
+        f"warning: over {EVERYWHERE:.0%} of the pictures have the label {shown}: it cannot be told from what "
+        "is always beside it; add pictures of the same kind without it"
     ]
 
 

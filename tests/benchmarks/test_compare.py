@@ -16,6 +16,7 @@ from helpers.errors import facts
 from helpers.html import Page
 
 METHODS = ("contrastive-mwp", "gradient", "center")
+FILES = ["comparison.csv", "comparison.html", "comparison.json"]
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def test_the_command_writes_beside_b(pointed, wrong, in_empty_folder):
     for name in ("a-vs-b", "a-vs-b-2"):
         status, out, err = in_empty_folder(main, "compare", "a", "b")
         assert (status, err) == (0, "")
-        assert sorted(path.name for path in Path(name).iterdir()) == ["comparison.html", "comparison.json"]
+        assert sorted(path.name for path in Path(name).iterdir()) == FILES
         assert f"{name}/comparison.html" in out
     assert in_empty_folder(main, "compare", "a", "b", "--overwrite")[0] == 0
     assert not Path("a-vs-b-3").exists()

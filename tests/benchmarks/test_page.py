@@ -1,18 +1,24 @@
 """The page and the table of a finished benchmark, and what stands in them."""
 
+import csv
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
+from grounding.benchmarks.compare import comparison_table, write_comparison
+from grounding.benchmarks.data import Source
 from grounding.benchmarks.measurer import Measurer
 from grounding.benchmarks.metrics import to_table
-from grounding.benchmarks.page import FIGURE_ROWS, chosen, metrics_table, score_names, shown
-from grounding.benchmarks.published import _all, published
+from grounding.benchmarks.page import FIGURE_ROWS, _galleries, _trivial, chosen, metrics_table, score_names, shown
+from grounding.benchmarks.published import PICTURES as IN_SPLIT
+from grounding.benchmarks.published import _all, apart, published, published_line
 from grounding.benchmarks.run import Finished, read_rows
 from grounding.benchmarks.tasks import TASKS
-from helpers.benchmarks import job, run, write_folder
+from helpers.benchmarks import PICTURES, job, run, write_cub, write_folder
 from helpers.html import Page
+from helpers.pages import open_file, stacked_cells
 
 LONG = "a class of many words " * 12
 NAMES = {"red": "<b>", "green": 'salt, pepper, and "oil"', "blue": LONG}
@@ -71,7 +77,8 @@ def test_awkward_names_are_text(named):
     for name, tags in TAGS.items():
         assert [cell.strip() for cell in classes[" ".join(name.split())][2:4]] == [*tags, "given"]
     assert metrics["by_class"]["<b>"]["contrastive-mwp"] == 100.0
-    assert "<b> in one.png" in page.text
+    assert [found["alt"] for found in page.all("img")][1:] == ['salt, pepper, and "oil" in five.png']  # nothing else
+    assert page.text.count("There is no such picture.") == 1  # where it is worse
 
 
 def test_rows_of_the_figure_are_of_different_pictures(pointed, colours, classifier):
@@ -152,3 +159,108 @@ def test_to_table():
     pd.testing.assert_frame_equal(table.drop(columns="predicted"), expected, check_dtype=False)
     assert table["predicted"].tolist()[:2] == [1, 1]
     assert pd.isna(table["predicted"].iloc[2])
+
+
+@pytest.fixture(scope="module")
+def birds(classifier, tmp_path_factory):
+    """A localization on three pictures in the layout of CUB, and the same with smoothed maps."""
+    folder = tmp_path_factory.mktemp("birds")
+    write_cub(folder / "cub", {"one.png": False, "two.png": False, "three.png": False, "six.png": True})
+    asked = job(folder / "cub", classifier, "localization", ("cam", "center"))
+    asked = replace(asked, source=Source("cub", folder / "cub"))
+    run(asked, folder / "sharp")
+    run(replace(asked, makers=tuple(replace(maker, smoothing=0.1) for maker in asked.makers)), folder / "smooth")
+    return folder
+
+
+def test_published_numbers_are_marked_where_the_pictures_are_not_all(birds):
+    metrics = json.loads((birds / "sharp" / "metrics.json").read_text())
+    why = "published on the full CUB test split of 5,794 pictures; this run: CUB test, 3 pictures"
+    assert published_line(metrics) == f"27 published numbers in the report, not comparable: {why}\n"
+    page = Page((birds / "sharp" / "report.html").read_text())
+    assert f"These numbers do not compare with this run, marked ≠: {why}." in page.text
+    own = metrics["methods"]["center"]["MaxBoxAccV2"]
+    [row] = [row for row in page.rows if row and row[0].strip() == "center" and "all 5,794 pictures" in row[2]]
+    assert row[5].split() == f"≠ {own['value']:.1f} [{own['low']:.1f}, {own['high']:.1f}] 3 pictures".split()
+    methods = [row for row in page.rows if row and row[0].strip() == "center" and len(row) == 8]
+    assert "≠" not in "".join(methods[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "apart_"),
+    [
+        ({}, False),
+        ({"images": 5793, "left_out": {"pictures without objects": 1}}, False),
+        ({"images": 5793}, True),
+        ({"images": 5794, "limit": 5794}, False),
+        ({"images": 0}, True),
+        ({"name": "CUB train"}, True),
+        ({"failed": {"x": "broken"}}, True),
+        ({"rows_without_tag": 1}, True),
+    ],
+)
+def test_only_a_whole_split_compares(change, apart_):
+    dataset = {"name": "CUB test", "images": 5794, "limit": None, "left_out": {}, "failed": {}, "rows_without_tag": 0}
+    rows = published("cub", "localization")
+    assert {bool(apart(row, dataset | change)) for row in rows} == {apart_}
+    metrics = {"settings": {"dataset": "cub"}, "task": "localization", "dataset": dataset | change}
+    assert ("not comparable" in published_line(metrics)) == apart_
+    assert published_line(metrics | {"settings": {"dataset": "folder"}}) == ""
+
+
+def test_every_split_of_a_published_number_has_its_pictures():
+    assert {row["split"] for row in _all()} == set(IN_SPLIT)
+
+
+@pytest.mark.slow
+def test_the_pages_in_a_browser(birds, named, open_page, tmp_path):
+    page = open_file(open_page, birds / "sharp" / "report.html", "benchmark")
+    methods = stacked_cells(page, "table.methods")
+    metrics = json.loads((birds / "sharp" / "metrics.json").read_text())
+    for number in metrics["methods"].values():
+        for name, one in number.items():
+            assert (name, f"{one['value']:.1f} [{one['low']:.1f}, {one['high']:.1f}]") in methods
+    assert ("colours", "≠ 22.2 [0.0, 33.3] 3 pictures") in stacked_cells(page, "table.published")
+
+    (tmp_path / "named.html").write_text(named[1])
+    page = open_file(open_page, tmp_path / "named.html", "benchmark-names", faults=False)
+    assert page.locator("table.classes").get_by_text("<b>", exact=True).count() > 0
+    assert page.locator("b").count() == 0
+
+    path, summary = write_comparison(birds / "sharp", birds / "smooth", tmp_path / "c", False)
+    assert [summary[side]["column"] for side in "ab"] == ["smoothing=null", "smoothing=0.1"]
+    assert [summary[side]["name"] for side in "ab"] == ["colours (smoothing=null)", "colours (smoothing=0.1)"]
+    page = open_file(open_page, path, "benchmarks")
+    assert {label for label, _ in stacked_cells(page, "table.differences")} == {
+        "a: smoothing=null",
+        "b: smoothing=0.1",
+        "difference",
+    }
+    with (tmp_path / "c" / "comparison.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:5] == ["method", "number", "a: smoothing=null", "b: smoothing=0.1", "difference"]
+    assert len(rows) == 1 + sum(len(own["scores"]) for own in summary["methods"].values())
+    scores = summary["methods"]["cam"]["scores"]["GT-known"]
+    [row] = [row for row in rows if row[:2] == ["cam", "GT-known"]]
+    assert [float(value) for value in row[2:5]] == [scores[side]["value"] for side in ("a", "b", "difference")]
+    assert "a: smoothing=null" in comparison_table(summary)
+
+
+@pytest.mark.parametrize(("share", "left_out"), [(0.79, False), (0.8, True), (1.0, True)])
+def test_galleries_leave_out_targets_that_are_nearly_the_whole_picture(classifier, tmp_path, share, left_out):
+    """Only the centre misses green in `five.png`: a lead of the other method."""
+    pictures = {"five.png": PICTURES["five.png"], "one.png": ((100, 100), [("red", (0, 0, 100, round(100 * share)))])}
+    write_folder(tmp_path / "data", pictures=pictures)
+    asked = job(tmp_path / "data", classifier, "pointing", ("contrastive-mwp", "center"))
+    run(asked, tmp_path / "out")
+    done = finished(tmp_path / "out", asked)
+    own = done.table[done.table["method"] == "contrastive-mwp"]
+    whole = [f"{done.measurer.data.classes[row['class']]}" for _, row in own[_trivial(done, own)].iterrows()]
+    assert whole == (["red"] if left_out else [])
+    done.table.loc[(done.table["method"] == "center"), "hit"] = 0  # so that both lead
+    one, worse = _galleries(done)
+    captions = [caption for caption, _ in one.strips]
+    assert ("red in one.png" in captions) == (not left_out)
+    assert "green in five.png" in captions or "red in five.png" in captions
+    assert ("Left out: 1 target that covers at least 80% of the picture." in one.text) == left_out
+    assert (list(worse.strips), "Left out" in worse.text) == ([], False)

@@ -18,7 +18,7 @@ from grounding.demonstration.fragment import (
     sentence_parts,
 )
 from grounding.demonstration.questions import Question
-from grounding.drawing import phrase_colour
+from grounding.colours import phrase_colour
 from grounding.images import sample_scene
 
 HOSTILE = "a man <script>alert(1)</script> in a hat\" onmouseover='alert(2)' & ${alert(3)} {{ 7*7 }}"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from grounding.drawing import phrase_colour
+from grounding.colours import phrase_colour
 from grounding.images import sample_scene
 from helpers.browser import screenshots, serious_faults
 

@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-EMPTY = {"area", "br", "hr", "img", "input", "link", "meta"}
+EMPTY = {"area", "br", "hr", "img", "input", "link", "meta", "wbr"}
 SVG = ("path", "rect", "use", "image", "polygon")
 
 

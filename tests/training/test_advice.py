@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from grounding.tagging.classifier import Preprocessing, TagClassifier
 from grounding.tagging.network import plain_network
@@ -27,7 +28,7 @@ SHORT = "warning: the classifier points no better than the centre of the picture
     ],
 )
 def test_few_pictures_from_random_weights(count, network, lines):
-    data = SimpleNamespace(images=range(count), tags=("a",))
+    data = SimpleNamespace(images=range(count), tags=("a",), unit="caption")
     assert advice(TrainConfig(network=network), None, data) == lines
 
 
@@ -37,8 +38,25 @@ def test_few_pictures_from_random_weights(count, network, lines):
 )
 def test_the_tags_that_are_known(tags, lines):
     first = TagClassifier(plain_network([(8, 2)], 2), ["a", "b"], Preprocessing(32), "first")
-    data = SimpleNamespace(images=range(3), tags=tags)
+    data = SimpleNamespace(images=range(3), tags=tags, unit="caption")
     assert advice(TrainConfig(network=NetworkConfig(initial="first")), first, data) == lines
+
+
+@pytest.mark.parametrize(
+    ("unit", "shares", "named"),
+    [
+        ("label", [0.1, 0.9], None),
+        ("label", [0.1, 0.91], "label b:"),
+        ("label", [1.0, 1.0], "label a, b:"),
+        ("caption", [1.0, 1.0], None),
+    ],
+)
+def test_labels_that_are_in_all_pictures(unit, shares, named):
+    first = TagClassifier(plain_network([(8, 2)], 2), ["a", "b"], Preprocessing(32), "first")
+    data = SimpleNamespace(images=range(60), tags=("a", "b"), unit=unit, shares=torch.tensor(shares))
+    lines = advice(TrainConfig(network=NetworkConfig(initial="first")), first, data)
+    assert len(lines) == (named is not None)
+    assert named is None or named in lines[0]
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def summarize_extent(images: Sequence[EntityImage], predictions: Mapping[Key, Pr
     """
     shares = [
         (
-            _share(predictions.get(phrase_key(image, phrase), MISSING).boxes[:1], image),
-            _share(enclosing(image.boxes[phrase.chain]), image),
+            share_of_picture(predictions.get(phrase_key(image, phrase), MISSING).boxes[:1], image),
+            share_of_picture(enclosing(image.boxes[phrase.chain]), image),
         )
         for image, phrase in boxed_phrases(images)
     ]
@@ -45,7 +45,7 @@ def summarize_extent(images: Sequence[EntityImage], predictions: Mapping[Key, Pr
     return summary
 
 
-def _share(boxes: Boxes, image: EntityImage) -> float:
+def share_of_picture(boxes: Boxes, image: EntityImage) -> float:
     """The share of the picture that the first of (N, 4) boxes covers, without what is outside; NaN without a box."""
     if not len(boxes):
         return float("nan")

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from grounding.boxes import Values, enclosing
+from grounding.boxes import enclosing
 from grounding.datasets.flickr30k import EntityImage, EntityPhrase
 from grounding.errors import GroundingError
 from grounding.evaluation.predictions.prediction import Map, Prediction
@@ -20,6 +20,7 @@ from grounding.images import read_image
 
 CARDS: Final = 12
 PER_TYPE: Final = 3
+TRIVIAL_SHARE: Final = 0.8  # of the picture: a box and a target that both cover so much meet whatever is shown
 _LONGEST_SIDE_PX: Final = 320
 _LONGEST_MAP_SIDE: Final = 48
 _FLAT: Final = 0.2  # how an even map is drawn, of 1
@@ -121,17 +122,66 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A phrase of a sentence with its first box, in px of the original photograph, and the IoU with the merged box."""
+
+    phrase: EntityPhrase
+    box: Box
+    overlap: float
+
+    @property
+    def fact(self) -> str:
+        """As a card says it."""
+        return overlap_fact(self.overlap)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SentenceCard:
+    """Several phrases of one sentence on their photograph, each in a colour of its own."""
+
+    image: EntityImage
+    sentence: int
+    parts: tuple[Part, ...]
+    photograph: str | None
+
+    @property
+    def merged(self) -> list[Box]:
+        """The merged box of each part."""
+        return [tuple(enclosing(self.image.boxes[part.phrase.chain])[0].tolist()) for part in self.parts]
+
+    @property
+    def caption(self) -> list[tuple[str, int | None]]:
+        """The sentence in pieces, each with the place of its part or None; a part inside another is not marked."""
+        sentence, pieces, end = self.image.captions[self.sentence], list[tuple[str, int | None]](), 0
+        for place, part in sorted(enumerate(self.parts), key=lambda pair: pair[1].phrase.start):
+            if part.phrase.start >= end:
+                pieces.append((sentence[end : part.phrase.start], None))
+                pieces.append((sentence[part.phrase.start : part.phrase.end], place))
+                end = part.phrase.end
+        return [piece for piece in (*pieces, (sentence[end:], None)) if piece[0]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
     """Cards under a heading.
 
     Attributes:
-        total: of how many phrases these are examples.
+        total: of how many these are examples.
+        of: what they are examples of.
+        left_out: how many trivial ones are left out.
     """
 
     title: str
     text: str
-    cards: Sequence[Card]
+    cards: Sequence[Card | SentenceCard]
     total: int
+    of: str = "phrase"
+    left_out: int = 0
+
+
+def overlap_fact(overlap: float) -> str:
+    """The IoU with two decimals, never rounded up to the one that makes a hit."""
+    return f"IoU {overlap:.2f}" if overlap >= 0.5 or overlap < 0.495 else "IoU just under 0.5"
 
 
 def answer(name: str, prediction: Prediction, facts: Iterable[str], hit: bool | None = None) -> Answer:
@@ -161,25 +211,3 @@ def choose(order: Iterable[int], phrases: Sequence[tuple[EntityImage, EntityPhra
                 images.add(image.id)
                 types[kind] += 1
     return [row for row in wanted if row in chosen]
-
-
-def best_typical_worst(overlap: Values, score: Values, rows: Values) -> tuple[list[int], list[int], list[int]]:
-    """Rows in the order of each gallery.
-
-    Args:
-        overlap: (P,) IoU of the first box.
-        score: (P,) score of the first box, NaN where there is none.
-        rows: (P,) bool: those that take part.
-
-    Returns:
-        The highest IoU first; the nearest to the median IoU first; the lowest IoU first, among equals the highest score
-        first. What is still equal stays in order.
-    """
-    here = np.flatnonzero(rows)
-    if not len(here):
-        return [], [], []
-    reached, trust = overlap[here], np.nan_to_num(score[here], nan=-np.inf)
-    away = abs(reached - np.median(reached))
-    orders = np.lexsort([-reached]), np.lexsort([away]), np.lexsort([-trust, reached])
-    best, typical, worst = (here[order].tolist() for order in orders)
-    return best, typical, worst

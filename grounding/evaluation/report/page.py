@@ -1,35 +1,34 @@
 """The pages for people: one self-contained HTML file of a run, or of two runs side by side."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
-from importlib import resources
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grounding.boxes import enclosing, iou
 from grounding.datasets.files import Photographs
+from grounding.drawing import phrase_colour
 from grounding.evaluation.predictions.prediction import Prediction
-from grounding.evaluation.protocols.measure import point_of
-from grounding.evaluation.report import calibration, charts, galleries, sections, standardised
-from grounding.evaluation.report.galleries import Album, Answer, Card, Gallery
+from grounding.evaluation.protocols.extent import share_of_picture
+from grounding.evaluation.report import calibration, charts, galleries, published, sections, standardised
+from grounding.evaluation.report.examples import run_galleries, trivial_hits
+from grounding.evaluation.report.galleries import TRIVIAL_SHARE, Album, Answer, Card, Gallery
 from grounding.evaluation.report.sections import FIRST, POINT, Measured
-from grounding.evaluation.runs.comparison import Changed, compare
-from grounding.evaluation.runs.folder import Photograph, read_run
+from grounding.evaluation.runs.comparison import Changed, compare, comparison_rows
+from grounding.evaluation.runs.folder import Photograph, read_run, write_table
 from grounding.evaluation.runs.scoring import Run
 from grounding.folders import check_output, comparison_folder, whole_folder
 
-_COMPARISON, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.html")
+_COMPARISON, _COMPARISON_TABLE, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.csv", "comparison.html")
 
 
 def write_comparison(
     a: Path, b: Path, photographs: Sequence[Path] | None, folder: Path | None, overwrite: bool
 ) -> tuple[Path, dict[str, Any]]:
-    """Compare two finished runs, and write the comparison as JSON and as a page.
+    """Compare two finished runs, and write the comparison as JSON, as CSV and as a page.
 
     Args:
         a, b: their folders.
@@ -50,6 +49,7 @@ def write_comparison(
     summary, changed = compare(*runs)
     with whole_folder(folder, overwrite, _COMPARED) as partial:
         (partial / _COMPARISON).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_table(partial / _COMPARISON_TABLE, *comparison_rows(summary))
         page = render_comparison(summary, changed, Photographs(places).get)
         (partial / _COMPARISON_PAGE).write_text(page, encoding="utf-8")
     return folder / _COMPARISON_PAGE, summary
@@ -76,8 +76,9 @@ def render_report(run: Run, photograph: Photograph) -> str:
         presence=calibration.presence_plot(metrics),
         calibration=calibration.sentences(metrics),
         statuses=sections.statuses(metrics, measured) if measured else [],
-        galleries=list(_galleries(measured, album)) if measured else [],
-        published=published(),
+        galleries=list(run_galleries(measured, album)) if measured else [],
+        trivial=trivial_hits(measured) if measured else "",
+        published=published,
         photographs=album.elements(),
     )
 
@@ -101,18 +102,11 @@ def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed],
         comparison=comparison,
         metrics=comparison["b"]["metrics"],
         groups=sections.grouped(differences),
+        trivial_share=TRIVIAL_SHARE,
         reach=max(edges, default=0) or 1,
         galleries=shown,
         photographs=album.elements(),
     )
-
-
-@cache
-def published() -> dict[str, list[dict[str, Any]]]:
-    """Numbers that others report, by what their methods learnt from: the content of published.yaml."""
-    text = resources.files("grounding.evaluation.report").joinpath("published.yaml").read_text("utf-8")
-    content: dict[str, list[dict[str, Any]]] = yaml.safe_load(text)
-    return content
 
 
 def render(template: str, **content: Any) -> str:
@@ -124,50 +118,35 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(forest=charts.forest, swatch=charts.swatch)
+    environment.globals.update(forest=charts.forest, swatch=charts.swatch, phrase_colour=phrase_colour)
     environment.filters["yaml"] = lambda values: yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
     return environment.get_template(template).render(content)
 
 
-def _galleries(measured: Measured, album: Album) -> Iterator[Gallery]:
-    overlap, statuses = measured.overlap, measured.statuses
-    best, typical, worst = galleries.best_typical_worst(overlap, measured.scores, statuses == "localized")
-    for title, text, order in (
-        ("Best", "The highest IoU of the first box with the merged box.", best),
-        ("Typical", "The IoU of the first box nearest to the median of all localized phrases.", typical),
-        ("Worst", "The lowest IoU of the first box, and of these the highest scores.", worst),
-    ):
-        yield Gallery(title, text, _cards(measured, order, album), len(order))
-    for status in sorted(set(statuses.tolist()) - {"localized"}):
-        order = np.flatnonzero(statuses == status).tolist()
-        text = "Phrases with this status, in the order of the split."
-        yield Gallery(f"Status: {status}", text, _cards(measured, order, album), len(order))
-
-
-def _cards(measured: Measured, order: Sequence[int], album: Album) -> list[Card]:
-    overlap, first_hits, pointed = measured.overlap, measured.values(FIRST), measured.values(POINT)
-    cards = []
-    for row in galleries.choose(order, measured.phrases):
-        (image, phrase), prediction, score = measured.phrases[row], measured.predictions[row], measured.scores[row]
-        facts = [f"IoU {overlap[row]:.2f}" if len(prediction.boxes) else "no box"]
-        facts += [f"score {score:#.3g}"] if np.isfinite(score) else []
-        facts += [f"point {'on' if pointed[row] else 'off'} target"] if point_of(prediction) else ["no point"]
-        shown = galleries.answer("", prediction, facts, first_hits[row] == 1)
-        cards.append(Card(image, phrase, (shown,), album.place(image), galleries.map_uri(prediction.map)))
-    return cards
-
-
 def _changed_gallery(changed: Sequence[Changed], protocol: str, gained: bool, album: Album) -> Gallery:
+    telling = [change for change in changed if not _trivial(change)]
     cards = []
-    for row in galleries.choose(range(len(changed)), [(change.image, change.phrase) for change in changed]):
-        change = changed[row]
+    for row in galleries.choose(range(len(telling)), [(change.image, change.phrase) for change in telling]):
+        change = telling[row]
         answers = (_side("a", change.a, change, not gained), _side("b", change.b, change, gained))
         cards.append(Card(change.image, change.phrase, answers, album.place(change.image)))
     text = "b hits and a misses." if gained else "a hits and b misses."
-    return Gallery(f"{'Gained' if gained else 'Lost'}: {protocol}", text, cards, len(changed))
+    title, left_out = f"{'Gained' if gained else 'Lost'}: {protocol}", len(changed) - len(telling)
+    return Gallery(title, text, cards, len(telling), left_out=left_out)
+
+
+def _trivial(change: Changed) -> bool:
+    """Whether the hit of a changed phrase is of a target that is nearly the whole picture, by a box that is as well."""
+    merged = enclosing(change.image.boxes[change.phrase.chain])
+    hit = change.b if change.gained else change.a
+    shares = [share_of_picture(merged, change.image)]
+    if change.protocol != POINT.name:  # anywhere in such a target is a hit of the pointing game
+        shares.append(share_of_picture(hit.boxes, change.image))
+    return min(shares) >= TRIVIAL_SHARE
 
 
 def _side(name: str, prediction: Prediction, change: Changed, hit: bool) -> Answer:
     merged = enclosing(change.image.boxes[change.phrase.chain])
-    fact = f"IoU {float(iou(prediction.boxes[:1], merged)[0, 0]):.2f}" if len(prediction.boxes) else prediction.status
+    overlaps = iou(prediction.boxes[:1], merged)
+    fact = galleries.overlap_fact(overlaps[0, 0]) if len(overlaps) else prediction.status
     return galleries.answer(name, prediction, (fact,), hit)

@@ -9,10 +9,12 @@ import numpy.typing as npt
 from grounding.boxes import Values
 from grounding.datasets.flickr30k import boxed_phrases
 from grounding.evaluation.predictions.prediction import MISSING
+from grounding.evaluation.protocols.extent import share_of_picture
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, TARGETS, TOP, Protocol, Target, recall
 from grounding.evaluation.protocols.summary import Rows, image_of_phrase, interval, resample
 from grounding.evaluation.report import charts
 from grounding.evaluation.report.charts import Series, Summary
+from grounding.evaluation.report.galleries import TRIVIAL_SHARE
 from grounding.evaluation.runs.scoring import Run
 
 POINT, FIRST = POINTING[0], recall(1, "merged-box")
@@ -42,6 +44,7 @@ class Measured:
         statuses: (P,) of text.
         scores: (P,) of the first box, NaN where it has none.
         overlap: (P,) the IoU of the first box with the merged box.
+        trivial: (P,) bool: hits where merged box and first box each cover at least `TRIVIAL_SHARE` of the picture.
     """
 
     def __init__(self, run: Run) -> None:
@@ -51,6 +54,12 @@ class Measured:
         ranked = [np.empty(0) if prediction.scores is None else prediction.scores for prediction in self.predictions]
         self.scores = np.array([scores[0] if len(scores) else np.nan for scores in ranked], np.float64)
         self.overlap = run.columns[FIRST.column].to_numpy()
+        covered = [
+            share_of_picture(found.boxes, image)
+            for (image, _), found in zip(self.phrases, self.predictions, strict=True)
+        ]
+        whole = (np.array(covered) >= TRIVIAL_SHARE) & (self.columns["merged_share"].to_numpy() >= TRIVIAL_SHARE)
+        self.trivial = whole & (self.values(FIRST) == 1)
         self._cluster = image_of_phrase(run.images)
         self._weights = resample(len(run.images), run.metrics["bootstrap"]["seed"])
 

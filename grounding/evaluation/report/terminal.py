@@ -65,7 +65,7 @@ def _standardised(metrics: Mapping[str, Any]) -> str:
 
 def difference_table(comparison: Mapping[str, Any]) -> str:
     """b minus a under every headline protocol."""
-    headers = ["protocol", "phrases", *(f"{side}: {comparison[side]['name']}" for side in ("a", "b"))]
+    headers = ["protocol", "phrases", *(f"{side}: {comparison[side]['column']}" for side in "ab")]
     headers += ["b - a [95% interval]", "gained", "lost"]
     rows = []
     for name, row in comparison["differences"].items():
@@ -74,7 +74,8 @@ def difference_table(comparison: Mapping[str, Any]) -> str:
         numbers = f"{row['count']:,}", f"{row['a']:.1f}", f"{row['b']:.1f}"
         rows.append([name, *numbers, change, str(row["gained"]), str(row["lost"])])
     both = f"{counted(comparison['phrases'], 'phrase')} in both"
-    return f"{text_table('', headers, rows)}{both}; paired, resampled by image; * the interval leaves out 0\n"
+    runs = "; ".join(f"{side}: {comparison[side]['name']}, {comparison[side]['path']}" for side in "ab")
+    return f"{text_table(runs, headers, rows)}{both}; paired, resampled by image; * the interval leaves out 0\n"
 
 
 def _short(number: Mapping[str, Any]) -> str:

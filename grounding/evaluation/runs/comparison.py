@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +13,10 @@ from grounding.evaluation.predictions.prediction import MISSING, Prediction, phr
 from grounding.evaluation.protocols.measure import measure
 from grounding.evaluation.protocols.protocol import HEADLINE, POINTING, recall
 from grounding.evaluation.protocols.summary import SEED, bootstrap_interval, image_of_phrase, resample
+from grounding.evaluation.runs.naming import Side, columns, whole_names
 from grounding.evaluation.runs.scoring import Run
-from grounding.wording import counted, shortened
+from grounding.wording import counted
 
-_TOLD: Final = 2  # settings that a name tells
 _SIDES: Final = (recall(1, "merged-box"), POINTING[0])
 
 
@@ -63,10 +62,12 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
                 "gained": int((change > 0).sum()),
                 "lost": int((change < 0).sum()),
             }
-    names = _names(a, b)
+    sides = [Side(run.metrics["name"], run.metrics["settings"], run.path) for run in (a, b)]
     summary = {
-        "a": {"name": names[0], "path": a.path, "metrics": a.metrics},
-        "b": {"name": names[1], "path": b.path, "metrics": b.metrics},
+        **{
+            side: {"name": name, "column": column, "path": run.path, "metrics": run.metrics}
+            for side, name, column, run in zip("ab", whole_names(*sides), columns(*sides), (a, b), strict=True)
+        },
         "phrases": len(rows),
         "differences": differences,
         "warnings": list(_warnings(a, b, len(images))),
@@ -74,28 +75,11 @@ def compare(a: Run, b: Run) -> tuple[dict[str, Any], list[Changed]]:
     return summary, list(_changed(images, a, b))
 
 
-def _names(a: Run, b: Run) -> tuple[str, str]:
-    """What the runs are called; of the same name, also the settings in which they differ, or else their folders."""
-    names = a.metrics["name"], b.metrics["name"]
-    if names[0] != names[1]:
-        return names
-    settings = [_leaves(run.metrics["settings"]) for run in (a, b)]
-    differing = [key for key in settings[0] | settings[1] if settings[0].get(key) != settings[1].get(key)]
-    told = [key for key in differing if key.startswith("config.")] or differing
-    sides = [
-        ", ".join(f"{key.removeprefix('config.')}={shortened(str(values.get(key)), 24)}" for key in told[:_TOLD])
-        or Path(run.path).name
-        for values, run in zip(settings, (a, b), strict=True)
-    ]
-    return f"{names[0]} ({sides[0]})", f"{names[1]} ({sides[1]})"
-
-
-def _leaves(values: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Every single setting under its dotted name."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        leaves |= _leaves(value, f"{where}{key}.") if isinstance(value, Mapping) else {f"{where}{key}": value}
-    return leaves
+def comparison_rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Headers and rows of comparison.csv: every protocol under the names of the columns."""
+    keys = ["difference", "low", "high", "gained", "lost", "count"]
+    rows = [[name, *(row[key] for key in ["a", "b", *keys])] for name, row in summary["differences"].items()]
+    return ["protocol", *(f"{side}: {summary[side]['column']}" for side in "ab"), *keys], rows
 
 
 def _common(a: Run, b: Run) -> list[EntityImage]:

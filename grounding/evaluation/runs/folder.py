@@ -1,7 +1,8 @@
 """The folder of a run: metrics.json, predictions.jsonl, predictions.parquet and report.html."""
 
+import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,14 @@ def write_run(folder: Path, run: Run, output: Output) -> None:
             file.writelines(to_line(key, run.predictions[key]) for key in keys)
         write_parquet(folder / _TABLE, run.images, run.predictions, run.columns)
     (folder / REPORT).write_text(output.report(run, output.photographs.get), encoding="utf-8")
+
+
+def write_table(path: Path, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file; None is an empty cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(headers)
+        writer.writerows(rows)
 
 
 def read_json(path: Path, expected: str) -> Any:

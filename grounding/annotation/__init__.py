@@ -1,0 +1,1 @@
+"""Annotation assistance: boxes are drafted, a person decides about them, and what was decided is exported."""

@@ -1,0 +1,1 @@
+"""The ClickMe game: people paint over what matters in a picture until a classifier recognises it."""
