@@ -16,9 +16,9 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
+from grounding.colours import phrase_colour
 from grounding.demonstration.questions import Answer, Question
 from grounding.demonstration.verdicts import verdict, word_reasons
-from grounding.colours import phrase_colour
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.painting import heat_colours

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grounding.colours import phrase_colour
 from grounding.demonstration.fragment import (
     answer_html,
     asked_again,
@@ -18,7 +19,6 @@ from grounding.demonstration.fragment import (
     sentence_parts,
 )
 from grounding.demonstration.questions import Question
-from grounding.colours import phrase_colour
 from grounding.images import sample_scene
 
 HOSTILE = "a man <script>alert(1)</script> in a hat\" onmouseover='alert(2)' & ${alert(3)} {{ 7*7 }}"
