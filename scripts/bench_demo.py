@@ -79,7 +79,9 @@ def picture_of(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def one_round(address: str, clients: int, requests: int, start: int = 0) -> tuple[list[str], list[float]]:
+def one_round(
+    address: str, clients: int, requests: int, start: int = 0, settings: list | None = None
+) -> tuple[list[str], list[float]]:
     """Ask so many times from so many clients at once: what failed, and the seconds of each that did not."""
     waiting: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(requests):
@@ -93,7 +95,7 @@ def one_round(address: str, clients: int, requests: int, start: int = 0) -> tupl
             while True:
                 number = waiting.get_nowait()
                 caption, before = CAPTIONS[number % len(CAPTIONS)], time.perf_counter()
-                if "data-answer" not in caller.ask(path, caption):
+                if "data-answer" not in caller.ask(path, caption, settings):
                     raise RuntimeError("the answer is no answer")
                 seconds.append(time.perf_counter() - before)
         except queue.Empty:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from PIL import Image
 
+from grounding.colours import phrase_colour
 from grounding.demonstration.questions import Answer, Question
 from grounding.demonstration.verdicts import verdict, word_reasons
-from grounding.drawing import phrase_colour
 from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.painting import heat_colours
@@ -28,6 +28,7 @@ SHOWN_PX: Final = 960  # the longer side of the picture on the page
 _SMALL_PX: Final = 280  # of a method's picture
 _MAP_PX: Final = 64  # a map is smooth, and the browser makes it larger
 _STRONGEST: Final = 0.9  # opacity of the highest place of a map
+_CORNER: Final = 0.06  # of a side: badges that are closer would hide each other
 METHODS: Final = {"contrastive_mwp": "contrastive MWP", "mwp": "MWP", "cam": "CAM"}
 FILES: Final = {"overlay.png": "picture with boxes (PNG)", "result.json": "JSON", "result.csv": "CSV"}
 
@@ -42,12 +43,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box on the picture, in percent of its sides: `style` says where, in CSS."""
+    """A box on the picture, in percent of its sides.
+
+    Attributes:
+        style: where, in CSS.
+        number: of its phrase.
+        first: whether it is the best one of its phrase, which has a badge.
+        shift: how many badges stand in the same corner before its own.
+    """
 
     style: str
     number: int
     first: bool
     dashed: bool
+    shift: int
 
 
 def answer_html(answer: Answer, remark: str = "") -> str:
@@ -152,12 +161,15 @@ def _boxes(grounding: Grounding, top_k: int) -> Iterator[Box]:
     """The boxes of phrases that are localized or absent, the largest first, so that small ones lie above."""
     height, width = grounding.image.shape[:2]
     found = []
+    corners: list[tuple[float, float]] = []  # with a badge
     for number, grounded in enumerate(grounding):
         shown = {"localized": top_k, "absent": 1}.get(grounded.status, 0)
         for rank, region in enumerate(grounded.regions[:shown]):
             x, y, right, bottom = region.x0 / width, region.y0 / height, region.x1 / width, region.y1 / height
             style = f"left:{x:.2%};top:{y:.2%};width:{right - x:.2%};height:{bottom - y:.2%}"
-            box = Box(style, number, rank == 0, rank > 0 or grounded.status == "absent")
+            shift = sum(abs(x - left) < _CORNER and abs(y - top) < _CORNER for left, top in corners)
+            corners += [(x, y)] * (rank == 0)
+            box = Box(style, number, rank == 0, rank > 0 or grounded.status == "absent", shift)
             found.append(((right - x) * (bottom - y), box))
     return (box for _, box in sorted(found, key=lambda each: -each[0]))
 

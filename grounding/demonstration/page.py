@@ -10,13 +10,14 @@ from grounding.demonstration.admission import Admission, Check, number_from, pic
 from grounding.demonstration.downloads import download_route
 from grounding.demonstration.examples import Example, write_examples
 from grounding.demonstration.fragment import answer_html, problem_html
-from grounding.demonstration.questions import LONGEST, MOST_REGIONS, Demonstration, Question
+from grounding.demonstration.questions import MOST_REGIONS, Demonstration, Question
 from grounding.errors import GroundingError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 MOST_BYTES: Final = 24 << 20  # of an uploaded picture
+_MOST_CHARACTERS: Final = 100_000  # that the page sends; it is told where a sentence is longer than is read
 _SESSIONS: Final = 16  # whose last values Gradio remembers
 _STATIC: Final = Path(__file__).parent / "static"
 _SETTINGS: Final = {
@@ -116,7 +117,9 @@ def _blocks(demonstration: Demonstration, examples: list[Example], kept_s: int) 
         with gr.Row(elem_classes="page"):
             with gr.Column(scale=4, min_width=320, elem_classes="left"):
                 picture = gr.Image(str(first.picture), label="Picture", sources=["upload", "clipboard"], height=280)
-                caption = gr.Textbox(first.caption, label="Sentence", placeholder=first.caption, max_length=LONGEST)
+                caption = gr.Textbox(
+                    first.caption, label="Sentence", placeholder=first.caption, max_length=_MOST_CHARACTERS
+                )
                 button = gr.Button("Light up the sentence", variant="primary")
                 gr.Markdown("Or try one of these:")
                 tries = [gr.Button(each.title, icon=each.picture, elem_classes="example") for each in examples]

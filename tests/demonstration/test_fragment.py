@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from grounding.colours import phrase_colour
 from grounding.demonstration.fragment import (
     answer_html,
     asked_again,
@@ -18,7 +19,6 @@ from grounding.demonstration.fragment import (
     sentence_parts,
 )
 from grounding.demonstration.questions import Question
-from grounding.drawing import phrase_colour
 from grounding.images import sample_scene
 
 HOSTILE = "a man <script>alert(1)</script> in a hat\" onmouseover='alert(2)' & ${alert(3)} {{ 7*7 }}"
@@ -66,6 +66,15 @@ def test_boxes_are_shares_of_the_picture(ask):
     for region, kind in ((first, "box first"), (second, "box dashed")):
         left, top = 100 * region.x0 / width, 100 * region.y0 / height
         assert re.search(rf'class="{kind}"[^>]*;left:{left:.2f}%;top:{top:.2f}%;', html)
+
+
+def test_badges_in_one_corner_stand_beside_each_other(ask):
+    html = answer_html(ask("a hat, a hat and a hat"))
+    assert re.findall(r'class="badge" data-phrase="(\d)" style="--shift: (\d)"', html) == [
+        ("0", "0"),
+        ("1", "1"),
+        ("2", "2"),
+    ]
 
 
 @pytest.mark.parametrize(

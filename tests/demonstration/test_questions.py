@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from grounding.demonstration.questions import COMPARED, LONGEST, Question
+from grounding.demonstration.fragment import answer_html
+from grounding.demonstration.questions import COMPARED, LONGEST, Demonstration, Question
 from grounding.demonstration.scenes import Scenes
 from grounding.errors import GroundingError
 from grounding.images import sample_scene
+from helpers.clip import save_clip
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,15 @@ def test_large_pictures_are_kept_one_at_a_time(localizer, pictures):
         scenes.of_file(path)
         kept.append(len(scenes))
     assert kept == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_a_network_without_tags_answers_too_and_says_which_method_it_has_not(pictures, tmp_path):
+    from grounding import Localizer
+
+    demonstration = Demonstration(Localizer.from_pretrained(f"clip:{save_clip(tmp_path)}"))
+    answer = demonstration.ask(pictures[0], Question("a man in a red hat", compare=True))
+    assert (answer.calibrated, answer.tags, len(answer.grounding)) == (False, (), 2)
+    assert [isinstance(answer.compared[name], str) for name in COMPARED] == [False, False, True]
+    assert 1 < len(demonstration.depths.maps) <= 6
+    assert "found, how surely is not known" in answer_html(answer)
