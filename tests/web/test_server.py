@@ -62,7 +62,7 @@ def test_the_next_free_port_is_taken_and_a_signal_ends_it(taken, number, status)
 
 @pytest.mark.parametrize("port", [-1, 65536, None])
 def test_a_port_that_cannot_be_used_is_one_line(taken, port):
-    with pytest.raises(GroundingError, match=r"^(--port is|port \d+ cannot be listened on)"):
+    with pytest.raises(GroundingError, match=r"^(--port is|port \d+ of 127.0.0.1 cannot be listened on)"):
         serve(None, "page", taken if port is None else port, 1, False)
 
 
