@@ -241,7 +241,7 @@ def tables(images: Sequence[EntityImage], columns: Mapping[str, Columns]) -> Ite
 
 def _run(name: str, images: Sequence[EntityImage], columns: Columns) -> Run:
     measured = {protocol.name: {"count": 1} for protocol in HEADLINE}
-    metrics = {"name": name, "run": measured, "versions": {"grounding": grounding.__version__}}
+    metrics = {"name": name, "settings": {}, "run": measured, "versions": {"grounding": grounding.__version__}}
     return Run(metrics, images, {}, columns, name)
 
 

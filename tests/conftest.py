@@ -20,12 +20,15 @@ if WORKERS > 1:  # before torch is imported; processes that a test starts inheri
 
 @pytest.fixture(autouse=True)
 def same_start():
-    """Begin each test with the same random numbers and leave torch's settings as they were, whatever the order."""
+    """Begin each test with the same random numbers; leave torch's settings and `--offline` as they were."""
     import torch
 
     torch.manual_seed(0)
-    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    threads, grad, offline = torch.get_num_threads(), torch.is_grad_enabled(), os.environ.get("HF_HUB_OFFLINE")
     yield
+    os.environ.pop("HF_HUB_OFFLINE", None)
+    if offline is not None:
+        os.environ["HF_HUB_OFFLINE"] = offline
     assert torch.is_grad_enabled() == grad, "a test leaves autograd switched"
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

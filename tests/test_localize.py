@@ -217,9 +217,10 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [("--json",), ()])
-@pytest.mark.parametrize(("sink", "status", "lines"), [("/dev/full", 2, 1), ("head", 0, 0)])
-def test_standard_output_that_takes_nothing(tmp_path, arguments, sink, status, lines):
+@pytest.mark.parametrize(
+    ("sink", "arguments", "status", "lines"), [("/dev/full", ("--json",), 2, 1), ("head", (), 0, 0)]
+)
+def test_standard_output_that_takes_nothing(tmp_path, sink, arguments, status, lines):
     command = [sys.executable, "-m", "grounding.localize", "--caption", "a man", *arguments]
     if sink == "head":
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -247,7 +248,7 @@ def test_a_method_makes_other_maps_of_the_same_phrases(run):
 
 @pytest.mark.slow
 def test_text_of_any_kind(run):
-    for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 2500):
+    for caption in ("TWO MEN IN A RED HAT!!!", "👩‍🚒 saves a 🐈", "一个戴红帽子的男人", "\udcff a man", "man " * 500):
         status, out, err = run("--caption", caption, "--json")
         assert (status, err) == (0, "")
         jsonschema.validate(json.loads(out), SCHEMA)

@@ -293,7 +293,10 @@ HALVES = {torch.float16: 0.01, torch.bfloat16: 0.08, torch.float64: 1e-4}  # of 
 
 @pytest.mark.parametrize(
     ("method", "dtype"),
-    [*(("contrastive_mwp", dtype) for dtype in HALVES), pytest.param("lrp", torch.float16, marks=pytest.mark.slow)],
+    [
+        *(("contrastive_mwp", dtype) for dtype in HALVES),
+        pytest.param("gradient", torch.float64, marks=pytest.mark.slow),
+    ],
 )
 def test_a_network_of_another_precision_gets_its_pictures_in_that(method, dtype):
     localizer = Localizer.from_pretrained(method=method)
