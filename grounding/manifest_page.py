@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from grounding.drawing import phrase_colour
+from grounding.templating import environment
 
 PAGE: Final = "index.html"
 MOST_ROWS: Final = 1000  # on a page, which holds its pictures: about 20 KB each
@@ -26,19 +26,13 @@ def write_page(results: Path, title: str, summary: str, overlay: str) -> None:
         overlay: the name of a row's picture in the same folder, with `{}` for its number from 1. It is left out where
             there is none.
     """
-    environment = Environment(
-        loader=PackageLoader("grounding"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["phrase_colour"] = phrase_colour
+    templates = environment()
+    templates.globals["phrase_colour"] = phrase_colour
     with results.open(encoding="utf-8") as file:
         total = sum(1 for _ in file)
         file.seek(0)
         rows = _rows(itertools.islice(file, MOST_ROWS), results.parent, overlay)
-        template = environment.get_template("manifest.html.jinja")
+        template = templates.get_template("manifest.html.jinja")
         stream = template.stream(title=title, summary=summary, rows=rows, total=total, most=MOST_ROWS)
         stream.dump(str(results.parent / PAGE), encoding="utf-8", errors="backslashreplace")
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 from PIL import Image
 
 from grounding.colours import phrase_colour
@@ -23,6 +23,7 @@ from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.painting import heat_colours
 from grounding.results import Grounding
+from grounding.templating import environment
 
 SHOWN_PX: Final = 960  # the longer side of the picture on the page
 _SMALL_PX: Final = 280  # of a method's picture
@@ -186,11 +187,4 @@ def _rendered(**values: Any) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("grounding"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("demo.html.jinja")
+    return environment().get_template("demo.html.jinja")

@@ -34,3 +34,15 @@ def drafted(tmp_path_factory):
     given = ["--images", images, "--captions", folder / "captions.csv", "--output", output, "--headless"]
     assert main([str(each) for each in given]) == 0
     return output
+
+
+@pytest.fixture
+def opened(drafted, tmp_path, open_page):
+    """The page at the picture of the man with the hat, and the folder."""
+    from helpers.annotation_page import annotating, drafts, go_to, ready
+
+    with annotating(open_page, drafted, tmp_path) as visit:
+        page = visit()
+        ready(page)
+        go_to(page, drafts(tmp_path)["scene.png"])
+        yield page, tmp_path

@@ -23,16 +23,6 @@ HANDLES = {  # by how much each edge moves when its handle is pulled by (-6, -4)
 }
 
 
-@pytest.fixture
-def opened(drafted, tmp_path, open_page):
-    """The page at the picture of the man with the hat, and the folder."""
-    with annotating(open_page, drafted, tmp_path) as visit:
-        page = visit()
-        ready(page)
-        go_to(page, drafts(tmp_path)["scene.png"])
-        yield page, tmp_path
-
-
 def test_the_drafts_lie_where_they_should(opened):
     page, folder = opened
     picture = drafts(folder)["scene.png"]

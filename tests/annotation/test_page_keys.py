@@ -3,20 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
-from helpers.annotation_page import annotating, decisions, drafts, edges, go_to, lines, ready
+from helpers.annotation_page import annotating, decisions, drafts, edges, lines, ready
 from helpers.browser import screenshots, serious_faults
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def opened(drafted, tmp_path, open_page):
-    """The page at the picture of the man with the hat, and the folder."""
-    with annotating(open_page, drafted, tmp_path) as visit:
-        page = visit()
-        ready(page)
-        go_to(page, drafts(tmp_path)["scene.png"])
-        yield page, tmp_path
 
 
 def press(page, *keys):

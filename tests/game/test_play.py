@@ -8,29 +8,13 @@ from PIL import Image
 
 from grounding.errors import GroundingError
 from grounding.game.log import read_rounds
-from grounding.game.pictures import Picture, read_pictures
+from grounding.game.pictures import Picture
 from grounding.game.play import UnknownRound, check_same_pictures, new_player
 from grounding.game.rounds import Bubble
-from helpers.clickme import PLAYERS, game_in, guesser_of, played, spot, write_pictures
+from helpers.clickme import PLAYERS, game_in, played, spot, write_pictures
 from helpers.labelled import refused
 
 ME, OTHER = PLAYERS[:2]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), ["cat", "man"])
-
-
-@pytest.fixture(scope="module")
-def guesser(images, localizer):
-    return guesser_of(read_pictures(images).pictures, localizer.classifier)
-
-
-@pytest.fixture
-def game(images, guesser, tmp_path):
-    with game_in(images, tmp_path / "game", guesser, seconds=20) as made:
-        yield made
 
 
 def over_all(picture, count=60, last_s=5.0):

@@ -15,29 +15,12 @@ from starlette.testclient import TestClient
 
 from grounding.game.collecting import Collecting
 from grounding.game.page import application
-from grounding.game.pictures import read_pictures
 from grounding.game.rounds import MOST_BUBBLES
 from helpers.browser import serving
-from helpers.clickme import PLAYERS, game_in, guesser_of, write_pictures
+from helpers.clickme import PLAYERS, game_in
 
 ME, OTHER = PLAYERS[:2]
 BUBBLE = [10, 10, 0.5]
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures"), ["cat", "man"])
-
-
-@pytest.fixture(scope="module")
-def guesser(images, localizer):
-    return guesser_of(read_pictures(images).pictures, localizer.classifier)
-
-
-@pytest.fixture
-def game(images, guesser, tmp_path):
-    with game_in(images, tmp_path / "game", guesser, seconds=20) as made:
-        yield made
 
 
 @pytest.fixture

@@ -76,6 +76,13 @@ def replacement(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
     return tuple(flows)
 
 
+def filling(operation: Operation, flow: Flow) -> tuple[Flow, ...]:
+    """`index_fill`: nothing passes where a constant was filled in."""
+    into, dim, index = operation.args[:3]
+    kept = torch.ones(into.shape, dtype=torch.bool, device=flow.ratio.device)
+    return _shared_out(operation, flow, (into,), (kept.index_fill_(dim, index.content(torch.int64), False),))
+
+
 def _shared_out(operation: Operation, flow: Flow, operands: Sequence[Any], masks: Sequence[Tensor]) -> tuple[Flow, ...]:
     """To each active operand what falls on the outputs of its mask."""
     flow, shape = flow.shared(), operation.outputs[0].shape
@@ -92,6 +99,7 @@ def _accumulation(operation: Operation) -> str | None:
 
 _MAXIMUM = Rule(maximum, places=aligned)
 _OF_VOLUMES = (aten.max_pool3d_with_indices.default, aten.adaptive_max_pool3d.default)
+_FILLS = "index_fill.int_Scalar index_fill_.int_Scalar index_fill.int_Tensor index_fill_.int_Tensor"
 _MASKS = "masked_fill.Scalar masked_fill_.Scalar masked_fill.Tensor masked_fill_.Tensor"
 RULES: dict[OpOverload, Rule] = {
     **rules_for("max_pool2d_with_indices adaptive_max_pool2d", _MAXIMUM),
@@ -100,5 +108,6 @@ RULES: dict[OpOverload, Rule] = {
     **rules_for("maximum minimum", Rule(larger, needs_values=True, refuses=accept_any_operands, places=aligned)),
     **rules_for("where.self", Rule(choice, refuses=accept_any_operands, joins="choice", places=aligned)),
     **rules_for(_MASKS, Rule(masking, joins="choice", places=aligned)),
+    **rules_for(_FILLS, Rule(filling, joins="choice", places=aligned)),
     **rules_for("index_put index_put_", Rule(replacement, refuses=_accumulation, joins="choice", places=aligned)),
 }

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from grounding.boxes import enclosing, iou
 from grounding.datasets.files import Photographs
@@ -21,6 +20,7 @@ from grounding.evaluation.runs.comparison import Changed, compare, comparison_ro
 from grounding.evaluation.runs.folder import Photograph, read_run, write_table
 from grounding.evaluation.runs.scoring import Run
 from grounding.folders import check_output, comparison_folder, whole_folder
+from grounding.templating import environment
 
 _COMPARISON, _COMPARISON_TABLE, _COMPARISON_PAGE = _COMPARED = ("comparison.json", "comparison.csv", "comparison.html")
 
@@ -111,16 +111,10 @@ def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed],
 
 def render(template: str, **content: Any) -> str:
     """A page of `templates`, with its style inside."""
-    environment = Environment(
-        loader=PackageLoader("grounding.evaluation.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(forest=charts.forest, swatch=charts.swatch, phrase_colour=phrase_colour)
-    environment.filters["yaml"] = lambda values: yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
-    return environment.get_template(template).render(content)
+    templates = environment("grounding.evaluation.report")
+    templates.globals.update(forest=charts.forest, swatch=charts.swatch, phrase_colour=phrase_colour)
+    templates.filters["yaml"] = lambda values: yaml.safe_dump(values, sort_keys=False, allow_unicode=True).strip()
+    return templates.get_template(template).render(content)
 
 
 def _changed_gallery(changed: Sequence[Changed], protocol: str, gained: bool, album: Album) -> Gallery:

@@ -30,6 +30,8 @@ def set_channels(x):
 
 
 MASK = PLACES > 0
+SOME = torch.tensor([0, 2])
+OTHERS = kept(torch.tensor([0, 1, 0, 1])[:, None, None].expand(SHAPE))
 CHOICES = {  # the function, and of one image the matrix
     "where of a comparison": (lambda x: torch.where(x > 0.5, x, 0), lambda x: kept(x > 0.5)),
     "where, scaled elsewhere": (lambda x: torch.where(x > 0.5, x, 0.1 * x), lambda x: EYE),
@@ -49,7 +51,10 @@ CHOICES = {  # the function, and of one image the matrix
         lambda x: x.clone().index_put_((x < 0.5,), torch.tensor(0.2).double()),
         lambda x: kept(x >= 0.5),
     ),
-    "set some channels": (set_channels, lambda x: kept(torch.tensor([0, 1, 0, 1])[:, None, None].expand(SHAPE))),
+    "set some channels": (set_channels, lambda x: OTHERS),
+    "fill some channels": (lambda x: x.index_fill(1, SOME, 0.2), lambda x: OTHERS),
+    "fill some channels in place": (lambda x: x.clone().index_fill_(-3, SOME, 0.2), lambda x: OTHERS),
+    "fill some channels by a tensor": (lambda x: x.index_fill(1, SOME, torch.tensor(0.2).double()), lambda x: OTHERS),
     "maximum of two": (
         lambda x: torch.maximum(less(x), less(x.flip(1))),
         lambda x: kept(x >= x.flip(0)) + kept(x < x.flip(0)) @ dense(lambda x: x.flip(1), SHAPE),
