@@ -131,8 +131,9 @@ def main() -> None:
     try:
         address = next(word for word in server.stdout.readline().split() if word.startswith("http"))
         print(f"{address} after {time.perf_counter() - start:.1f} s, {memory_mib(server.pid):.0f} MiB")
-        caller, before = Caller(address), time.perf_counter()
-        caller.ask(caller.upload(picture_of(39)), CAPTIONS[0])
+        caller, picture = Caller(address), picture_of(39)
+        before = time.perf_counter()
+        caller.ask(caller.upload(picture), CAPTIONS[0])
         print(f"first answer to a picture of one's own: {time.perf_counter() - before:.2f} s")
         for number in range(1, options.rounds + 1):
             before = time.perf_counter()
