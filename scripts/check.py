@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 def main() -> int:
     """Run every step, also after one failed; the exit status is 1 when any did."""
     failed = []
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the many processes compiles all that it imports
     with subprocess.Popen([sys.executable, "-m", *TYPES], cwd=ROOT, stdout=subprocess.PIPE, text=True) as types:
         for name, command in STEPS:
             print(f"== {name}: python -m {' '.join(command)}", flush=True)
