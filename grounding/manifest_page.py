@@ -1,7 +1,5 @@
 """The results of a manifest as a page for people: one HTML file that loads nothing from anywhere."""
 
-import base64
-import io
 import itertools
 import json
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ from typing import Any, Final
 from PIL import Image
 
 from grounding.drawing import phrase_colour
-from grounding.templating import environment
+from grounding.templating import data_uri, environment
 
 PAGE: Final = "index.html"
 MOST_ROWS: Final = 1000  # on a page, which holds its pictures: about 20 KB each
@@ -52,6 +50,4 @@ def _thumbnail(picture: Path) -> str:
     """A small copy of a picture as a data URI."""
     with Image.open(picture) as image:
         image.thumbnail((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+        return data_uri(image, "JPEG", quality=80)

@@ -15,9 +15,10 @@ from grounding.benchmarks.figure import Drawn, Item, Verdict, drawn, figure, str
 from grounding.benchmarks.published import PICTURES, apart, published, reasons
 from grounding.benchmarks.run import FIGURE, REPORT, Finished
 from grounding.boxes import area, enclosing
-from grounding.evaluation.report.galleries import TRIVIAL_SHARE, data_uri
+from grounding.evaluation.report.galleries import TRIVIAL_SHARE
 from grounding.evaluation.report.page import render
 from grounding.evaluation.report.terminal import text_table
+from grounding.templating import data_uri
 from grounding.wording import counted
 
 FIGURE_ROWS: Final = 6

@@ -3,8 +3,6 @@
 All text from outside goes through the template, which escapes it.
 """
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +21,7 @@ from grounding.grounded import GroundedPhrase
 from grounding.images import RgbImage
 from grounding.painting import heat_colours
 from grounding.results import Grounding
-from grounding.templating import environment
+from grounding.templating import data_uri, environment
 
 SHOWN_PX: Final = 960  # the longer side of the picture on the page
 _SMALL_PX: Final = 280  # of a method's picture
@@ -132,7 +130,7 @@ def picture_uri(image: RgbImage, side_px: int) -> str:
     """A picture no larger than this, as a data URI."""
     small = Image.fromarray(image)
     small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    return _uri(small, "JPEG", quality=82)
+    return data_uri(small, "JPEG", quality=82)
 
 
 def map_uri(grounded: GroundedPhrase) -> str:
@@ -143,7 +141,7 @@ def map_uri(grounded: GroundedPhrase) -> str:
     heat: npt.NDArray[np.float32] = np.asarray(values, np.float32).clip(0)
     heat = heat / heat.max()
     layers = np.dstack([heat_colours(heat), heat * _STRONGEST])
-    return _uri(Image.fromarray((layers * 255).astype(np.uint8), "RGBA"), "PNG")
+    return data_uri(Image.fromarray((layers * 255).astype(np.uint8), "RGBA"), "PNG")
 
 
 def _method(name: str, found: Grounding | str) -> dict[str, Any]:
@@ -173,12 +171,6 @@ def _boxes(grounding: Grounding, top_k: int) -> Iterator[Box]:
             box = Box(style, number, rank == 0, rank > 0 or grounded.status == "absent", shift)
             found.append(((right - x) * (bottom - y), box))
     return (box for _, box in sorted(found, key=lambda each: -each[0]))
-
-
-def _uri(image: Image.Image, kind: str, **options: Any) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _rendered(**values: Any) -> str:

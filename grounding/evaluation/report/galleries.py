@@ -1,6 +1,5 @@
 """Cards for people to look at: which phrases, and their photographs and maps as data URIs."""
 
-import base64
 import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from grounding.evaluation.predictions.prediction import Map, Prediction
 from grounding.evaluation.protocols.measure import point_of
 from grounding.evaluation.runs.folder import Photograph
 from grounding.images import read_image
+from grounding.templating import data_uri
 
 CARDS: Final = 12
 PER_TYPE: Final = 3
@@ -68,13 +68,6 @@ def map_uri(map_: Map | None) -> str | None:
     share = (values - low) / (high - low) if high > low else np.full_like(values, _FLAT)
     layers = (np.full_like(share, 255), 215 - 150 * share, 90 - 70 * share, 175 * share**0.8)  # yellow to red
     return data_uri(Image.fromarray(np.stack(layers, -1).round().astype(np.uint8)), "PNG", optimize=True)
-
-
-def data_uri(picture: Image.Image, kind: str, **options: int) -> str:
-    """A picture inside a page: `kind` is JPEG or PNG, with Pillow's options."""
-    file = io.BytesIO()
-    picture.save(file, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 @dataclass(frozen=True, slots=True)
