@@ -82,15 +82,15 @@ def test_settings_change_what_is_found(demonstration, pictures):
 
     assert [len(found(top_k=k).regions) for k in (1, 4)] == [1, 4]
     assert [found(least=least).status for least in (0.0, 1.0)] == ["localized", "absent"]
-    assert not np.array_equal(found(depth=1).grid_map, found().grid_map)
+    assert not np.allclose(found(depth=1).grid_map, found().grid_map, rtol=0.05, atol=0)
 
 
 def test_methods_side_by_side(demonstration, pictures):
     answer = demonstration.ask(pictures[0], Question("a hat", compare=True))
     maps = [answer.compared[name][0].grid_map for name in COMPARED]
     assert np.array_equal(maps[0], answer.grounding[0].grid_map)
-    assert not np.array_equal(maps[0], maps[1])
-    assert not np.array_equal(maps[1], maps[2])
+    assert not np.allclose(maps[0], maps[1], rtol=0.05, atol=0)
+    assert not np.allclose(maps[1], maps[2], rtol=0.05, atol=0)
 
 
 def test_the_latest_scenes_are_kept(localizer, pictures):
