@@ -23,8 +23,8 @@ examples:
   python -m grounding.clickme --output game --aggregate
 
 A person paints over what matters in a picture, a classifier guesses from what is revealed. DIR/clicks.csv and DIR/maps
-are what python -m grounding.train reads as human_maps.source. docs/clickme.md says what is stored, and how maps are
-made.
+are what python -m grounding.train reads as human_maps.source. docs/guides/clickme.md says what is stored, and
+how maps are made.
 
 exit status: 0 done; 2 bad input, said in one line; 130 ended with Ctrl-C (every finished round is on the disk); 143
 terminated (SIGTERM)."""
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--catch", type=path_option, metavar="FILE", help=boxes)
     share = "of the rounds that test the player (default: 0.1)"
     how.add_argument("--catch-share", type=float, default=0.1, metavar="F", help=share)
-    source = "who guesses: a source of docs/sources.md with tags (default: embedded)"
+    source = "who guesses: a source of docs/guides/sources.md with tags (default: embedded)"
     how.add_argument("--classifier", default="embedded", metavar="SOURCE", help=source)
     how.add_argument("--offline", action="store_true", help="download nothing, whatever the classifier")
     how.add_argument("--device", default="cpu", help="cpu, cuda, mps, ... (default: cpu)")

@@ -50,7 +50,7 @@ def add_classifier_options(options: argparse._ActionsContainer) -> None:
         default="embedded",
         metavar="SOURCE",
         help="embedded, a folder, user/name on the Hugging Face hub, torchvision:NAME or timm:NAME, also with =FILE of "
-        "your own weights, hf:NAME of transformers, or clip:NAME for any words (see docs/sources.md)",
+        "your own weights, hf:NAME of transformers, or clip:NAME for any words (see docs/guides/sources.md)",
     )
     options.add_argument(
         "--offline",

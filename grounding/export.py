@@ -14,7 +14,7 @@ examples:
 
 The localizer takes pictures and the tags of words and gives tag probabilities and word maps, in one file that runs
 without Python: onnxruntime, also on phones and in browsers. It is there for plain networks, such as embedded. A
-description, with the tags, is in the file's metadata and in FILE.json beside it. docs/export.md explains both.
+description, with the tags, is in the file's metadata and in FILE.json beside it. docs/guides/export.md explains both.
 
 exit status: 0 done; 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
 

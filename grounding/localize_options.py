@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--batch-size", type=_batch_size, metavar="N", help=batch)
     least = "call a phrase absent whose presence is below P, from 0 to 1 (default: as the classifier recommends)"
     how.add_argument("--min-presence", type=float, metavar="P", help=least)
-    _add_scale_options(parser.add_argument_group("many processes or machines (docs/scale.md)"))
+    _add_scale_options(parser.add_argument_group("many processes or machines (docs/guides/scale.md)"))
     out = parser.add_argument_group("where to")
     folder = "folder for pictures and result.json, or results.jsonl (without: localized/, or only --json)"
     pictures = "with --manifest and --output: an overlay of each row, and index.html, which shows them all"

@@ -22,7 +22,7 @@ examples:
 
 Give its address, http://localhost:{PORT}, in Label Studio under Settings > Model. Pictures that Label Studio holds are
 read from --label-studio-url, with the key in {_KEY}; its local files from --files. Where {_SECRET} is set,
-every call must give it as the password of basic authentication. docs/integrations.md explains it.
+every call must give it as the password of basic authentication. docs/guides/integrations.md explains it.
 
 exit status: 2 bad input, said in one line; 130 interrupted; 143 terminated (SIGTERM)."""
 

@@ -186,8 +186,8 @@ def page(selection: Selection, localizer: Localizer, measured: Measured) -> str:
             f"Flickr30k Entities {selection.split}, {selection.coverage}, {len(odd):,} phrases, percent. Classifier: "
             f"`{classifier.name}`, fingerprint `{classifier.fingerprint()[:12]}`. Only the word maps differ: phrases, "
             "words, smoothing, centre prior and boxes are those of the default configuration. Differences are paired, "
-            "with 95% bootstrap intervals over images; protocols as in [protocols.md](../protocols.md). Made by "
-            "`scripts/compare_methods.py`."
+            "with 95% bootstrap intervals over images; protocols as in [protocols.md](../reference/protocols.md). "
+            "Made by `scripts/compare_methods.py`."
         ),
         "",
         *(f"- **{name}**: {what}." for name, (what, _) in METHODS.items()),

@@ -2,7 +2,7 @@
 
     python scripts/models_table.py
 
-Writes a row for each network to docs/results/models.csv, and a summary to docs/models.md.
+Writes a row for each network to docs/results/models.csv, and a summary to docs/reference/models.md.
 
 Networks get random weights: nothing is downloaded. A row is kept in --rows once it is measured, so that an interrupted
 run goes on from there; delete its line to measure it again. Families whose library is missing are left out by name.
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, default=Path("docs/results/models.csv"), help="the CSV file to write")
-    parser.add_argument("--page", type=Path, default=Path("docs/models.md"), help="the summary to write")
+    parser.add_argument("--page", type=Path, default=Path("docs/reference/models.md"), help="the summary to write")
     parser.add_argument("--rows", type=Path, default=Path("runs/models.jsonl"), help="rows that were measured")
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--match", default="*", metavar="PATTERN", help="only names like this, such as 'resnet*'")

@@ -1,4 +1,4 @@
-"""Write the numbers that others report into docs/results.md, with their protocol, ours, and our number.
+"""Write the numbers that others report into docs/results/README.md, with their protocol, ours, and our number.
 
     python scripts/published_table.py
 
@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "results.md"
+PAGE = ROOT / "docs" / "results" / "README.md"
 MEASURED = ROOT / "docs" / "results" / "flickr30k-val.md"
 BEGIN, END = "<!-- by scripts/published_table.py: begin -->", "<!-- end -->"
 COLUMNS = (

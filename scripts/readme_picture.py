@@ -1,11 +1,11 @@
 """The pictures of the README, real results all: python scripts/readme_picture.py.
 
-docs/photographs.jpg shows scikit-image's photographs of people, animals and things at home whose licence is CC0 or
-public domain: all four of them, whatever comes out. Each caption is the first sentence that we wrote on seeing the
+docs/images/photographs.jpg shows scikit-image's photographs of people, animals and things at home whose licence is CC0
+or public domain: all four of them, whatever comes out. Each caption is the first sentence that we wrote on seeing the
 photograph; it was committed before the first result, and not changed since. Missed is what recall@1 calls a miss: the
 best box has an IoU below 0.5 with the one that we drew by hand, also before the first result; that one is dashed.
 
-docs/sample-scene.jpg is the sample scene of the first command.
+docs/images/sample-scene.jpg is the sample scene of the first command.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ import grounding
 from grounding.drawing import map_picture, phrase_colour
 from grounding.pipeline import Localizer
 
-DOCS = Path(__file__).parents[1] / "docs"
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
 CAPTION = "a man in a red hat"
 GAP_PX = 8
 
@@ -70,8 +70,8 @@ def main() -> None:
     """Write both pictures."""
     localizer = Localizer.from_pretrained()
     tiles = [drawn(localizer, photograph) for photograph in PHOTOGRAPHS]
-    strip(tiles).save(DOCS / "photographs.jpg", quality=88, optimize=True, progressive=True)
-    sample(localizer).save(DOCS / "sample-scene.jpg", quality=88, optimize=True, progressive=True)
+    strip(tiles).save(IMAGES / "photographs.jpg", quality=88, optimize=True, progressive=True)
+    sample(localizer).save(IMAGES / "sample-scene.jpg", quality=88, optimize=True, progressive=True)
 
 
 def drawn(localizer: Localizer, photograph: Photograph) -> Tile:

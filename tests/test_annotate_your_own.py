@@ -1,4 +1,4 @@
-"""docs/annotate-your-own.md, command by command, on crops of real photographs: from labels to boxes in COCO's form."""
+"""docs/guides/annotate-your-own.md, command by command, on crops of photographs: labels to boxes in COCO's form."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from grounding.tagging.sources import load_classifier
 from helpers.annotation_page import annotating, ready
 from helpers.paths import ROOT
 
-PAGE = ROOT / "docs" / "annotate-your-own.md"
+PAGE = ROOT / "docs" / "guides" / "annotate-your-own.md"
 CROPS = 6  # of each photograph
 
 

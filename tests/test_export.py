@@ -118,7 +118,7 @@ def test_the_example_of_its_page(exported, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     Path("localizer.onnx").write_bytes(exported[0].read_bytes())
     Image.fromarray(sample_scene()[:, :300]).save("photo.jpg")
-    page = (ROOT / "docs" / "export.md").read_text()
+    page = (ROOT / "docs" / "guides" / "export.md").read_text()
     (example,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "InferenceSession" in block]
     assert "grounding" not in example
     names = {}
@@ -131,7 +131,7 @@ def test_the_example_of_its_page(exported, monkeypatch, tmp_path, capsys):
 
 
 def test_the_example_for_browsers_speaks_of_what_is_in_the_file():
-    page = (ROOT / "docs" / "export.md").read_text()
+    page = (ROOT / "docs" / "guides" / "export.md").read_text()
     (example,) = re.findall(r"```js\n(.*?)```", page, re.DOTALL)
     assert example.count("\n") <= 26
     for name in ("about.image_size_px", "about.tags", "pixels: new ort.Tensor", "signals: new ort.Tensor"):

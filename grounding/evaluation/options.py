@@ -150,7 +150,7 @@ def _compare(compare: argparse.ArgumentParser) -> None:
 
 def _convert(convert: argparse.ArgumentParser) -> None:
     convert.add_argument("style", choices=("mdetr", "huggingface"))
-    convert.add_argument("results", type=path_option, help="see docs/predictions.md for what is accepted")
+    convert.add_argument("results", type=path_option, help="see docs/reference/predictions.md for what is accepted")
     _add_data(convert)
     _add_output(convert, "the .jsonl to write", "FILE")
 

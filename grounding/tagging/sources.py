@@ -22,7 +22,7 @@ _EXAMPLES = ("embedded", "torchvision:resnet50", "timm:resnet50", "hf:google/vit
 
 
 def load_classifier(source: str | Path = "embedded", offline: bool = False) -> Classifier:
-    """Load the classifier that a source names; docs/sources.md has a section for each.
+    """Load the classifier that a source names; docs/guides/sources.md has a section for each.
 
     - `embedded`: the package's own.
     - a folder, or `user/name` on the Hugging Face hub: what `TagClassifier.save_pretrained` or `push_to_hub` wrote.

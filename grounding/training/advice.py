@@ -9,7 +9,7 @@ from grounding.training.networks import known_line
 from grounding.training.validation import PROTOCOLS
 
 EVERYWHERE = 0.9  # share of the pictures that have a label
-FEW = 1000  # pictures from which random weights learn little: see docs/training.md
+FEW = 1000  # pictures from which random weights learn little: see docs/guides/training.md
 
 
 def advice(config: TrainConfig, initial: TagClassifier | None, data: Captioned) -> list[str]:

@@ -13,7 +13,7 @@ examples:
   torchrun --nproc-per-node 2 -m grounding.train configs/resnet50-flickr30k.yaml device=cuda
 
 The classifier is written to OUTPUT/classifier; --classifier of localize and evaluate takes that folder. Run the same
-command again to go on after an interruption. docs/training.md explains every key.
+command again to go on after an interruption. docs/guides/training.md explains every key.
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
 `python -m grounding.train labels --help`: the same of the classes in the pictures of VOC, COCO or CUB.

@@ -348,8 +348,8 @@ def test_the_documented_summary_is_that_of_the_documented_table(page):
     assert list(rows[0]) == list(page.COLUMNS)
     assert len({(row["source"], row["network"]) for row in rows}) == len(rows) == 264
     setting = {"signals": 0, "threads": 0, "versions": {}}
-    expected = page.page(rows, "results/models.csv", setting, [])
-    documented = (ROOT / "docs" / "models.md").read_text().splitlines()
+    expected = page.page(rows, "../results/models.csv", setting, [])
+    documented = (ROOT / "docs" / "reference" / "models.md").read_text().splitlines()
     for line, own in zip(documented, expected, strict=True):
         assert line == own or line.startswith("K = 8 signals")
 

@@ -136,8 +136,8 @@ def test_the_photographs_have_what_was_promised(pictures, localizer):
 def test_the_pictures_are_small_and_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     for name, width in (("photographs.jpg", 1700), ("sample-scene.jpg", 1552)):
-        path = ROOT / "docs" / name
-        assert f"docs/{name}" in readme
+        path = ROOT / "docs" / "images" / name
+        assert f"docs/images/{name}" in readme
         assert path.stat().st_size < 400_000
         with Image.open(path) as picture:
             assert picture.width == width

@@ -196,7 +196,7 @@ def test_the_first_weights_of_vit_b_16_are_on_the_hub():
     import open_clip
 
     cfg = open_clip.get_pretrained_cfg("ViT-B-16", open_clip.list_pretrained_tags_by_model("ViT-B-16")[0])
-    assert cfg["hf_hub"] == "timm/vit_base_patch16_clip_224.openai/"  # what docs/clip.md says
+    assert cfg["hf_hub"] == "timm/vit_base_patch16_clip_224.openai/"  # what docs/guides/clip.md says
     assert cfg["quick_gelu"]
 
 

@@ -1,4 +1,4 @@
-"""Results of other tools as the documented predictions. docs/predictions.md says which shapes are read."""
+"""Results of other tools as the documented predictions. docs/reference/predictions.md says which shapes are read."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence

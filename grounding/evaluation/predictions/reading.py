@@ -1,4 +1,4 @@
-"""Files of predictions: JSON Lines, made here or by anyone else, and Parquet. docs/predictions.md has the format."""
+"""Files of predictions: JSON Lines, and Parquet: docs/reference/predictions.md has the format."""
 
 import contextlib
 import json

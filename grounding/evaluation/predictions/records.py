@@ -1,4 +1,4 @@
-"""A prediction as a JSON object and back. docs/predictions.md has the format."""
+"""A prediction as a JSON object and back. docs/reference/predictions.md has the format."""
 
 import base64
 import io

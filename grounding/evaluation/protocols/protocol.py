@@ -1,7 +1,7 @@
 """The protocols, as named objects: which phrases count, and when a prediction is right.
 
 Each takes the columns of `measure` (a row a phrase with a box) and returns one value a phrase in [0, 1], NaN where the
-protocol does not count the phrase. The sources of each are in docs/protocols.md.
+protocol does not count the phrase. The sources of each are in docs/reference/protocols.md.
 """
 
 from dataclasses import dataclass

@@ -262,7 +262,7 @@ def test_huggingface_errors_name_the_line(values, message, run):
 
 
 def test_the_documented_examples_are_of_the_shapes_that_are_read(run):
-    text = (ROOT / "docs" / "predictions.md").read_text()
+    text = (ROOT / "docs" / "reference" / "predictions.md").read_text()
     _, mdetr_list, lines = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     found, _ = run("mdetr", [one | {"image_id": 7} for one in json.loads(mdetr_list)])
     assert [len(one["boxes"]) for one in found.values()] == [2, 1]

@@ -163,7 +163,7 @@ def test_a_wrong_value_is_named_with_its_line(values, message, read):
 
 
 def test_the_documented_format():
-    text = (ROOT / "docs" / "predictions.md").read_text()
+    text = (ROOT / "docs" / "reference" / "predictions.md").read_text()
     example = json.loads(re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
     key, prediction = prediction_from_json(example)
     assert key == ("1000092795", 0, 2)
