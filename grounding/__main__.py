@@ -1,5 +1,6 @@
 """`grounding COMMAND ...`, also `python -m grounding COMMAND ...`: the command lines under one name."""
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -19,15 +20,20 @@ _COMMANDS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one of the command lines and return its exit status."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+def build_parser() -> argparse.ArgumentParser:
+    """The commands; the options that follow are the command's own."""
     parser = Parser(prog="grounding", description="Find the region each phrase of a caption talks about.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    command = parser.parse_args(given[:1]).command  # what follows is the command's own
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the command lines and return its exit status."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = build_parser().parse_args(given[:1]).command
     status: int = importlib.import_module(f"grounding.{command}").main(given[1:])
     return status
 
