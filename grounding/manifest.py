@@ -117,6 +117,7 @@ class Summary:
             self.statuses.update(phrase["status"] for phrase in result["phrases"])
 
     def __str__(self) -> str:
+        """Rows, pictures and phrases, how many had which status, and which rows failed."""
         counts = [(len(self.rows), "row"), (len(self.pictures), "picture"), (self.statuses.total(), "phrase")]
         text = ", ".join(counted(count, noun) for count, noun in counts)
         if self.statuses:

@@ -80,22 +80,22 @@ class Cosines(nn.Module):
 
 
 class Method(Protocol):
-    """Turns the top-down signals of words into their maps.
-
-    Args:
-        encoding: the picture.
-        signals: (K, T), a weight for each output of the classifier.
-        config: where and how a map is read; a method may use what applies to it.
-
-    Returns:
-        (K, h, w) float, at least 0, over the whole picture at any resolution; all zero without evidence.
-
-    Raises:
-        GroundingError: the method cannot work on this classifier.
-    """
+    """Turns the top-down signals of words into their maps."""
 
     def __call__(self, encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:
-        """See the class."""
+        """Make the map of each signal.
+
+        Args:
+            encoding: the picture.
+            signals: (K, T), a weight for each output of the classifier.
+            config: where and how a map is read; a method may use what applies to it.
+
+        Returns:
+            (K, h, w) float, at least 0, over the whole picture at any resolution; all zero without evidence.
+
+        Raises:
+            GroundingError: the method cannot work on this classifier.
+        """
 
 
 def contrastive_mwp(encoding: Encoding, signals: Tensor, config: MapConfig) -> Tensor:

@@ -151,8 +151,9 @@ class Localizer:
 
         Args:
             asked: a picture and its captions, each.
-            top_k, threshold: as `Scene.ground`.
-            at_once: as `encode_batch`.
+            top_k: at most so many regions a phrase.
+            threshold: a phrase with a lower presence is `absent`; by default `min_presence` of the configuration.
+            at_once: pictures in a forward pass, as of `encode_batch`.
 
         Returns:
             For each picture, what was found of each caption.

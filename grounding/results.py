@@ -56,9 +56,11 @@ class Grounding:
         object.__setattr__(self, "image", read_only(self.image))
 
     def __iter__(self) -> Iterator[GroundedPhrase]:
+        """The phrases, in the order of the caption."""
         return iter(self.phrases)
 
     def __len__(self) -> int:
+        """How many phrases; none ever vanishes, whatever its status."""
         return len(self.phrases)
 
     def __getitem__(self, key: int | str) -> GroundedPhrase:

@@ -74,7 +74,8 @@ def resumable_lines(
     Args:
         settings: plain values that name the run. A partial folder with equal ones is continued, another is refused.
         overwrite: replace results in `folder` and a partial folder of another run.
-        ours, inputs: as `check_output`; the lines and the settings are ours anyway.
+        ours: as of `check_output`; the lines and the settings are ours anyway.
+        inputs: as of `check_output`.
         keep: whether the lines stay in the finished folder.
 
     Raises:

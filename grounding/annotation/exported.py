@@ -36,5 +36,6 @@ class Exports:
         return {label: place for place, label in enumerate(self.labels)}
 
     def __str__(self) -> str:
+        """How many pictures and boxes."""
         boxes = sum(len(each.boxes) for each in self.pictures)
         return f"{counted(len(self.pictures), 'picture')}, {counted(boxes, 'box', 'boxes')}"

@@ -54,7 +54,9 @@ def plan(
     """Find out what there is to draft.
 
     Args:
-        table, columns, label_column: as `read_asked`.
+        table: as of `read_asked`.
+        columns: as of `read_asked`.
+        label_column: as of `read_asked`.
         labels: that are asked for in every picture.
         localizer: plain values that name it.
         say: is told, in a line each, what is left out.

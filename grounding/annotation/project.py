@@ -96,9 +96,11 @@ class Project:
         self._log.close()
 
     def __enter__(self) -> Self:
+        """The project, which is closed when the block ends."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the log."""
         self.close()
 
     def to_dict(self) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Report:
         }
 
     def __str__(self) -> str:
+        """In a line: what is done, how many drafts were accepted untouched, and what a box cost."""
         text = f"{self.done:,} of {counted(self.pictures, 'picture')} done, {counted(self.boxes, 'box', 'boxes')}"
         text += f", {self.skipped:,} skipped" if self.skipped else ""
         told = self.to_dict()

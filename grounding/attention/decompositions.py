@@ -38,7 +38,8 @@ def attention_scores(
     """q k^T * scale + mask, (N, H, L, S).
 
     Args:
-        query, key: (N, H, L, E), (N, H, S, E).
+        query: (N, H, L, E).
+        key: (N, H, S, E).
         mask: to add, or True where a key takes part; broadcast to (N, H, L, S).
         causal: row i sees the keys up to i.
         scale: 1 / sqrt(E) where None.

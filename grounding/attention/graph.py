@@ -49,7 +49,8 @@ class Value:
     """A tensor at one moment of the forward pass; an in-place operation makes a new one.
 
     Attributes:
-        shape, stride: of the tensor.
+        shape: of the tensor.
+        stride: of the tensor.
         active: whether it depends on the inputs; parameters and constants do not.
         tensor: its content, kept for constants and where a rule needs it.
         depth: convolutions and linear layers on the longest way from an input.
@@ -127,7 +128,8 @@ class Operation:
     Attributes:
         overload: for instance `aten.convolution.default`; None for memory that was written in parts, through views. Its
             arguments are the index of `writes.last_written` and the values written, and `starts`, where these begin.
-        args, kwargs: as it was called, every tensor replaced by its `Value`.
+        args: as it was called, every tensor replaced by its `Value`.
+        kwargs: likewise.
         inputs: the active values among them, in order; without those that are constants to the signal, such as gates.
         outputs: what it returned; an in-place operation returns a new value. Of outputs that are whole numbers, such as
             the indices of a maximum, the content is always kept.

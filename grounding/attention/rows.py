@@ -41,12 +41,15 @@ class LayerTable(Sequence[LayerRow]):
     @overload
     def __getitem__(self, at: slice) -> "LayerTable": ...
     def __getitem__(self, at: int | slice) -> "LayerRow | LayerTable":
+        """The layer at this position, or the table of a slice."""
         return LayerTable(self.rows[at]) if isinstance(at, slice) else self.rows[at]
 
     def __len__(self) -> int:
+        """How many layers."""
         return len(self.rows)
 
     def __iter__(self) -> Iterator[LayerRow]:
+        """The layers, from the inputs up."""
         return iter(self.rows)
 
     def __repr__(self) -> str:

@@ -60,7 +60,8 @@ def summarize(
 
     Args:
         name: what the classifier is called.
-        records, table: of all pictures, in order; the table of `to_table`.
+        records: of all pictures, in order.
+        table: that `to_table` makes of them.
     """
     data, images, classes = measurer.data, len(records), len(measurer.data.classes)
     failed = {record["image"]: record["error"] for record in records if "error" in record}

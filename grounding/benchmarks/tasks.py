@@ -63,7 +63,8 @@ class Task(Protocol):
         Args:
             rows: a row a class in a picture, with `image` and `class` as places in the data set, `predicted` and
                 what `measure` gave.
-            images, classes: how many the data set has.
+            images: how many the data set has.
+            classes: how many the data set has.
         """
 
     def hits(self, rows: pd.DataFrame) -> Values:

@@ -69,6 +69,7 @@ class Files:
         self._packed |= {name.partition("/")[2] if wrapped else name: read for name, read in files}
 
     def __contains__(self, name: str) -> bool:
+        """Whether there is a file of this name, in the folder or packed."""
         return self._find(name) is not None
 
     def _find(self, name: str) -> Read | None:
@@ -184,9 +185,11 @@ class Photographs:
                 raise GroundingError(f"{path} holds no photograph: expected <id>.jpg in a folder, a zip or a tar")
 
     def __contains__(self, image: str) -> bool:
+        """Whether the photograph with this id is there."""
         return image in self._files
 
     def __len__(self) -> int:
+        """How many photographs."""
         return len(self._files)
 
     def picture(self, image: str) -> RgbImage:

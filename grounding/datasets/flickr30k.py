@@ -32,8 +32,10 @@ class EntityPhrase:
     """A marked phrase of a caption.
 
     Attributes:
-        sentence, index: from 0, the caption of the image, and the phrase among all marked ones of that caption.
-        start, end: the characters [start, end) of the caption.
+        sentence: from 0, the caption of the image.
+        index: from 0, the phrase among all marked ones of that caption.
+        start: its first character in the caption.
+        end: the character after its last one.
         chain: its coreference chain; "0" for what cannot be seen.
         types: one or more of `TYPES`, or `notvisual`.
     """
@@ -52,7 +54,8 @@ class EntityImage:
     """The captions of a photograph, their phrases, and the boxes of each chain that has one.
 
     Attributes:
-        width, height: in px, as the XML file says.
+        width: in px, as the XML file says.
+        height: in px, likewise.
         phrases: every marked phrase, also those without a box, in order.
         boxes: (N, 4) float64 of each chain with a box, in px of the original photograph, half-open, in file order.
         scene_chains: chains flagged as the scene as a whole.

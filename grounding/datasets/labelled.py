@@ -37,7 +37,8 @@ class LabelledImage:
 
     Attributes:
         id: names it in the data set.
-        width, height: in px, the size that its boxes and masks are given in; the picture's file may have another one.
+        width: in px, of the size that its boxes and masks are given in; the picture's file may have another one.
+        height: in px, likewise.
         regions: of each class of which an object counts, in the order of the data set's classes; never empty.
     """
 

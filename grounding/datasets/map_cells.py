@@ -39,7 +39,8 @@ def to_cells(map_: Values, spread: Spread, width: int, height: int) -> Cells | N
     Args:
         map_: (h, w), finite and at least 0, over the whole picture; its sides may be in another ratio than the
             picture's, and the spread is then stretched with it.
-        width, height: of the picture, in px: what `spread.size` is a share of.
+        width: of the picture, in px: what `spread.size` is a share of.
+        height: of the picture, in px.
 
     Returns:
         (64, 64) float32; None for a map that is 0 everywhere.

@@ -101,6 +101,7 @@ class CaptionedImages:
         return _joined(read_table(source, options, self._spool), skipped)
 
     def __len__(self) -> int:
+        """How many pictures."""
         return len(self.ids)
 
     def read(self, index: int) -> Image.Image:

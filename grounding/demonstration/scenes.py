@@ -25,6 +25,7 @@ class Scenes:
         self.encoded = 0  # forward passes
 
     def __len__(self) -> int:
+        """How many scenes are kept."""
         return len(self._scenes)
 
     def of_file(self, path: Path) -> tuple[str, Scene]:

@@ -22,7 +22,8 @@ def cells_of(players: Sequence[Sequence[Bubble]], width: int, height: int) -> Ce
 
     Args:
         players: the bubbles of each, px of the picture; of each the first 75 count.
-        width, height: of the picture in px.
+        width: of the picture, in px.
+        height: of the picture, in px.
 
     Returns:
         (64, 64) float32 over the whole picture, sums to 1; None without a bubble.

@@ -24,7 +24,8 @@ class GroundingBaseModel(DetectionBaseModel):  # type: ignore[misc]
 
     Args:
         ontology: `CaptionOntology({"prompt": "class"})`; each prompt is the phrase that is looked for.
-        classifier, device: as `Localizer.from_pretrained` takes them.
+        classifier: a source, as `Localizer.from_pretrained` takes it.
+        device: as `Localizer.from_pretrained` takes it.
         boxes: at most so many a prompt and picture.
         threshold: the least score of a box; by default the boxes of what is in the picture, whatever their score.
 

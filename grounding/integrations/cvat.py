@@ -18,7 +18,8 @@ class DetectionFunction:
 
     Args:
         labels: of the task, divided by commas; each is also the phrase that is looked for.
-        classifier, device: as `Localizer.from_pretrained` takes them.
+        classifier: a source, as `Localizer.from_pretrained` takes it.
+        device: as `Localizer.from_pretrained` takes it.
         boxes: at most so many a label and picture.
         threshold: the least score of a box, where CVAT gives no `conf_threshold`; by default the boxes of what is in
             the picture, whatever their score.

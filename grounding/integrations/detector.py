@@ -72,7 +72,10 @@ def detect(scene: Scene, labels: Sequence[str], boxes: int = 1, threshold: float
     A label of which nothing is known has no box, as its regions would be a guess.
 
     Args:
-        boxes, threshold: as of `Detector`.
+        scene: the encoded picture.
+        labels: each is the phrase that is looked for.
+        boxes: at most so many a label.
+        threshold: the least score of a box; None draws the boxes of labels that are in the picture, as `Detector` says.
 
     Returns:
         The best score first, at most `boxes` a label.

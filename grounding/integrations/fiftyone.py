@@ -25,7 +25,8 @@ class GroundingModel(fom.Model):  # type: ignore[misc]
 
     Args:
         labels: texts, or one text in which commas divide them.
-        classifier, device: as `Localizer.from_pretrained` takes them.
+        classifier: a source, as `Localizer.from_pretrained` takes it.
+        device: as `Localizer.from_pretrained` takes it.
         boxes: at most so many a label and picture.
         threshold: the least score of a box; by default the boxes of what is in the picture, whatever their score.
 

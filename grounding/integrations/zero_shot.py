@@ -29,7 +29,8 @@ class ZeroShotObjectDetector:
 
     Attributes:
         localizer: what finds the labels.
-        threshold, top_k: where a call gives none.
+        threshold: where a call gives none.
+        top_k: where a call gives none.
     """
 
     def __init__(self, localizer: Localizer, threshold: float = THRESHOLD, top_k: int | None = None) -> None:
@@ -64,7 +65,8 @@ class ZeroShotObjectDetector:
             top_k: only so many boxes a picture, over all labels; None or 0 for all.
             timeout: seconds to wait for a picture on the web; None waits as long as it takes.
             text_queries: the former name of `candidate_labels`.
-            num_workers, batch_size: taken and not needed.
+            num_workers: taken and not needed.
+            batch_size: taken and not needed.
 
         Returns:
             `[{"score": float, "label": str, "box": {"xmin": int, "ymin": int, "xmax": int, "ymax": int}}, ...]` in px,
@@ -120,8 +122,16 @@ def zero_shot_object_detector(
     """Make what stands in for `transformers.pipeline("zero-shot-object-detection", model=...)`.
 
     Args:
-        source, config, device, method, offline: as `Localizer.from_pretrained` takes them.
-        threshold, top_k: where a call gives none.
+        source: of the classifier, as `Localizer.from_pretrained` takes it.
+        config: maps and regions.
+        device: `cpu`, `cuda`, `mps` and so on, as PyTorch names them.
+        method: what turns signals into word maps, as `Localizer` takes it.
+        offline: download nothing.
+        threshold: only boxes with a higher score, where a call gives none.
+        top_k: only so many boxes a picture, where a call gives none; None or 0 for all.
+
+    Raises:
+        GroundingError: as `Localizer.from_pretrained`; a threshold outside [0, 1] or a `top_k` below 0.
     """
     return ZeroShotObjectDetector(Localizer.from_pretrained(source, config, device, method, offline), threshold, top_k)
 

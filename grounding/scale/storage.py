@@ -30,6 +30,7 @@ class Storage:
         return not is_address(self.root)
 
     def __str__(self) -> str:
+        """The path or address."""
         return self.root
 
     def place(self, name: str) -> str:

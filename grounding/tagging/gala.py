@@ -107,7 +107,8 @@ def insert_gala(
         names: of its modules, as `named_modules` has them.
         example: images for one forward pass, which finds the numbers of channels: in evaluation mode and without
             gradients. The modes of the network are as before afterwards.
-        reduction, squash: see `GlobalLocalAttention`.
+        reduction: the branches of a module are C // reduction channels wide.
+        squash: which factor, as of `GlobalLocalAttention`.
         apply_to: whether what the modules are given is multiplied (a residual block's, before its two ways part), or
             what they return.
         run: what runs the network on the example; by default the network itself.

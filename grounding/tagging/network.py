@@ -71,7 +71,8 @@ class TagNetwork(nn.Module):
         channels: C.
         tags: T, the number of outputs.
         pooling: how the scores of all places become one, a name of `POOLINGS`.
-        mean, std: the input is (RGB in [0, 1] - mean) / std.
+        mean: the input is (RGB in [0, 1] - mean) / std.
+        std: of the same, for each channel.
 
     Attributes:
         attention: the second linear layer of attention pooling, with weights 0 at first; else None.

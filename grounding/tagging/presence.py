@@ -30,7 +30,8 @@ class PresenceModel:
     phrases of the captions of others, as many of the one as of the other.
 
     Attributes:
-        tag_means, tag_stds: (T,) of each tag's log-odds over the pictures it was learnt from.
+        tag_means: (T,) of each tag's log-odds over the pictures it was learnt from.
+        tag_stds: (T,) likewise, their standard deviations.
         weights: (F,) of `features`; `bias` is added.
         threshold: below it a phrase is called absent, by default.
         recipe: what it was learnt from, for people.
@@ -58,7 +59,10 @@ class PresenceModel:
         """Describe a phrase in a picture by the log-odds of its tags, also measured from what is usual for the tag.
 
         Args:
-            as for a call.
+            log_odds: (T,) of the tags for the picture.
+            words: of the phrase.
+            head: its head noun.
+            indices: the output of each tag.
 
         Returns:
             (F,) the standardised log-odds of the head's tag (of the last word with a tag, where the head has none); the

@@ -67,6 +67,7 @@ class WordVectors:
             np.savez_compressed(file, vectors=np.rint(self.vectors * scale).astype(np.int8), stems=stems)
 
     def __contains__(self, word: str) -> bool:
+        """Whether a word, or another one with its stem, has a vector."""
         return stem(word) in self._row
 
     def similarity(self, first: str, second: str) -> float | None:

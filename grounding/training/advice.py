@@ -47,7 +47,9 @@ def below_the_centre(measured: Mapping[str, float], centre: Mapping[str, float],
     """A line for the end of a training that points no better than the centre of the picture does; None where it does.
 
     Args:
-        measured, centre: percentages by protocol.
+        measured: percentages by protocol.
+        centre: those of the centre of the picture.
+        config: of the training.
     """
     name = PROTOCOLS[0].name
     if name not in measured or name not in centre or measured[name] > centre[name]:

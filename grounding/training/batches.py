@@ -65,6 +65,7 @@ class Pictures:
             progress()
 
     def __len__(self) -> int:
+        """How many pictures."""
         return len(self.images)
 
     def __getitem__(self, index: int) -> Tensor:

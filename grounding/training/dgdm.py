@@ -72,8 +72,8 @@ class SpatialAttentionDropBlock(nn.Module):
 
     Args:
         drop_rate: the probability of the drop mask.
-        peak_threshold, foreground_threshold: shares of the map's maximum, from which on a place is of the peak or of
-            the foreground.
+        peak_threshold: share of the map's maximum from which on a place is of the peak.
+        foreground_threshold: share of the map's maximum from which on a place is of the foreground.
         block_size: side of a block in cells.
         block_share: the area of all blocks, overlaps counted again, expected as a share of the foreground.
     """

@@ -61,7 +61,8 @@ class Trainer:
         human: where people look, or None.
 
     Attributes:
-        epoch, step: how many are done.
+        epoch: how many are done.
+        step: how many are done, over all epochs.
         average: the network with the moving average of the weights, or None.
     """
 

@@ -34,7 +34,9 @@ def human_map(viewers: Sequence[Values], width: int, height: int, sigma_px: floa
     Each viewer who looks at the picture has the same weight, however long or often.
 
     Args:
-        viewers: the (N, 3) fixations of each.
+        viewers: the (N, 3) fixations of each: x, y in px, and duration.
+        width: of the picture, in px.
+        height: of the picture, in px.
         sigma_px: standard deviation of the Gaussians.
 
     Returns:
@@ -87,7 +89,10 @@ def split_half(viewers: Sequence[Values], width: int, height: int, sigma_px: flo
     the picture stay out; NaN where fewer than two do.
 
     Args:
-        viewers, width, height, sigma_px: as for `human_map`.
+        viewers: the (N, 3) fixations of each: x, y in px, and duration.
+        width: of the picture, in px.
+        height: of the picture, in px.
+        sigma_px: standard deviation of the Gaussians at the fixations.
     """
     looking = [inside for viewer in viewers if len(inside := _inside(viewer, width, height))]
     if len(looking) < 2:

@@ -15,7 +15,12 @@ def auc(values: Values, labels: npt.NDArray[np.bool_], weights: Values | None = 
     """The probability that a value of what is so is above one of what is not; equal values count half.
 
     Args:
-        values, labels, weights: (N,); NaN where either label has no weight.
+        values: (N,) float.
+        labels: (N,) whether it is so.
+        weights: (N,) at least 0; by default 1 for each.
+
+    Returns:
+        From 0 to 1; NaN where either label has no weight.
     """
     _, place = np.unique(values, return_inverse=True)
     return _ranked_auc(place, labels, np.ones(len(values)) if weights is None else weights)

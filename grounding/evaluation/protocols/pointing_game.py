@@ -33,7 +33,10 @@ def point_hits(pixel: Pixel, region: ClassRegion, width: int, height: int) -> bo
     The region's mask decides where it has one, else its boxes. A mask without a pixel is never hit.
 
     Args:
-        width, height: of the picture in px.
+        pixel: column and row.
+        region: of the class in the picture.
+        width: of the picture, in px.
+        height: of the picture, in px.
 
     Raises:
         GroundingError: the mask does not have the picture's size.

@@ -31,7 +31,8 @@ def write_comparison(
     """Compare two finished runs, and write the comparison as JSON, as CSV and as a page.
 
     Args:
-        a, b: their folders.
+        a: folder of the one.
+        b: folder of the other.
         photographs: folders, zips or tars for the pictures; by default those of the runs, if they are still there.
         folder: by default that of `comparison_folder`.
 
@@ -87,7 +88,8 @@ def render_comparison(comparison: Mapping[str, Any], changed: Sequence[Changed],
     """The page of two runs side by side, as self-contained.
 
     Args:
-        comparison, changed: of `comparison.compare`.
+        comparison: of `comparison.compare`.
+        changed: of `comparison.compare`.
         photograph: as in `render_report`.
     """
     album, differences = Album(photograph), comparison["differences"]

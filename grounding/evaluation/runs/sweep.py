@@ -31,7 +31,8 @@ def combinations(
     """Every combination of a grid such as `regions.gamma=0.2,0.3`.
 
     Args:
-        file, fixed: a YAML file and `key=value` overrides for all combinations: the defaults that the grid changes.
+        file: YAML, with `fixed` the defaults that the grid changes.
+        fixed: `key=value` overrides for all combinations.
         with_defaults: these take part too.
 
     Raises:
@@ -102,8 +103,9 @@ def flattery(even: Mapping[Overrides, Sequence[float]], odd: Mapping[Overrides, 
     """Lines that say what the best combination of one half is worth on the other, beside the defaults.
 
     Args:
-        even, odd: combination -> its percentage under each protocol of `SHOWN`, on either half; the defaults are among
+        even: combination -> its percentage under each protocol of `SHOWN`, on one half; the defaults are among
             them, and the first of equals is chosen.
+        odd: the same on the other half.
     """
     for place, protocol in enumerate(SHOWN):
         gains, kept = [], []
