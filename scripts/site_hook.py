@@ -41,10 +41,11 @@ def site_path(place: str) -> str:
         path /= "README.md"
     if path.parts[0] == "docs":
         return str(path.relative_to("docs"))
-    if path.suffix == ".ipynb":
-        return str(path.with_suffix(".md"))
-    home = path if path.parts[0] == "notebooks" else "repository" / path
-    return str(home if path.suffix in (".md", ".jpg", ".png", ".svg") else f"{home}.md")
+    if path.parts[0] == "notebooks":
+        return str(path.with_suffix(".md") if path.suffix == ".ipynb" else path)
+    if path.name == "README.md":
+        path = path.with_name("contents.md")  # MkDocs would make the page of a section of the navigation of it
+    return f"repository/{path}" + ("" if path.suffix in (".md", ".jpg", ".png", ".svg") else ".md")
 
 
 def linked(place: str, text: str) -> Iterator[str]:
