@@ -1,4 +1,4 @@
-"""What the site needs beyond MkDocs: pages from files outside docs/, notebooks, formulas, and the help of every command.
+"""What the site needs beyond MkDocs: pages from files outside docs/, notebooks, formulas, and the help of the commands.
 
 Documents link to files of the repository as they lie in a checkout. Here each file that is linked becomes a page of the
 site: Markdown and notebooks are rendered, with the outputs that a notebook holds; all else is shown as it is.
@@ -24,13 +24,15 @@ from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
 WIDTH = "100"  # of the help texts, wherever the site is built
+_PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
+_LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".js": "javascript"}
 _CODE = r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[`~]*$|(?P<tick>`+)[^`].*?(?<!`)(?P=tick)(?!`)"
-_LINKS = re.compile(
-    rf'{_CODE}|(?:(?<=\]\()|(?<=src="))(?![a-z]+:)(?P<target>[^)#"\s]+)(?P<anchor>#[^)"\s]*)?', re.MULTILINE | re.DOTALL
-)
+_LINK = r'(?:(?<=\]\()|(?<=src="))(?![a-z]+:)(?P<target>[^)#"\s]+)(?P<anchor>#[^)"\s]*)?'
+_LINKS = re.compile(f"{_CODE}|{_LINK}", re.MULTILINE | re.DOTALL)
+_LISTS = re.compile(rf"{_CODE}|^(?P<before>(?!\s|[-*|>#] |\d+\. )[^\n]+\n)(?=[-*] |1\. )", re.MULTILINE | re.DOTALL)
 _HELP = re.compile(r"^<!-- help: ([\w.]+) -->$", re.MULTILINE)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-_LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".js": "javascript"}
+_SCROLLING = '<div class="scrolling" tabindex="0">'
 _places: dict[str, str] = {}  # of the pages that come from outside docs/: their paths in the repository
 
 
@@ -48,33 +50,34 @@ def site_path(place: str) -> str:
     return f"repository/{path}" + ("" if path.suffix in (".md", ".jpg", ".png", ".svg") else ".md")
 
 
-def linked(place: str, text: str) -> Iterator[str]:
-    """The paths in the repository of the existing files and folders that a document links to."""
-    for link in _LINKS.finditer(text):
-        if link["target"] and (target := _resolved(place, link["target"])):
-            yield target
-
-
-def relinked(place: str, text: str) -> str:
-    """A document whose links lead to the pages of the files that they name."""
-    here = posixpath.dirname(site_path(place))
-
-    def to_page(link: re.Match[str]) -> str:
-        target = _resolved(place, link["target"]) if link["target"] else None
-        if target is None:
-            return link[0]  # code, or a file that does not exist, of which MkDocs will warn
-        return posixpath.relpath(site_path(target), here or ".") + (link["anchor"] or "")
-
-    return _LINKS.sub(to_page, text)
-
-
 def _resolved(place: str, target: str) -> str | None:
+    """What a link of the document at `place` names: a path in the repository, or None where nothing is there."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
     return path if not path.startswith("..") and (ROOT / path).exists() else None
 
 
+def linked(place: str, text: str) -> list[str]:
+    """The files and folders of the repository that a document links to."""
+    targets = [link["target"] for link in _LINKS.finditer(text) if link["target"]]
+    return [path for target in targets if (path := _resolved(place, target))]
+
+
+def as_page(place: str, text: str) -> str:
+    """A document as MkDocs wants it: links lead to pages, and a blank line is before each list, unlike on GitHub."""
+    here = posixpath.dirname(site_path(place)) or "."
+
+    def to_page(link: re.Match[str]) -> str:
+        target = link["target"] and _resolved(place, link["target"])
+        if not target:
+            return link[0]  # code, or a file that does not exist, of which MkDocs will warn
+        return posixpath.relpath(site_path(target), here) + (link["anchor"] or "")
+
+    text = _LISTS.sub(lambda found: f"{found[0]}\n" if found["before"] else found[0], text)
+    return _LINKS.sub(to_page, text)
+
+
 def page_text(place: str) -> str:
-    """The Markdown of the page that shows a file or folder of the repository; its outputs are in `pictures`."""
+    """The Markdown of the page that shows a file or folder of the repository."""
     path = ROOT / place
     if path.is_dir():
         names = sorted(f"{each.name}/" if each.is_dir() else each.name for each in path.iterdir())
@@ -84,134 +87,126 @@ def page_text(place: str) -> str:
     if path.suffix == ".md":
         return text
     if path.suffix == ".ipynb":
-        return "\n\n".join(_cells(path.stem, json.loads(text)))
-    fence = "`" * 8
-    shown = f"{fence}{_LANGUAGES.get(path.suffix, 'text')}\n{text.rstrip()}\n{fence}"
+        return notebook_page(path.stem, json.loads(text))[0]
+    shown = _fenced(_LANGUAGES.get(path.suffix, "text"), text.rstrip())
     return f"---\nsearch:\n  exclude: true\n---\n# `{place}`\n\n{shown}\n"
 
 
-def _cells(name: str, notebook: dict[str, Any]) -> Iterator[str]:
+def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
+    """A notebook as Markdown, and the pictures among its outputs by the names that they have there.
+
+    Of each output the picture is shown, else the table, else the text.
+    """
+    parts, pictures = [], {}
     for number, cell in enumerate(notebook["cells"]):
         source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            yield source
-        elif source:
-            yield _fenced("python", source)
-            yield from _outputs(f"{name}-{number}", cell.get("outputs", []))
-
-
-def _outputs(name: str, outputs: list[dict[str, Any]]) -> Iterator[str]:
-    """A picture if there is one, else a table, else text, as a notebook would show them."""
-    for number, output in enumerate(outputs):
-        data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
-        if found := [kind for kind in _PICTURES if kind in data]:
-            yield f"![what the code above draws]({name}-{number}{_PICTURES[found[0]]})"
-        elif "text/html" in data:
-            table = re.sub(r"<style.*?</style>|\n\s*\n", "", data["text/html"], flags=re.DOTALL)
-            yield f'<div class="output">\n{table}\n</div>'
-        elif text := data.get("text/markdown"):
-            yield text
-        elif text := data.get("text/plain") or "".join(output.get("text", "")):
-            yield _fenced("{ .text .output }", text.rstrip())
-
-
-def pictures(place: str) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the pictures among the outputs of a notebook."""
-    for number, cell in enumerate(json.loads((ROOT / place).read_text("utf-8"))["cells"]):
-        for output, shown in enumerate(cell.get("outputs", [])):
-            for kind in [kind for kind in _PICTURES if kind in shown.get("data", {})][:1]:
-                text = "".join(shown["data"][kind])
-                content = text.encode() if kind == "image/svg+xml" else base64.b64decode(text)
-                yield f"{PurePosixPath(place).stem}-{number}-{output}{_PICTURES[kind]}", content
-
-
-_PICTURES = {"image/svg+xml": ".svg", "image/png": ".png", "image/jpeg": ".jpg"}
+        if source:
+            parts.append(_fenced("python", source) if cell["cell_type"] == "code" else source)
+        for output in cell.get("outputs", []):
+            data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
+            if kinds := [kind for kind in _PICTURES if kind in data]:
+                file, text = f"{name}-{number}-{len(pictures)}.{_PICTURES[kinds[0]]}", data[kinds[0]]
+                pictures[file] = text.encode() if file.endswith(".svg") else base64.b64decode(text)
+                parts.append(f"![what the code above draws]({file})")
+            elif "text/html" in data:
+                table = re.sub("<style.*?</style>", "", data["text/html"], flags=re.DOTALL).split("\n")
+                parts.append("\n".join(["<div>", *filter(str.strip, table), "</div>"]))
+            elif text := data.get("text/plain", "".join(output.get("text", ""))).rstrip():
+                parts.append(_fenced("{ .text .output }", text))
+    return "\n\n".join(parts), pictures
 
 
 def _fenced(kind: str, text: str) -> str:
-    return f"``````{kind}\n{text}\n``````"
+    return f"````````{kind}\n{text}\n````````"
 
 
 def help_texts(module: str) -> str:
-    """The help of all parsers of a module, `build_parser` first, and of their subcommands: a heading and a text each."""
+    """The help of all parsers of a module and of their subcommands, `build_parser` first: headings and texts."""
     names = [name for name in vars(importlib.import_module(module)) if re.fullmatch(r"build_(\w+_)?parser", name)]
-    parsers = [getattr(importlib.import_module(module), name)() for name in names]
+    parsers = [getattr(importlib.import_module(module), name)() for name in sorted(names, key="build_parser".__ne__)]
     with mock.patch.dict(os.environ, COLUMNS=WIDTH, NO_COLOR="1", PYTHON_COLORS="0"):
-        return "\n\n".join(_described(parser) for first in parsers for parser in _with_subcommands(first))
+        told = [(each.prog, each.format_help()) for parser in parsers for each in _with_subcommands(parser)]
+    titles = [prog.replace("python -m grounding.", "grounding ") for prog, _ in told]
+    return "\n\n".join(f"## {title}\n\n{_fenced('text', text)}" for title, (_, text) in zip(titles, told, strict=True))
 
 
 def _with_subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     yield parser
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            told = [each for each in action.choices.values() if each.add_help]  # the others are doors of their own
-            for each in told:
-                yield from _with_subcommands(each)
-
-
-def _described(parser: argparse.ArgumentParser) -> str:
-    return f"## {parser.prog.replace('python -m grounding.', 'grounding ')}\n\n{_fenced('text', parser.format_help())}"
+            for each in action.choices.values():
+                if each.add_help:  # the others are doors of their own
+                    yield from _with_subcommands(each)
 
 
 def on_config(config: MkDocsConfig) -> None:
     """In the navigation, `../file` is a file outside docs/, and `folder/*.md` stands for all files of that form."""
     _places.clear()
-    config.nav = _expanded(config.nav, config)
+    config.nav = _expanded(config.nav)
 
 
-def _expanded(entry: Any, config: MkDocsConfig) -> Any:
+def _expanded(entry: Any) -> Any:
     if isinstance(entry, list):
-        return [each for one in entry for each in (_globbed(one) if isinstance(one, str) else [_expanded(one, config)])]
+        return [each for one in entry for each in (_pages(one) if isinstance(one, str) else [_expanded(one)])]
     if isinstance(entry, dict):
-        return {title: _expanded(value, config) for title, value in entry.items()}
-    return _globbed(entry)[0]
+        return {title: _expanded(value) for title, value in entry.items()}
+    return _pages(entry)[0]
 
 
-def _globbed(entry: str) -> list[str]:
-    """The pages below docs/ that an entry of the navigation names; those outside are noted."""
+def _pages(entry: str) -> list[str]:
     names = [posixpath.normpath(f"docs/{entry}")]
     if "*" in entry:
-        names = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(names[0]) if path.name != "README.md")
-    _places.update({site_path(name): name for name in names if not name.startswith("docs/")})
+        names = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(names[0]))
+    _places.update({site_path(name): name for name in names if name[:5] != "docs/" and (ROOT / name).exists()})
     return [site_path(name) for name in names]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add every file that the navigation or a document names, and what these name."""
-    texts = [(f"docs/{file.src_uri}", file.content_string) for file in files.documentation_pages()]
-    asked = list(_places.values())
-    in_navigation = set(asked)
-    for place, text in texts:  # grows while it is read
-        asked += linked(place, text)
-        while asked:
-            target = asked.pop()
-            page = site_path(target)
-            if target.startswith("docs/") or page in files.src_uris:
-                continue
-            if not page.endswith(".md"):
-                files.append(File.generated(config, page, abs_src_path=str(ROOT / target)))
-                continue
-            text = page_text(target)
-            level = InclusionLevel.INCLUDED if target in in_navigation else InclusionLevel.NOT_IN_NAV
-            files.append(File.generated(config, page, content=text, inclusion=level))
-            _places[page] = target
-            if target.endswith(".ipynb"):
-                for name, content in pictures(target):
-                    files.append(File.generated(config, f"notebooks/{name}", content=content))
-            if target.endswith((".md", ".ipynb")):
-                texts.append((target, text))
+    """Add every file outside docs/ that the navigation or a document names, and what these name."""
+    in_navigation = set(_places.values())
+    asked = list(in_navigation)
+    for file in list(files.documentation_pages()):
+        asked += linked(f"docs/{file.src_uri}", file.content_string)
+    while asked:
+        place = asked.pop()
+        page = site_path(place)
+        if place.startswith("docs/") or page in files.src_uris:
+            continue
+        if not page.endswith(".md"):
+            files.append(File.generated(config, page, abs_src_path=str(ROOT / place)))
+            continue
+        text = page_text(place)
+        level = InclusionLevel.INCLUDED if place in in_navigation else InclusionLevel.NOT_IN_NAV
+        files.append(File.generated(config, page, content=text, inclusion=level))
+        _places[page] = place
+        if place.endswith(".ipynb"):
+            _, pictures = notebook_page(PurePosixPath(place).stem, json.loads((ROOT / place).read_text("utf-8")))
+            for name, content in pictures.items():
+                files.append(File.generated(config, f"{posixpath.dirname(page)}/{name}", content=content))
+        if place.endswith((".md", ".ipynb")):
+            asked += linked(place, text)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put in the help texts, and let links lead to pages."""
-    markdown = relinked(_places.get(page.file.src_uri, f"docs/{page.file.src_uri}"), markdown)
+    """Let links lead to pages, and put in the help texts."""
+    markdown = as_page(_places.get(page.file.src_uri, f"docs/{page.file.src_uri}"), markdown)
     return _HELP.sub(lambda marker: help_texts(marker[1]), markdown)
 
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Write formulas as MathML, which browsers show without a script."""
+    """Write formulas as MathML, which needs no script, and let wide tables and formulas scroll, also by keys."""
 
     def to_mathml(formula: re.Match[str]) -> str:
-        return convert(html.unescape(formula[2]), display="inline" if formula[1] == "span" else "block")
+        text = convert(html.unescape(formula[2]), display="inline" if formula[1] == "span" else "block")
+        return text if formula[1] == "span" else f"{_SCROLLING}{text}</div>"
 
-    return _FORMULA.sub(to_mathml, content)
+    return (
+        _FORMULA.sub(to_mathml, content)
+        .replace("<table>", f"{_SCROLLING}<table>")
+        .replace("</table>", "</table></div>")
+    )
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the theme's search dialogue a name, for screen readers."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"', 1)
