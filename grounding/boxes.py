@@ -16,9 +16,15 @@ def area(boxes: Boxes) -> npt.NDArray[np.floating[Any]]:
 
 
 def iou(boxes: Boxes, others: Boxes) -> Values:
-    """(N, 4) and (M, 4) -> (N, M) float64 intersection over union; 0 where both boxes are empty.
+    """Intersection over union of each box with each other one.
 
-    Whole-number edges give the nearest float64 to the true ratio, so that an IoU of exactly 1/2 compares equal to 0.5.
+    Args:
+        boxes: (N, 4) in px.
+        others: (M, 4) in px.
+
+    Returns:
+        (N, M) float64 from 0 to 1; 0 where both boxes are empty. Whole-number edges give the nearest float64 to the
+        true ratio, so that an IoU of exactly 1/2 compares equal to 0.5.
     """
     first, second = boxes.astype(np.float64), others.astype(np.float64)
     both = intersection(first, second)

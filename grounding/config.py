@@ -243,6 +243,11 @@ def _group(kind: Any, value: Any, name: str, root: Any) -> Any:
 def load(cls: type[T], path: Path | None, overrides: Sequence[str] = ()) -> T:
     """Read a configuration from YAML, changed by `key=value` overrides (dots go down: `maps.resolution=64`).
 
+    Args:
+        cls: the configuration: `LocalizerConfig`, or another tree of frozen dataclasses.
+        path: a YAML file; None for the defaults.
+        overrides: `key=value`, later ones last.
+
     Raises:
         GroundingError: a missing or broken file, an override without `=`, or what `build` refuses.
     """

@@ -28,6 +28,8 @@ def overlay(
     its text says its presence. Texts that have no room on the picture stand below it.
 
     Args:
+        image: (H, W, 3) uint8 RGB.
+        phrases: what was found, in the order of the colours.
         top_k: how many boxes of a localized phrase; those after the first are thin and dashed.
         size_px: of the texts, with which lines and points grow; by default as the picture asks for.
         texts: whether each box says its phrase.

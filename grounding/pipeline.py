@@ -82,15 +82,31 @@ class Localizer:
         method: str | Method = METHOD,
         offline: bool = False,
     ) -> "Localizer":
-        """Make a localizer with the classifier of a source, as `load_classifier` takes them: `embedded`, a folder, ...
+        """Make a localizer with the classifier of a source.
 
         Args:
+            source: `embedded`, a folder, a name on the hub, `torchvision:NAME`, `timm:NAME`, `hf:NAME` or `clip:NAME`:
+                see `grounding.tagging.sources.load_classifier`.
+            config: maps and regions.
+            device: `cpu`, `cuda`, `mps` and so on, as PyTorch names them.
+            method: what turns signals into word maps: a name of `grounding.methods.METHODS`, or a `Method` of your own.
             offline: download nothing.
+
+        Raises:
+            GroundingError: an unknown source, one that cannot be loaded, and what `Localizer` refuses.
         """
         return cls(load_classifier(source, offline), config, device, method)
 
     def phrases(self, caption: str, phrases: Sequence[str] | None = None) -> Sequence[Phrase]:
-        """The noun phrases of a caption, or those that are given where it has them."""
+        """The noun phrases of a caption, or those that are given where it has them.
+
+        Args:
+            caption: a sentence, or a list of things such as `cat . dog`.
+            phrases: texts, whose spans are where the caption has them.
+
+        Returns:
+            Each with its span in the caption, [start, end) characters, and its head noun.
+        """
         return find_phrases(caption, phrases) if phrases else self.chunker.phrases(caption)
 
     def __repr__(self) -> str:
@@ -119,7 +135,11 @@ class Localizer:
         them together, with `prepare_together` or `ground_batch`. One that is asked alone walks for all of them.
 
         Args:
+            images: as `encode` takes them.
             at_once: pictures in a forward pass; by default as `batches.pictures_at_once` says: 1 on a processor.
+
+        Returns:
+            A scene for each picture, in order.
 
         Raises:
             GroundingError: something that is no picture, and which of them it is; `at_once` below 1.
@@ -135,6 +155,7 @@ class Localizer:
         Grounding these captions then costs no walk.
 
         Args:
+            scenes: encoded by this localizer.
             asked: for each scene, captions with phrases as `Scene.ground` takes them; it will say what is wrong there.
         """
         pairs = zip(scenes, asked, strict=True)
@@ -180,7 +201,18 @@ class Localizer:
         top_k: int = TOP_K,
         threshold: float | None = None,
     ) -> Grounding:
-        """Encode a picture and ground one caption in it: `encode` and `Scene.ground` in one."""
+        """Encode a picture and ground one caption in it: `encode` and `Scene.ground` in one.
+
+        Args:
+            image: as `encode` takes it.
+            caption: a sentence; without one, the phrases by themselves.
+            phrases: grounded exactly as given and in that order; by default the noun phrases of the caption.
+            top_k: at most so many regions a phrase.
+            threshold: a phrase with a lower presence is `absent`; by default `min_presence` of the configuration.
+
+        Raises:
+            GroundingError: as `encode` and `Scene.ground`.
+        """
         return self.encode(image).ground(caption, phrases, top_k, threshold)
 
 
@@ -213,7 +245,11 @@ class Scene:
         return f"Scene({width} x {height} px, {len(self.proposals):,} proposals, encoded by {name})"
 
     def under(self, localizer: Localizer) -> "Scene":
-        """Return this picture under another localizer; what the two have in common is computed once."""
+        """Return this picture under another localizer; what the two have in common is computed once.
+
+        Args:
+            localizer: of the same classifier, whose forward pass is then kept, or of another one.
+        """
         if localizer.classifier is not self.encoding.classifier:
             return localizer.encode(self.image)
         ours, theirs = self.localizer.config.regions, localizer.config.regions
@@ -225,7 +261,17 @@ class Scene:
         return scene
 
     def tags(self, top: int = 5) -> list[tuple[str, float]]:
-        """Return the most probable tags of the picture, best first, with their probabilities; a CLIP has none."""
+        """Return the most probable tags of the picture; a CLIP has none.
+
+        Args:
+            top: how many.
+
+        Returns:
+            Tags with their probabilities, from 0 to 1, best first.
+
+        Raises:
+            GroundingError: `top` below 1.
+        """
         check_at_least_one("top", top)
         probabilities = self.encoding.probabilities
         best = probabilities.topk(min(top, len(probabilities)))
@@ -273,7 +319,11 @@ class Scene:
         return Grounding(self.image, caption, classifier.name, tuple(grounded), time_s, *said)
 
     def prepare(self, phrases: Iterable[str]) -> None:
-        """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each."""
+        """Make the word maps of phrases at once: grounding them in several captions then costs a walk less each.
+
+        Args:
+            phrases: texts.
+        """
         found = find_phrases("", check_phrases(phrases))
         self._word_maps.make(
             [*tags_of(map(self.localizer.vocabulary.match, found)), *((part,) for part in self._parts())]
@@ -291,11 +341,25 @@ class Scene:
         return [*tags_of(map(self.localizer.vocabulary.match, parts)), *of_people]
 
     def word_maps(self, tags: Sequence[str]) -> dict[str, Tensor]:
-        """Make the (h, w) word map of each tag: float32, at least 0, on the CPU."""
+        """Make the word map of each tag.
+
+        Args:
+            tags: of the classifier.
+
+        Returns:
+            For each tag (h, w) float32, at least 0, on the CPU.
+        """
         return {tag: map_.clone() for (tag,), map_ in self._word_maps.of((tag,) for tag in tags).items()}
 
     def presences(self, phrases: Sequence[str]) -> list[float | None]:
-        """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where."""
+        """Say how probable it is that the picture shows each phrase, as `ground` does, without looking where.
+
+        Args:
+            phrases: texts.
+
+        Returns:
+            From 0 to 1 for each phrase, in order; None for one of which nothing is known.
+        """
         found = find_phrases("", check_phrases(phrases))
         return self._presences(found, [self.localizer.vocabulary.match(phrase) for phrase in found])
 

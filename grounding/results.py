@@ -66,6 +66,9 @@ class Grounding:
     def __getitem__(self, key: int | str) -> GroundedPhrase:
         """Return the phrase with this position, or the first one with this text.
 
+        Args:
+            key: from 0 in the order of the caption, or a text.
+
         Raises:
             IndexError: no such position.
             KeyError: no such text; the message lists the phrases there are.
@@ -96,7 +99,16 @@ class Grounding:
         return drawing.overlay(self.image, self.phrases, top_k)
 
     def to_dict(self, path: str | None = None) -> dict[str, Any]:
-        """Return plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection."""
+        """Return plain values for JSON: boxes have the keys of Hugging Face's zero-shot object detection.
+
+        Args:
+            path: of the picture, which the result does not know by itself.
+
+        Returns:
+            `schema_version`, `image`, `caption`, `classifier`, `context`, `presence`, `notes` and `phrases`, one entry
+            a phrase with its `text`, `start`, `end`, `head`, `status`, `presence`, `words`, `point` and `regions`; px
+            are rounded to 2 digits.
+        """
         height, width = self.image.shape[:2]
         return {
             "schema_version": SCHEMA_VERSION,

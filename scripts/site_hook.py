@@ -23,7 +23,7 @@ from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-WIDTH = "100"  # of the help texts, wherever the site is built
+WIDTH = "88"  # of the help texts, wherever the site is built
 _PICTURES = {"image/svg+xml": "svg", "image/png": "png", "image/jpeg": "jpg"}
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".js": "javascript"}
 _CODE = r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)[`~]*$|(?P<tick>`+)[^`].*?(?<!`)(?P=tick)(?!`)"
@@ -32,6 +32,7 @@ _LINKS = re.compile(f"{_CODE}|{_LINK}", re.MULTILINE | re.DOTALL)
 _LISTS = re.compile(rf"{_CODE}|^(?P<before>(?!\s|[-*|>#] |\d+\. )[^\n]+\n)(?=[-*] |1\. )", re.MULTILINE | re.DOTALL)
 _HELP = re.compile(r"^<!-- help: ([\w.]+) -->$", re.MULTILINE)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_NAMES = re.compile(r"<code>(grounding\.[\w.]+)</code>(?!</a>)")  # where the reference has them
 _SCROLLING = '<div class="scrolling" tabindex="0">'
 _places: dict[str, str] = {}  # of the pages that come from outside docs/: their paths in the repository
 
@@ -76,27 +77,24 @@ def as_page(place: str, text: str) -> str:
     return _LINKS.sub(to_page, text)
 
 
-def page_text(place: str) -> str:
-    """The Markdown of the page that shows a file or folder of the repository."""
+def page_of(place: str) -> tuple[str, dict[str, bytes]]:
+    """The Markdown of the page that shows a file or folder of the repository, and the pictures beside it, by name."""
     path = ROOT / place
     if path.is_dir():
         names = sorted(f"{each.name}/" if each.is_dir() else each.name for each in path.iterdir())
         kept = [name for name in names if not name.startswith((".", "__pycache__"))]
-        return f"# `{place}/`\n\n" + "\n".join(f"- `{name}`" for name in kept)
+        return f"# `{place}/`\n\n" + "\n".join(f"- `{name}`" for name in kept), {}
     text = path.read_text("utf-8")
     if path.suffix == ".md":
-        return text
+        return text, {}
     if path.suffix == ".ipynb":
-        return notebook_page(path.stem, json.loads(text))[0]
+        return notebook_page(path.stem, json.loads(text))
     shown = _fenced(_LANGUAGES.get(path.suffix, "text"), text.rstrip())
-    return f"---\nsearch:\n  exclude: true\n---\n# `{place}`\n\n{shown}\n"
+    return f"---\nsearch:\n  exclude: true\n---\n# `{place}`\n\n{shown}\n", {}
 
 
 def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
-    """A notebook as Markdown, and the pictures among its outputs by the names that they have there.
-
-    Of each output the picture is shown, else the table, else the text.
-    """
+    """A notebook as Markdown, and its pictures; of each output the picture is shown, else the table, else the text."""
     parts, pictures = [], {}
     for number, cell in enumerate(notebook["cells"]):
         source = "".join(cell["source"])
@@ -146,11 +144,9 @@ def on_config(config: MkDocsConfig) -> None:
 
 
 def _expanded(entry: Any) -> Any:
-    if isinstance(entry, list):
-        return [each for one in entry for each in (_pages(one) if isinstance(one, str) else [_expanded(one)])]
     if isinstance(entry, dict):
-        return {title: _expanded(value) for title, value in entry.items()}
-    return _pages(entry)[0]
+        return {title: _pages(each)[0] if isinstance(each, str) else _expanded(each) for title, each in entry.items()}
+    return [each for one in entry for each in (_pages(one) if isinstance(one, str) else [_expanded(one)])]
 
 
 def _pages(entry: str) -> list[str]:
@@ -175,20 +171,20 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
         if not page.endswith(".md"):
             files.append(File.generated(config, page, abs_src_path=str(ROOT / place)))
             continue
-        text = page_text(place)
+        text, pictures = page_of(place)
         level = InclusionLevel.INCLUDED if place in in_navigation else InclusionLevel.NOT_IN_NAV
         files.append(File.generated(config, page, content=text, inclusion=level))
         _places[page] = place
-        if place.endswith(".ipynb"):
-            _, pictures = notebook_page(PurePosixPath(place).stem, json.loads((ROOT / place).read_text("utf-8")))
-            for name, content in pictures.items():
-                files.append(File.generated(config, f"{posixpath.dirname(page)}/{name}", content=content))
+        for name, content in pictures.items():
+            files.append(File.generated(config, f"{posixpath.dirname(page)}/{name}", content=content))
         if place.endswith((".md", ".ipynb")):
             asked += linked(place, text)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let links lead to pages, and put in the help texts."""
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation"]
     markdown = as_page(_places.get(page.file.src_uri, f"docs/{page.file.src_uri}"), markdown)
     return _HELP.sub(lambda marker: help_texts(marker[1]), markdown)
 
@@ -200,11 +196,9 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
         text = convert(html.unescape(formula[2]), display="inline" if formula[1] == "span" else "block")
         return text if formula[1] == "span" else f"{_SCROLLING}{text}</div>"
 
-    return (
-        _FORMULA.sub(to_mathml, content)
-        .replace("<table>", f"{_SCROLLING}<table>")
-        .replace("</table>", "</table></div>")
-    )
+    content = _NAMES.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
+    content = _FORMULA.sub(to_mathml, content)
+    return content.replace("<table>", f"{_SCROLLING}<table>").replace("</table>", "</table></div>")
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

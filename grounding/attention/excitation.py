@@ -82,7 +82,24 @@ def mwp_at(
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
-    """`mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
+    """`mwp` at several layers, in one walk.
+
+    Args:
+        tape: a recorded forward pass with scores (N, T).
+        signals: (K, T), (K, N, T), or K classes, as in `mwp`.
+        layers: names of modules, entries of `layers(tape)` or values of the tape, as `layer` of `mwp`.
+        residual: as of `mwp`.
+        bias: as of `mwp`.
+        channels: keep the channels apart, as in `mwp`.
+        dtype: of the walk, as of `mwp`.
+
+    Returns:
+        For each layer, what `mwp` gives there.
+
+    Raises:
+        UnsupportedOperationError: as of `mwp`.
+        GroundingError: as of `mwp`.
+    """
     return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=False)
 
 
@@ -103,10 +120,26 @@ def contrastive_mwp(
     carried down in the same walk: every rule is linear in the signal. Each signal's map sums to 0, less what falls on
     units with Z = 0; the paper's attention map is what is above 0 of it.
 
-    Args, returns and errors are those of `mwp`; with neither `layer` nor `stride`, it reads stride 16.
+    Args:
+        tape: a recorded forward pass with scores (N, T).
+        signals: (K, T), the same for every image, or (K, N, T); or K classes, by number or by name, as in `mwp`.
+        layer: where the map is read, as in `mwp`.
+        stride: or read the layer whose sides are the image's divided by this; 16 where neither is given.
+        residual: as of `mwp`.
+        bias: as of `mwp`.
+        channels: keep the channels apart, as in `mwp`.
+        dtype: of the walk, as of `mwp`.
+
+    Returns:
+        (N, K, h, w) maps, signed, or (N, K, t, h, w) of films, summed over channels, of `dtype`; with `channels`, as
+        `mwp` gives them.
 
     Raises:
-        GroundingError: also a layer that lies above the input of the classifier.
+        UnsupportedOperationError: an operation on the way down has no rule; nothing has been computed.
+        GroundingError: as of `mwp`; also a layer that lies above the input of the classifier.
+
+    Warns:
+        LostMassWarning: little of the winning probability gets to the layer, or nothing of one signal (see `mass`).
     """
     stride = DEFAULT_STRIDE if layer is None and stride is None else stride
     return _maps(
@@ -124,7 +157,24 @@ def contrastive_mwp_at(
     channels: bool = False,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, ...]:
-    """`contrastive_mwp` at several layers, in one walk: a tensor for each. Arguments and errors are those of `mwp`."""
+    """`contrastive_mwp` at several layers, in one walk.
+
+    Args:
+        tape: a recorded forward pass with scores (N, T).
+        signals: (K, T), (K, N, T), or K classes, as in `mwp`.
+        layers: names of modules, entries of `layers(tape)` or values of the tape, as `layer` of `mwp`.
+        residual: as of `mwp`.
+        bias: as of `mwp`.
+        channels: keep the channels apart, as in `mwp`.
+        dtype: of the walk, as of `mwp`.
+
+    Returns:
+        For each layer, what `contrastive_mwp` gives there.
+
+    Raises:
+        UnsupportedOperationError: as of `mwp`.
+        GroundingError: as of `contrastive_mwp`.
+    """
     return _maps(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast=True)
 
 
@@ -142,8 +192,26 @@ def readings(
 ) -> tuple[Reading, ...]:
     """The maps of `contrastive_mwp_at`, or without `contrast` of `mwp_at`, each with the mass that got to its layer.
 
-    Measured of each signal, it takes as long as twice as many signals would; of their mean, as one more. Arguments and
-    errors are those of `contrastive_mwp_at`, but a layer that nothing gets to is no error here, nor worth a warning.
+    Measured of each signal, it takes as long as twice as many signals would; of their mean, as one more. A layer that
+    nothing gets to is no error here, nor worth a warning.
+
+    Args:
+        tape: a recorded forward pass with scores (N, T).
+        signals: (K, T), (K, N, T), or K classes, as in `mwp`.
+        layers: names of modules, entries of `layers(tape)` or values of the tape, as `layer` of `mwp`.
+        contrast: whether the maps are contrastive.
+        residual: as of `mwp`.
+        bias: as of `mwp`.
+        channels: keep the channels apart, as in `mwp`.
+        dtype: of the walk, as of `mwp`.
+        watch: whose mass is measured: `each` signal's, that of their `mean`, or `none`.
+
+    Returns:
+        For each layer its maps and what arrives there.
+
+    Raises:
+        UnsupportedOperationError: as of `mwp`.
+        GroundingError: as of `contrastive_mwp_at`.
     """
     return _read(tape, signals, _layers(tape, layers), Choices(residual, bias), channels, dtype, contrast, watch)
 

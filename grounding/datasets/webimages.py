@@ -55,6 +55,10 @@ class CaptionedImages:
 
     A name may have `~`, braces and globs: `shards/{0000..0004}.tar`, `data/*.tar`.
 
+    Args:
+        sources: as above.
+        options: names of a table's columns.
+
     Attributes:
         ids: the file name without its ending; of a table, the value in its column `id`, or else the picture's file as
             the table has it. Two sources may share ids.

@@ -15,6 +15,10 @@ _SEARCH_SIDE_PX = 256  # longest side a picture is shrunk to before Selective Se
 def propose(image: RgbImage, config: RegionConfig) -> Boxes:
     """Make the candidate boxes that a configuration names.
 
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        config: whose `proposals` are `windows`, `selective-search` or `edge-boxes`.
+
     Returns:
         (N, 4) float32 boxes in pixels of `image`; N is 0 when Selective Search or EdgeBoxes finds nothing.
     """
@@ -34,6 +38,11 @@ def propose(image: RgbImage, config: RegionConfig) -> Boxes:
 
 def windows(height: int, width: int, count: int) -> Boxes:
     """Make all boxes on a grid of `count` x `count` cells over the picture: every place, scale and aspect ratio.
+
+    Args:
+        height: of the picture, in px.
+        width: of the picture, in px.
+        count: cells along each side.
 
     Returns:
         ((count * (count + 1) / 2)², 4) float32 boxes in pixels.

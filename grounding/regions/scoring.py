@@ -20,8 +20,10 @@ def box_masses(maps: npt.NDArray[np.float32], boxes: Boxes, height: int, width: 
     """Sum the map inside each box, by integral image; a cell that a box cuts counts with the share inside.
 
     Args:
-        maps: (K, h, w) float32, non-negative, spread over a picture of `height` x `width` pixels.
+        maps: (K, h, w) float32, non-negative, spread over the picture.
         boxes: (N, 4) in pixels of that picture.
+        height: of the picture, in px.
+        width: of the picture, in px.
 
     Returns:
         (K, N) float32.
@@ -89,9 +91,13 @@ def score_boxes(
 ) -> npt.NDArray[np.float32]:
     """Score boxes by `S_R / A_R^gamma`: the share of the map in a box over the share of the picture in it, to gamma.
 
-    Args and shapes as `box_masses`. A map without mass scores 0 everywhere.
+    A map without mass scores 0 everywhere.
 
     Args:
+        maps: (K, h, w) float32, non-negative, spread over the picture.
+        boxes: (N, 4) in pixels of that picture.
+        height: of the picture, in px.
+        width: of the picture, in px.
         gamma: one for all maps, (K,), or (G, K) to score G times.
 
     Returns:
@@ -114,6 +120,7 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     Args:
         scores: (N,) float32.
         boxes: (N, 4).
+        top_k: how many at most.
         nms_iou: a box that overlaps a better one by more than this IoU is dropped.
 
     Returns:

@@ -133,6 +133,9 @@ class TagClassifier:
     def signals(self, words: Sequence[str | tuple[str, ...]]) -> Tensor:
         """Make the top-down signal of each of K words, given its tag or tags.
 
+        Args:
+            words: K tags, or tuples of the tags that stand for a word.
+
         Returns:
             (K, T) float32: 1 for the output of the tag and 0 for others; of several tags, the mean of their signals.
         """
@@ -261,6 +264,7 @@ class TagClassifier:
 
         Args:
             repo_id: `user/name`; made where there is none.
+            commit_message: of the upload.
             private: whether a new repository is; by default as the account says.
             token: by default that of `hf auth login` or of HF_TOKEN.
             branch: by default the main one.
@@ -294,7 +298,12 @@ class TagClassifier:
         arguments are huggingface_hub's. Weights fit name by name, or are refused.
 
         Args:
+            source: a folder, or a name on the hub.
             name: what results call this classifier; by default the source.
+            revision: of the repository on the hub: a branch, a tag or a commit.
+            token: by default that of `hf auth login` or of HF_TOKEN.
+            cache_dir: by default the hub's cache.
+            local_files_only: download nothing.
 
         Raises:
             GroundingError: a missing folder or file, a broken or foreign configuration, corrupt weights, weights that

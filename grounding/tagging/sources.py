@@ -35,7 +35,11 @@ def load_classifier(source: str | Path = "embedded", offline: bool = False) -> C
     Names on the hub may end with `@revision`. Weights fit the network name by name or are refused; none is random.
 
     Args:
+        source: as above.
         offline: download nothing, whatever the source; HF_HUB_OFFLINE=1 does the same.
+
+    Returns:
+        A `TagClassifier`; for `clip:`, a `ClipClassifier`.
 
     Raises:
         GroundingError: an unknown source (with the nearest known one), or one that cannot be loaded.

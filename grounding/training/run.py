@@ -47,6 +47,7 @@ def train(config: TrainConfig, process: Process, say: Say, students: Sequence[Pa
     """Train a classifier, or finish what `config.output` holds of its training. Input is checked before slow work.
 
     Args:
+        config: of the training, as `config.load` reads it.
         process: this one; each of several must call this.
         say: called with lines for people.
         students: the outputs of the trainings that this one is a part of.

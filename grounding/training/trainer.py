@@ -54,10 +54,12 @@ class Trainer:
     uninterrupted one does (one process, the same machine and threads). Of several processes each has its own.
 
     Args:
+        config: of the training.
         network: on any device; it is moved to that of `process`.
         pictures: `Features` for a head alone.
         targets: (N, T) uint8, twice the target of each tag: 0, 1 or 2.
         scores: (N, T, h, w) uint8 of `write_teacher_scores`, or None without teachers.
+        process: which of several this is, and its device; by default the only one, on the CPU.
         human: where people look, or None.
 
     Attributes:

@@ -46,6 +46,14 @@ def convert_file(
 ) -> tuple[int, list[str]]:
     """Write another tool's results in the documented format.
 
+    Args:
+        results: the other tool's file.
+        style: whose format it is: `mdetr` or `huggingface`.
+        entities: the annotations.
+        split: which the results are of.
+        output: a .jsonl file to write.
+        overwrite: replace it.
+
     Returns:
         How many predictions there are, and notes for the user about them.
 

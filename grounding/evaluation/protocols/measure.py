@@ -17,6 +17,10 @@ def measure(images: Sequence[EntityImage], predictions: Mapping[Key, Prediction]
 
     A phrase without a prediction is a miss. What no prediction offers (maps) is NaN for every phrase.
 
+    Args:
+        images: with the boxes of their phrases.
+        predictions: by image, sentence and phrase: `phrase_key`.
+
     Returns:
         A row a phrase, float64: the best IoU among the first 1, 5, 10 and all boxes, the map mass inside, the point on
         or near a box; the chain's point stands at the chain's first phrase and is NaN at the others; the share of the

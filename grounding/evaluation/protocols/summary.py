@@ -21,6 +21,11 @@ def summarize(images: Sequence[EntityImage], columns: Columns, seed: int = SEED)
 
     A phrase with two types counts in each. The curve's protocols are given for all phrases only.
 
+    Args:
+        images: with the boxes of their phrases.
+        columns: what `measure` gave for these images.
+        seed: of the bootstrap.
+
     Returns:
         Protocol name -> {"value", "low", "high" (percent), "count", "types": {type: the same four}}; {"count": 0} where
         nothing was measured.
