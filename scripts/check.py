@@ -3,7 +3,8 @@
 python scripts/check.py
 
 The tests run in random order (`--randomly-seed=N` with the number that is printed repeats it), in one process for each
-core, up to four, each of which computes with one thread.
+core, up to four, each of which computes with one thread. Beside them run the types, and the tests of the documentation
+site, which build it once with warnings as errors.
 """
 
 import os
@@ -15,9 +16,12 @@ PROCESSES = min(4, os.cpu_count() or 1)
 STEPS = (
     ("lint", ["ruff", "check", "."]),
     ("format", ["ruff", "format", "--check", "."]),
-    ("tests", ["pytest", "-n", str(PROCESSES), "--dist", "worksteal"]),
+    ("tests", ["pytest", "-n", str(PROCESSES), "--dist", "worksteal", "--ignore", "tests/test_site.py"]),
 )
-TYPES = ["mypy"]  # beside the others
+BESIDE = (
+    ("types", ["mypy"]),
+    ("site", ["pytest", "-q", "tests/test_site.py"]),
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,14 +29,18 @@ def main() -> int:
     """Run every step, also after one failed; the exit status is 1 when any did."""
     failed = []
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of the many processes compiles all that it imports
-    with subprocess.Popen([sys.executable, "-m", *TYPES], cwd=ROOT, stdout=subprocess.PIPE, text=True) as types:
-        for name, command in STEPS:
-            print(f"== {name}: python -m {' '.join(command)}", flush=True)
-            if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
-                failed.append(name)
-        print(f"== types: python -m {' '.join(TYPES)}\n{types.communicate()[0]}", end="", flush=True)
-    if types.returncode:
-        failed.append("types")
+    beside = [
+        subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _, command in BESIDE
+    ]
+    for name, command in STEPS:
+        print(f"== {name}: python -m {' '.join(command)}", flush=True)
+        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+            failed.append(name)
+    for (name, command), started in zip(BESIDE, beside, strict=True):
+        print(f"== {name}: python -m {' '.join(command)}\n{started.communicate()[0]}", end="", flush=True)
+        if started.returncode:
+            failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all checks passed", flush=True)
     return int(bool(failed))
 

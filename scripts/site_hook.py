@@ -33,7 +33,7 @@ _LISTS = re.compile(rf"{_CODE}|^(?P<before>(?!\s|[-*|>#] |\d+\. )[^\n]+\n)(?=[-*
 _HELP = re.compile(r"^<!-- help: ([\w.]+) -->$", re.MULTILINE)
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
 _NAMES = re.compile(r"<code>(grounding\.[\w.]+)</code>(?!</a>)")  # where the reference has them
-_SCROLLING = '<div class="scrolling" tabindex="0">'
+_WIDE = re.compile(r'<table>.*?</table>|<math [^>]*display="block">.*?</math>', re.DOTALL)
 _places: dict[str, str] = {}  # of the pages that come from outside docs/: their paths in the repository
 
 
@@ -59,8 +59,8 @@ def _resolved(place: str, target: str) -> str | None:
 
 def linked(place: str, text: str) -> list[str]:
     """The files and folders of the repository that a document links to."""
-    targets = [link["target"] for link in _LINKS.finditer(text) if link["target"]]
-    return [path for target in targets if (path := _resolved(place, target))]
+    paths = [_resolved(place, link["target"]) for link in _LINKS.finditer(text) if link["target"]]
+    return [path for path in paths if path]
 
 
 def as_page(place: str, text: str) -> str:
@@ -71,7 +71,8 @@ def as_page(place: str, text: str) -> str:
         target = link["target"] and _resolved(place, link["target"])
         if not target:
             return link[0]  # code, or a file that does not exist, of which MkDocs will warn
-        return posixpath.relpath(site_path(target), here) + (link["anchor"] or "")
+        anchor = link["anchor"] or ""
+        return posixpath.relpath(site_path(target), here) + (anchor.lower() if target.endswith(".ipynb") else anchor)
 
     text = _LISTS.sub(lambda found: f"{found[0]}\n" if found["before"] else found[0], text)
     return _LINKS.sub(to_page, text)
@@ -81,8 +82,8 @@ def page_of(place: str) -> tuple[str, dict[str, bytes]]:
     """The Markdown of the page that shows a file or folder of the repository, and the pictures beside it, by name."""
     path = ROOT / place
     if path.is_dir():
-        names = sorted(f"{each.name}/" if each.is_dir() else each.name for each in path.iterdir())
-        kept = [name for name in names if not name.startswith((".", "__pycache__"))]
+        names = sorted(each.name + "/" * each.is_dir() for each in path.iterdir())
+        kept = [name for name in names if name[0] != "." and name != "__pycache__/"]
         return f"# `{place}/`\n\n" + "\n".join(f"- `{name}`" for name in kept), {}
     text = path.read_text("utf-8")
     if path.suffix == ".md":
@@ -98,8 +99,10 @@ def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, b
     parts, pictures = [], {}
     for number, cell in enumerate(notebook["cells"]):
         source = "".join(cell["source"])
-        if source:
-            parts.append(_fenced("python", source) if cell["cell_type"] == "code" else source)
+        if cell["cell_type"] == "markdown":
+            parts.append(re.sub(r"\]\(#.*?\)", lambda link: link[0].lower(), source))  # anchors as on the site
+        elif source:
+            parts.append(_fenced("python", source))
         for output in cell.get("outputs", []):
             data = {kind: "".join(text) for kind, text in output.get("data", {}).items()}
             if kinds := [kind for kind in _PICTURES if kind in data]:
@@ -124,8 +127,8 @@ def help_texts(module: str) -> str:
     parsers = [getattr(importlib.import_module(module), name)() for name in sorted(names, key="build_parser".__ne__)]
     with mock.patch.dict(os.environ, COLUMNS=WIDTH, NO_COLOR="1", PYTHON_COLORS="0"):
         told = [(each.prog, each.format_help()) for parser in parsers for each in _with_subcommands(parser)]
-    titles = [prog.replace("python -m grounding.", "grounding ") for prog, _ in told]
-    return "\n\n".join(f"## {title}\n\n{_fenced('text', text)}" for title, (_, text) in zip(titles, told, strict=True))
+    parts = [f"## {name}\n\n{_fenced('text', text)}" for name, text in told]
+    return "\n\n".join(parts).replace("## python -m grounding.", "## grounding ")
 
 
 def _with_subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -138,21 +141,24 @@ def _with_subcommands(parser: argparse.ArgumentParser) -> Iterator[argparse.Argu
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """In the navigation, `../file` is a file outside docs/, and `folder/*.md` stands for all files of that form."""
+    """In the navigation, `../file` is a file outside docs/, and `folder/*.md` stands for all others of that form."""
     _places.clear()
-    config.nav = _expanded(config.nav)
+    config.nav = _expanded(config.nav, json.dumps(config.nav))
 
 
-def _expanded(entry: Any) -> Any:
+def _expanded(entry: Any, named: str) -> Any:
+    if isinstance(entry, str):
+        return _pages(entry, named)[0]
     if isinstance(entry, dict):
-        return {title: _pages(each)[0] if isinstance(each, str) else _expanded(each) for title, each in entry.items()}
-    return [each for one in entry for each in (_pages(one) if isinstance(one, str) else [_expanded(one)])]
+        return {title: _expanded(each, named) for title, each in entry.items()}
+    return [page for one in entry for page in (_pages(one, named) if isinstance(one, str) else [_expanded(one, named)])]
 
 
-def _pages(entry: str) -> list[str]:
+def _pages(entry: str, named: str) -> list[str]:
     names = [posixpath.normpath(f"docs/{entry}")]
     if "*" in entry:
-        names = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(names[0]))
+        found = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob(names[0]))
+        names = [name for name in found if f'"{name.removeprefix("docs/")}"' not in named]
     _places.update({site_path(name): name for name in names if name[:5] != "docs/" and (ROOT / name).exists()})
     return [site_path(name) for name in names]
 
@@ -191,14 +197,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Write formulas as MathML, which needs no script, and let wide tables and formulas scroll, also by keys."""
-
-    def to_mathml(formula: re.Match[str]) -> str:
-        text = convert(html.unescape(formula[2]), display="inline" if formula[1] == "span" else "block")
-        return text if formula[1] == "span" else f"{_SCROLLING}{text}</div>"
-
+    forms = {"span": "inline", "div": "block"}
+    content = _FORMULA.sub(lambda found: convert(html.unescape(found[2]), display=forms[found[1]]), content)
     content = _NAMES.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
-    content = _FORMULA.sub(to_mathml, content)
-    return content.replace("<table>", f"{_SCROLLING}<table>").replace("</table>", "</table></div>")
+    return _WIDE.sub(r'<div class="scrolling" tabindex="0">\g<0></div>', content)
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

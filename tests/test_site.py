@@ -1,6 +1,6 @@
 """The documentation site: built strictly, complete, with links that lead somewhere, and nothing loaded from elsewhere.
 
-The site is built once, in this process; `scripts/check.py` runs these tests beside the others.
+The site is built once, in this process: `scripts/check.py` runs these tests beside the others, not among them.
 """
 
 import argparse
