@@ -124,7 +124,7 @@ def page(
         "",
         "On which networks Excitation Backprop gives a map, how much of the signal arrives there, and what it costs.",
         "Weights are random where nothing else is said: nothing here says how well a map points. Measured and written",
-        f"by `python scripts/models_table.py`; every row is in [{link}]({link}).",
+        f"by `python scripts/models_table.py`; every row is in [a table]({link}).",
         "",
         f"K = {setting['signals']} signals, {setting['threads']} threads, {libraries}.",
     )
