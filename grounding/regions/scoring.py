@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.ops import nms
 
-from grounding.boxes import Boxes, area
+from grounding.boxes import Boxes, area, iou
 
 _Distinct = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
 _MOST_CANDIDATES = 1000  # only the best-scored proposals enter non-maximum suppression
@@ -121,9 +119,7 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     """
     good = _best(scores, _MOST_CANDIDATES)  # the only ones worth sorting
     order = good[np.argsort(-scores[good], kind="stable")][:_MOST_CANDIDATES]
-    kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
-    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
-    return best
+    return _unrepeated(order, boxes, top_k, nms_iou)
 
 
 def _best(scores: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.intp]:
@@ -152,6 +148,17 @@ def in_turns(turns: Sequence[npt.NDArray[np.intp]], boxes: Boxes, top_k: int, nm
     """
     mixed = [index for group in zip_longest(*(turn.tolist() for turn in turns)) for index in group if index is not None]
     order = np.array(list(dict.fromkeys(mixed)), np.intp)
-    kept = nms(torch.from_numpy(boxes[order]), torch.arange(len(order), 0, -1, dtype=torch.float32), nms_iou)
-    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
-    return best
+    return _unrepeated(order, boxes, top_k, nms_iou)
+
+
+def _unrepeated(order: npt.NDArray[np.intp], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
+    """Greedy non-maximum suppression of boxes in this order, best first, which ends at the `top_k`-th that is kept.
+
+    Not torchvision's, whose import takes longer than all else that a picture needs, and which goes on to the last box.
+    """
+    kept: list[np.intp] = []
+    while len(order) and len(kept) < top_k:
+        best, order = order[0], order[1:]
+        kept.append(best)
+        order = order[iou(boxes[best][None], boxes[order])[0] <= nms_iou]
+    return np.array(kept, np.intp)
