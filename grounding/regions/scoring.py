@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from grounding.boxes import Boxes, area, iou
+from grounding.boxes import Boxes, area
 
 _Distinct = tuple[npt.NDArray[Any], npt.NDArray[np.intp]]
 _MOST_CANDIDATES = 1000  # only the best-scored proposals enter non-maximum suppression
@@ -156,9 +156,17 @@ def _unrepeated(order: npt.NDArray[np.intp], boxes: Boxes, top_k: int, nms_iou: 
 
     Not torchvision's, whose import takes longer than all else that a picture needs, and which goes on to the last box.
     """
-    kept: list[np.intp] = []
-    while len(order) and len(kept) < top_k:
-        best, order = order[0], order[1:]
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes[order].T, np.float64)
+    areas = (x1 - x0) * (y1 - y0)
+    kept: list[int] = []
+    free = np.ones(len(order), bool)
+    while len(kept) < top_k and free.any():
+        best = int(free.argmax())
+        across = np.minimum(x1, x1[best]) - np.maximum(x0, x0[best])
+        down = np.minimum(y1, y1[best]) - np.maximum(y0, y0[best])
+        both = np.maximum(across, 0) * np.maximum(down, 0)
+        union = np.maximum(areas + areas[best] - both, np.finfo(np.float64).tiny)
+        free &= both / union <= nms_iou
+        free[best] = False  # one without area does not overlap itself
         kept.append(best)
-        order = order[iou(boxes[best][None], boxes[order])[0] <= nms_iou]
-    return np.array(kept, np.intp)
+    return order[kept]
