@@ -1,6 +1,6 @@
 """Who and what is named in captions, as docs/reference/data-card.md has it: the share of pictures and of captions.
 
-python scripts/caption_words.py "../shared/data/flickr-train-0000{0..4}.tar"
+python scripts/caption_words.py "photographs/*.tar"
 """
 
 import re
