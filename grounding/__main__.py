@@ -2,8 +2,11 @@
 
 import argparse
 import importlib
+import importlib.metadata
+import platform
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from grounding import __version__
 from grounding.commands import Parser
@@ -18,12 +21,34 @@ _COMMANDS = {
     "export": "the localizer or its classifier as an ONNX file for other runtimes",
     "serve": "answer another tool over HTTP: a backend for Label Studio",
 }
+_TOLD = ("torch", "torchvision", "numpy", "pillow")  # what results and errors depend on most
+
+
+class _Versions(argparse.Action):
+    """Prints what a report of a fault needs, as one line; imports none of it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        sys.stdout.write(versions() + "\n")
+        parser.exit()
+
+
+def versions() -> str:
+    """The version of this package, of Python and of what it stands on, and the platform, as one line."""
+    said = [f"{package} {_version(package)}" for package in _TOLD]
+    return f"grounding {__version__} (Python {platform.python_version()}, {', '.join(said)}, {platform.platform()})"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands; the options that follow are the command's own."""
     parser = Parser(prog="grounding", description="Find the region each phrase of a caption talks about.")
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action=_Versions, nargs=0, help="print the versions that a report needs")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)

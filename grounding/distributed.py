@@ -88,7 +88,8 @@ def processes(device: str) -> Iterator[Process]:
 def in_order(prepare: Callable[[], Work[T, R]], items: Sequence[T], workers: int = 1) -> Iterator[R]:
     """The result of each item, in order; by this process, by `workers` others, or shared among torchrun's ranks.
 
-    Under torchrun only rank 0 yields results; the others work along.
+    Under torchrun only rank 0 yields results; the others work along. Each process computes with one thread, so that
+    results do not depend on how many there are.
 
     Args:
         prepare: called once in each process that works; returns what gives the result of an item. It is sent to other
@@ -97,12 +98,15 @@ def in_order(prepare: Callable[[], Work[T, R]], items: Sequence[T], workers: int
     Raises:
         GroundingError: a worker process ended by itself.
     """
-    if world()[1] > 1:
-        yield from _shared_among_ranks(prepare(), items)
-    elif workers > 1:
-        yield from _shared_among_workers(prepare, items, workers)
-    else:
-        yield from map(prepare(), items)
+    from grounding.workers import one_thread
+
+    with one_thread():
+        if world()[1] > 1:
+            yield from _shared_among_ranks(prepare(), items)
+        elif workers > 1:
+            yield from _shared_among_workers(prepare, items, workers)
+        else:
+            yield from map(prepare(), items)
 
 
 _work: Work[Any, Any]  # of a worker process
@@ -139,13 +143,13 @@ def _end_soon(number: int, frame: object) -> None:
     os._exit(0)  # of any other status PyTorch's loader would complain while the parent tidies up
 
 
-def _start_worker(prepare: Callable[[], Work[T, R]], threads: int) -> None:
+def _start_worker(prepare: Callable[[], Work[T, R]]) -> None:
     import torch
 
     global _work
     leave_signals_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     _work = prepare()
 
 
@@ -161,9 +165,8 @@ def _do(item: Any) -> Any:
 
 
 def _shared_among_workers(prepare: Callable[[], Work[T, R]], items: Sequence[T], workers: int) -> Iterator[R]:
-    threads = max(1, (os.cpu_count() or 1) // workers)
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare, threads))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (prepare,))
     try:
         with _interrupts_waiting():
             results = pool.map(_do, items)

@@ -1,14 +1,14 @@
-"""Photographs side by side, each with its boxes and, below it, its caption: each phrase on the colour of its box."""
+"""Photographs side by side, each with its boxes, the map of one phrase, and its caption in the colours of the boxes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from grounding.boxes import iou
-from grounding.drawing import dashed_rectangle, overlay, phrase_colour, scaled
+from grounding.drawing import dashed_rectangle, map_picture, overlay, phrase_colour, scaled
 from grounding.errors import GroundingError
 from grounding.grounded import GroundedPhrase
 from grounding.labels import Edges
@@ -16,6 +16,7 @@ from grounding.results import Grounding
 
 WIDTH_PX: Final = 1700  # twice what a README is wide
 GAP_PX: Final = 20
+MAP_GAP_PX: Final = 8
 TEXT_PX: Final = 27
 LINE_PX: Final = 40
 _SPACE_PX, _PAD_PX = 8, 6
@@ -38,6 +39,7 @@ class Tile:
     result: Grounding
     caption: str
     missed: dict[int, Edges]  # by the position of the phrase, the true box in px of the photograph
+    mapped: int | None = None  # the phrase whose map is shown below
 
     @property
     def shape(self) -> float:
@@ -66,6 +68,12 @@ def hits(entry: GroundedPhrase, true: Edges) -> bool:
     return bool(iou(np.array([entry.best.box]), np.array([true]))[0, 0] >= 0.5)
 
 
+def with_map(tile: Tile) -> Tile:
+    """Show the map of the last phrase of which the classifier knows a word."""
+    known = [k for k, entry in enumerate(tile.result) if entry.status not in ("out-of-vocabulary", "empty-map")]
+    return replace(tile, mapped=known[-1]) if known else tile
+
+
 def strip(tiles: Sequence[Tile]) -> Image.Image:
     """All photographs in one row at one height, `WIDTH_PX` wide together, and white below a short caption."""
     height = round((WIDTH_PX - GAP_PX * (len(tiles) - 1)) / sum(tile.shape for tile in tiles))
@@ -81,14 +89,19 @@ def strip(tiles: Sequence[Tile]) -> Image.Image:
 
 
 def _column(tile: Tile, width: int, height: int) -> Image.Image:
-    """A photograph over its caption and the phrases that are missed."""
+    """A photograph over a map, its caption and the phrases that are missed."""
     font = ImageFont.load_default(TEXT_PX)
     lines = wrapped(runs_of(tile.caption, tile.result.phrases), width, font)
     names = ", ".join(_mid_sentence(tile.result[k].phrase.text) for k in tile.missed)
     missed = wrapped([Run(word, None) for word in f"missed: {names}".split()], width, font) if names else []
-    column = Image.new("RGB", (width, height + 14 + LINE_PX * (len(lines) + len(missed))), "white")
-    column.paste(_with_boxes(tile, height).resize((width, height), Image.Resampling.LANCZOS))
-    pen, top = ImageDraw.Draw(column), height + 12
+    pictures = [_with_boxes(tile, height)]
+    if tile.mapped is not None:
+        pictures.append(map_picture(tile.result.image, tile.result[tile.mapped], phrase_colour(tile.mapped)))
+    below = len(pictures) * (height + MAP_GAP_PX) - MAP_GAP_PX
+    column = Image.new("RGB", (width, below + 14 + LINE_PX * (len(lines) + len(missed))), "white")
+    for k, picture in enumerate(pictures):
+        column.paste(picture.resize((width, height), Image.Resampling.LANCZOS), (0, k * (height + MAP_GAP_PX)))
+    pen, top = ImageDraw.Draw(column), below + 12
     for line in lines:
         left = 0.0
         for run in line:

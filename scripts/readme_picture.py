@@ -3,7 +3,8 @@
 docs/images/photographs.jpg shows scikit-image's photographs of people, animals and things at home whose licence is CC0
 or public domain: all four of them, whatever comes out. Each caption is the first sentence that we wrote on seeing the
 photograph; it was committed before the first result, and not changed since. Missed is what recall@1 calls a miss: the
-best box has an IoU below 0.5 with the one that we drew by hand, also before the first result; that one is dashed.
+best box has an IoU below 0.5 with the one that we drew by hand, also before the first result; that one is dashed. Below
+each photograph is the map of the last phrase of which the classifier knows a word.
 
 docs/images/sample-scene.jpg is the sample scene of the first command.
 """
@@ -11,7 +12,7 @@ docs/images/sample-scene.jpg is the sample scene of the first command.
 from dataclasses import dataclass
 from pathlib import Path
 
-from photo_strip import Tile, strip, tile_of
+from photo_strip import Tile, strip, tile_of, with_map
 from PIL import Image
 from skimage import data
 
@@ -77,7 +78,7 @@ def main() -> None:
 def drawn(localizer: Localizer, photograph: Photograph) -> Tile:
     """The result on one photograph."""
     picture = getattr(data, photograph.name)()
-    return tile_of(localizer.encode(picture).ground(photograph.caption), photograph.caption, photograph.truth)
+    return with_map(tile_of(localizer.encode(picture).ground(photograph.caption), photograph.caption, photograph.truth))
 
 
 def sample(localizer: Localizer) -> Image.Image:

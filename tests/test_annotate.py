@@ -16,8 +16,8 @@ from PIL import Image
 from skimage import data
 
 from grounding.annotate import main
-from grounding.annotation.lines import read_lines
 from grounding.annotation.project import read_history
+from grounding.appended import read_lines
 from grounding.images import sample_scene
 from helpers.annotation import annotation_folder
 

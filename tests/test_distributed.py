@@ -2,9 +2,9 @@
 
 import os
 from functools import partial
-from operator import methodcaller
 
 import pytest
+import torch
 
 from grounding.distributed import from_rank_0, in_order, world
 from grounding.errors import GroundingError
@@ -22,10 +22,18 @@ def test_one_process_prepares_once_and_works_in_order():
     assert list(in_order(prepare, [])) == []
 
 
+def test_this_process_works_on_one_thread_and_has_its_own_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    assert list(in_order(partial(partial, eval), ["__import__('torch').get_num_threads()"])) == [1]
+    assert torch.get_num_threads() == before + 1
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
-def test_workers_give_results_in_order():
-    letters = [chr(97 + number % 26) for number in range(40)]
-    assert list(in_order(partial(methodcaller, "upper"), letters, workers=2)) == [each.upper() for each in letters]
+def test_workers_give_results_in_order_and_have_one_thread_each():
+    items = [f"{number}, __import__('torch').get_num_threads()" for number in range(40)]
+    assert list(in_order(partial(partial, eval), items, workers=2)) == [(number, 1) for number in range(40)]
 
 
 @pytest.mark.slow

@@ -1,13 +1,16 @@
 """One command line with those of the package in it."""
 
+import platform
 import re
 import subprocess
 import sys
 
 import pytest
+import torch
+import torchvision
 
 import grounding
-from grounding.__main__ import main
+from grounding.__main__ import main, versions
 from helpers.paths import ROOT
 
 
@@ -39,8 +42,19 @@ def test_no_or_another_command_is_one_line(run_main, arguments):
     assert (status, out, err.count("\n")) == (2, "", 1)
 
 
-def test_the_version(run_main):
-    assert run_main("--version")[:2] == (0, f"{grounding.__version__}\n")
+def test_the_version_is_one_line_with_what_a_report_needs(run_main):
+    status, out, err = run_main("--version")
+    (line,) = out.splitlines()
+    assert (status, err) == (0, "")
+    assert re.match(rf"grounding {re.escape(grounding.__version__)} \(Python {platform.python_version()}, ", line)
+    assert f"torch {torch.__version__.partition('+')[0]}" in line
+    assert f"torchvision {torchvision.__version__.partition('+')[0]}" in line
+    assert line.endswith(f", {platform.platform()})")
+
+
+def test_a_package_that_is_missing_is_said_to_be(monkeypatch):
+    monkeypatch.setattr("grounding.__main__._TOLD", ("torch", "no-such-package"))
+    assert ", no-such-package missing, " in versions()
 
 
 def test_help_imports_nothing_heavy():

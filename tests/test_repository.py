@@ -73,10 +73,14 @@ def test_the_readme_begins_with_the_two_commands():
 @pytest.mark.slow
 def test_the_first_command_runs_on_its_own(tmp_path):
     (command,) = re.findall(r"python (-m grounding\.localize .*)", fences(README, "bash")[0])
-    arguments = [sys.executable, *shlex.split(command)]
+    arguments = [sys.executable, "-X", "importtime", *shlex.split(command)]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert all(line.startswith("import time:") for line in done.stderr.splitlines())
+    assert done.returncode == 0
     assert done.stdout
+    assert "torch" in imported
+    assert not imported & {"torch._dynamo", "torchvision"}  # each would take longer than all the rest
 
 
 @pytest.mark.parametrize("command", commands(r"python -m grounding\.localize", [README]))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from grounding.annotation.decisions import read_label, read_whole
-from grounding.annotation.lines import damaged, read_lines
 from grounding.annotation.records import EDGES, Drafted
+from grounding.appended import damaged, read_lines
 from grounding.errors import GroundingError
 from grounding.folders import whole_file
 from grounding.wording import counted

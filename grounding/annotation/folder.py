@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from grounding.annotation.drafted import DRAFTS, SETTINGS, Settings, read_settings, write_settings
-from grounding.annotation.lines import AppendedLines, damaged
 from grounding.annotation.pictures import Asked
+from grounding.appended import AppendedLines, damaged
 from grounding.errors import GroundingError
 from grounding.folders import foreign_names, writing
 from grounding.resumable import difference

@@ -14,8 +14,8 @@ from grounding.annotation.exported import Exports
 from grounding.annotation.exporting import exports_of
 from grounding.annotation.folder import LOG
 from grounding.annotation.history import UNDO, History
-from grounding.annotation.lines import AppendedLines, damaged, read_lines
 from grounding.annotation.summary import Report, report_of
+from grounding.appended import AppendedLines, damaged, read_lines
 from grounding.colours import phrase_colour
 from grounding.errors import GroundingError
 

@@ -48,6 +48,11 @@ class _Known:
 class Recorder(TorchDispatchMode):
     """Sees every ATen operation below autograd, in the order it runs."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not unless somebody compiles: to skip Dynamo, PyTorch imports it, which takes longer than a picture."""
+        return False
+
     def __init__(
         self,
         inputs: tuple[Tensor, ...],
@@ -258,6 +263,16 @@ class Recorder(TorchDispatchMode):
             if value.tensor is not None:
                 plain = self._gradients is None
                 value.tensor = value.tensor.clone() if plain else copy_with_graph(func, value.tensor)
+
+
+class UncompiledRecorder(Recorder):
+    """The same where `torch.compile` is in use: Dynamo passes over what it would else try to compile."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    __torch_dispatch__ = Recorder.__torch_dispatch__
 
 
 def _memory(tensor: Tensor) -> int:

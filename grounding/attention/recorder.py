@@ -1,5 +1,6 @@
 """Record one forward pass as a list of ATen operations, without touching the network."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from grounding.attention.checks import (
     check_model,
     is_input,
 )
-from grounding.attention.dispatch import Recorder
+from grounding.attention.dispatch import Recorder, UncompiledRecorder
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient
 from grounding.attention.graph import Operation, Rule, Tape, Value
 from grounding.attention.head import join_head
@@ -66,9 +67,8 @@ def record(
     check_images(tensors)
     if differentiable:
         check_differentiable()
-    recorder = Recorder(
-        tensors, rules or {}, Gradients() if differentiable else None, ModuleNames(model, record.__code__)
-    )
+    kind = UncompiledRecorder if "torch._dynamo" in sys.modules else Recorder
+    recorder = kind(tensors, rules or {}, Gradients() if differentiable else None, ModuleNames(model, record.__code__))
     with torch.inference_mode(False), torch.set_grad_enabled(differentiable), recorder:
         try:
             returned = pick(model(*inputs, **keywords), output)

@@ -72,7 +72,11 @@ def _flickr30k(score: argparse.ArgumentParser) -> None:
     score.add_argument("--allow-missing", action="store_true", help="count phrases without a prediction as misses")
     score.add_argument("--name", help="what to call this method in tables (default: the classifier or file name)")
     score.add_argument(
-        "--workers", type=at_least_1, default=1, metavar="N", help="processes (default: 1); or use torchrun"
+        "--workers",
+        type=at_least_1,
+        default=1,
+        metavar="N",
+        help="processes of one thread each (default: 1); or use torchrun",
     )
     add_localizer_options(score)
 

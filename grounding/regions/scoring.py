@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torchvision.ops import nms
 
 from grounding.boxes import Boxes, area
 
@@ -128,9 +126,7 @@ def best_boxes(scores: npt.NDArray[np.float32], boxes: Boxes, top_k: int, nms_io
     """
     good = _best(scores, _MOST_CANDIDATES)  # the only ones worth sorting
     order = good[np.argsort(-scores[good], kind="stable")][:_MOST_CANDIDATES]
-    kept = nms(torch.from_numpy(boxes[order]), torch.from_numpy(scores[order]), nms_iou)
-    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
-    return best
+    return _unrepeated(order, boxes, top_k, nms_iou)
 
 
 def _best(scores: npt.NDArray[np.float32], count: int) -> npt.NDArray[np.intp]:
@@ -159,6 +155,25 @@ def in_turns(turns: Sequence[npt.NDArray[np.intp]], boxes: Boxes, top_k: int, nm
     """
     mixed = [index for group in zip_longest(*(turn.tolist() for turn in turns)) for index in group if index is not None]
     order = np.array(list(dict.fromkeys(mixed)), np.intp)
-    kept = nms(torch.from_numpy(boxes[order]), torch.arange(len(order), 0, -1, dtype=torch.float32), nms_iou)
-    best: npt.NDArray[np.intp] = order[kept.numpy()[:top_k]]
-    return best
+    return _unrepeated(order, boxes, top_k, nms_iou)
+
+
+def _unrepeated(order: npt.NDArray[np.intp], boxes: Boxes, top_k: int, nms_iou: float) -> npt.NDArray[np.intp]:
+    """Greedy non-maximum suppression of boxes in this order, best first, which ends at the `top_k`-th that is kept.
+
+    Not torchvision's, whose import takes longer than all else that a picture needs, and which goes on to the last box.
+    """
+    x0, y0, x1, y1 = np.ascontiguousarray(boxes[order].T, np.float64)
+    areas = (x1 - x0) * (y1 - y0)
+    kept: list[int] = []
+    free = np.ones(len(order), bool)
+    while len(kept) < top_k and free.any():
+        best = int(free.argmax())
+        across = np.minimum(x1, x1[best]) - np.maximum(x0, x0[best])
+        down = np.minimum(y1, y1[best]) - np.maximum(y0, y0[best])
+        both = np.maximum(across, 0) * np.maximum(down, 0)
+        union = np.maximum(areas + areas[best] - both, np.finfo(np.float64).tiny)
+        free &= both / union <= nms_iou
+        free[best] = False  # one without area does not overlap itself
+        kept.append(best)
+    return order[kept]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from grounding.annotation.decisions import ACTIONS
 from grounding.annotation.history import History
-from grounding.annotation.lines import read_lines
 from grounding.annotation.project import LOG, Project, StaleVersion, read_history
+from grounding.appended import read_lines
 from grounding.errors import GroundingError
 from helpers.annotation import LABELS, PICTURES, annotation_folder, full_disk
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from grounding.annotation.lines import read_lines
 from grounding.annotation.page import application
 from grounding.annotation.project import LOG, Project
 from grounding.annotation.records import Drafted
+from grounding.appended import read_lines
 from helpers.annotation import PICTURES, annotation_folder
 
 HERE = "http://127.0.0.1:7870"

@@ -215,11 +215,6 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(colours, classifier, whole
     assert not lines.parent.exists()
 
 
-def test_two_processes_give_the_same_bytes(colours, classifier, pointed, tmp_path):
-    run(job(colours, classifier, "pointing", ("contrastive-mwp", "gradient", "center")), tmp_path / "out", workers=2)
-    assert contents(tmp_path / "out") == contents(pointed)
-
-
 @pytest.mark.slow
 def test_two_processes_give_the_same_bytes_with_every_method(colours, classifier, whole, tmp_path):
     run(job(colours, classifier), tmp_path / "out", workers=2)

@@ -74,7 +74,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
         log.append(played())
     with (tmp_path / LOG).open("ab") as file:
         file.write(line + b"\n")
-    assert "rounds.jsonl, line 2 is no round" in refused(read_rounds, tmp_path)
+    assert "rounds.jsonl, line 2 is damaged (it is no " in refused(read_rounds, tmp_path)
 
 
 def test_two_games_do_not_share_a_log(tmp_path):

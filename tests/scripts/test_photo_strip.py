@@ -122,6 +122,22 @@ def test_the_strip(script):
     assert not (abs(first.astype(int) - ImageColor.getrgb("#c62828")).max(2) <= 8).any()
 
 
+def test_the_map_of_the_last_known_phrase(script):
+    names = [grounded("a hat"), grounded("a dog"), grounded("a tripod", status="out-of-vocabulary")]
+    tile = script.tile_of(grounding_of(*names), CAPTION, {})
+    assert script.with_map(tile).mapped == 1
+    unknown = script.tile_of(grounding_of(names[2]), CAPTION, {})
+    assert script.with_map(unknown) == unknown
+    plain, mapped = (np.asarray(script.strip([each])).astype(int) for each in (tile, script.with_map(tile)))
+    height = round(1700 / 1.6)
+    assert len(mapped) == len(plain) + height + 8
+    assert np.array_equal(mapped[:height], plain[:height])
+    assert (mapped[height : height + 8] == 255).all()
+    assert np.array_equal(mapped[2 * height + 8 :], plain[height:])
+    drawn = abs(mapped[height + 8 : 2 * height + 8] - ImageColor.getrgb(phrase_colour(1))).max(2) <= 2
+    assert drawn.any()  # its box
+
+
 def test_the_photographs_have_what_was_promised(pictures, localizer):
     for photograph in pictures.PHOTOGRAPHS:
         height, width = getattr(pictures.data, photograph.name)().shape[:2]

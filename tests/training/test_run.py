@@ -235,6 +235,7 @@ def test_a_training_that_ends_below_the_centre_says_so(train, tmp_path, monkeypa
 
 ENDED_TRAININGS = """
 import json, os, signal, sys
+import grounding.training.run  # what a training would else import in each process
 from grounding.train import main
 from grounding.training.logs import CsvLog
 

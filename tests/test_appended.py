@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from grounding.annotation.lines import AppendedLines, read_lines
+from grounding.appended import AppendedLines, read_lines
 from grounding.errors import GroundingError
 from helpers.annotation import full_disk
 
@@ -67,7 +67,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(path, content, line):
 
 
 def test_a_second_program_is_kept_out_until_the_first_ends(path):
-    code = "import pathlib, sys; from grounding.annotation.lines import AppendedLines; "
+    code = "import pathlib, sys; from grounding.appended import AppendedLines; "
     command = [sys.executable, "-c", code + "AppendedLines(pathlib.Path(sys.argv[1]))", str(path)]
     lines = AppendedLines(path)
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
