@@ -271,8 +271,13 @@ class Release:
             "{output: r, tags: 1, log: tensorboard, data: {sources: [m.csv]}, batch_size: 1}"
         )
 
-    def check_extras(self) -> Iterator[Line]:
+    def check_lowest_extras(self) -> Iterator[Line]:
+        """Each extra alone in the lowest versions that are declared, and what it is for."""
+        yield from self.check_extras("--resolution", "lowest-direct")
+
+    def check_extras(self, *how: str) -> Iterator[Line]:
         """Each extra alone, and what it is for."""
+        said = ", lowest versions" if how else ""
         if self.base_mb is None:
             with self.place("base") as folder:
                 environment(folder / "e", self.pythons[0], self.built[0])
@@ -281,14 +286,14 @@ class Release:
             start = time.monotonic()
             with self.place("extra") as folder:
                 try:
-                    python = environment(folder / "e", self.pythons[0], f"{self.built[0]}[{extra}]")
+                    python = environment(folder / "e", self.pythons[0], *how, f"{self.built[0]}[{extra}]")
                     size, work = size_mb(folder / "e") - self.base_mb, folder / "w"
                     work.mkdir()
                     script = ROOT / "scripts" / "release_smoke.py"
                     last = say(*alone(), python, "-P", script, extra, folder=work).strip().splitlines()[-1]
-                    yield Line(f"`{extra}` alone", last.removeprefix("smoke: "), time.monotonic() - start, size)
+                    yield Line(f"`{extra}` alone{said}", last.removeprefix("smoke: "), time.monotonic() - start, size)
                 except FailedError as error:
-                    yield Line(f"`{extra}` alone", str(error), time.monotonic() - start, None, True)
+                    yield Line(f"`{extra}` alone{said}", str(error), time.monotonic() - start, None, True)
 
     def check_suite(self) -> Iterator[Line]:
         """The fast part of the suite, from the unpacked sdist, in each Python."""
@@ -315,6 +320,7 @@ STEPS: dict[str, Callable[[Release], Iterator[Line]]] = {
     "lowest": Release.check_lowest,
     "without": Release.check_without,
     "extras": Release.check_extras,
+    "lowest-extras": Release.check_lowest_extras,
     "suite": Release.check_suite,
 }
 
@@ -372,7 +378,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the steps; the exit status is 1 when any line failed, and 130 after Ctrl-C."""
     options = build_parser().parse_args(arguments)
     if options.list:
-        print("\n".join(f"{name:8} {step.__doc__}" for name, step in STEPS.items()))
+        print("\n".join(f"{name:13} {step.__doc__}" for name, step in STEPS.items()))
         return 0
     signal.signal(signal.SIGTERM, _terminated)
     lines: list[Line] = []
