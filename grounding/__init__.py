@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from grounding.integrations.zero_shot import zero_shot_object_detector as zero_shot_object_detector
     from grounding.pipeline import Localizer as Localizer
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _HOMES = {
     "GroundingError": "grounding.errors",
     "Localizer": "grounding.pipeline",

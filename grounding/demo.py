@@ -11,12 +11,13 @@ from grounding.errors import check_at_least_one
 from grounding.web.options import add_page_options, check_extra
 
 PORT = 7860
+LOOPBACK = "127.0.0.1"
 EPILOG = """\
 examples:
   python -m grounding.demo
   python -m grounding.demo --classifier torchvision:resnet50 --method grad_cam --port 0 --no-browser
 
-The page listens on 127.0.0.1 only, and asks nothing of any other machine.
+The page listens on 127.0.0.1 only, unless --host says otherwise, and asks nothing of any other machine.
 
 exit status: 2 bad input, said in one line; 130 ended by Ctrl-C, 143 terminated."""
 
@@ -32,6 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_localizer_options(parser.add_argument_group("how"))
     page = parser.add_argument_group("the page")
     add_page_options(page, PORT)
+    host = "where the page listens (default: 127.0.0.1); 0.0.0.0 in a container whose port only this machine has"
+    page.add_argument("--host", default=LOOPBACK, metavar="ADDRESS", help=host)
     keep = "delete an uploaded picture after so many seconds (default: 3600), and all of them at the end"
     page.add_argument("--keep", type=int, default=3600, metavar="SECONDS", help=keep)
     return parser
@@ -58,7 +61,9 @@ def _show(options: argparse.Namespace) -> int:
     demonstration = Demonstration(Localizer.from_pretrained(options.classifier, config, options.device, options.method))
     with TemporaryDirectory(prefix="grounding-demo-") as name, gradio_settings(Path(name)):
         app = application(demonstration, Path(name), options.keep)
-        serve(app, "demo", options.port, PORT, not options.no_browser)
+        if options.host != LOOPBACK:
+            print(f"warning: whoever reaches {options.host} may use the page", file=sys.stderr)
+        serve(app, "demo", options.port, PORT, not options.no_browser, options.host)
     return 0
 
 

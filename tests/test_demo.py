@@ -33,3 +33,18 @@ def test_options():
     )
     assert (options.classifier, options.device, options.method) == ("clip:NAME", "cuda", "mwp")
     assert (options.port, options.no_browser, options.keep) == (None, True, 3600)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "host", "warning"),
+    [([], "127.0.0.1", ""), (["--host", "0.0.0.0"], "0.0.0.0", "warning: whoever reaches 0.0.0.0 may use the page\n")],
+)
+def test_it_listens_on_this_machine_unless_told_otherwise(in_empty_folder, monkeypatch, arguments, host, warning):
+    pytest.importorskip("gradio")
+    served = []
+    monkeypatch.setattr("grounding.pipeline.Localizer.from_pretrained", lambda *_: None)
+    monkeypatch.setattr("grounding.demonstration.questions.Demonstration", lambda _: None)
+    monkeypatch.setattr("grounding.demonstration.page.application", lambda *_: None)
+    monkeypatch.setattr("grounding.web.server.serve", lambda *given: served.append(given[-1]))
+    status, _, err = in_empty_folder(main, *arguments)
+    assert (status, err, served) == (0, warning, [host])
