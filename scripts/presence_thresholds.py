@@ -1,8 +1,8 @@
 """What a threshold of presence costs: the phrases that it calls absent, by whether the photograph shows them.
 
-Phrases with a box in their own photograph, and in the one before it, as the lines on presence of `python
--m grounding.evaluate flickr30k` count them. Of the phrases that a threshold keeps, *kept and there* is the share that is
-there where half of all phrases asked for are, and where one in ten is.
+Phrases with a box in their own photograph, and in the one before it in the split, as `grounding.evaluate flickr30k`
+counts them for presence. Of the phrases that a threshold keeps, *kept and there* is the share that is there where half
+of all phrases asked for are, and where one in ten is.
 
     python scripts/presence_thresholds.py --images ../shared/data/flickr-val-00000.tar \\
         --annotations ../shared/data/flickr30k_entities_trainval.zip
