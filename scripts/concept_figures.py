@@ -36,7 +36,6 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images" / "concepts"
 DOG = (1, 0)
 LAYERS = {  # of the embedded classifier, from the scores to the picture
     "features": "conv9 (the classifier's input)",
-    "features.conv8": "conv8",
     "features.conv6": "conv6",
     "features.conv4": "conv4",
     "features.conv2": "conv2",
@@ -128,7 +127,7 @@ def draw_walk(scenes: Mapping[str, Scene]) -> Image.Image:
     sides = [f"{map_.shape[0]} x {map_.shape[1]}" for map_, _ in found.values()]
     titles = [f"{name.partition(' ')[0]}\n{side}" for name, side in zip(LAYERS.values(), sides, strict=True)]
     titles[-1] = f"photograph\n{sides[-1]}"
-    return tiled(rows, titles, captions, 220)
+    return tiled(rows, titles, captions, 230)
 
 
 def _coarse(map_: Tensor) -> np.ndarray:
@@ -175,14 +174,14 @@ def draw_powers(scene: Scene, entry: GroundedPhrase) -> Image.Image:
         regions = (Region(*box, 1.0),)
         picture = map_picture(scene.image, replace(entry, regions=regions, point=None))
         area = (box[2] - box[0]) * (box[3] - box[1]) / scene.image[:, :, 0].size
-        panels.append((picture, [f"power {power:g}", f"{100 * area:.2g}% of the picture"]))
+        panels.append((picture, [f"power {power:g}", f"{100 * area:.3g}% of the picture"]))
     return side_by_side(panels, 330)
 
 
 def draw_presence(localizer: Localizer) -> Image.Image:
     """A photograph, asked for two things that it shows and for one that it does not."""
     result = localizer(picture_of("camera"), phrases=PRESENT)
-    return overlay(result.image, result.phrases).resize((640, 640), Image.Resampling.LANCZOS)
+    return overlay(result.image, result.phrases).resize((480, 480), Image.Resampling.LANCZOS)
 
 
 def draw_failures(localizer: Localizer) -> Image.Image:
@@ -193,7 +192,7 @@ def draw_failures(localizer: Localizer) -> Image.Image:
         first, *rest = really.split("; ")
         lines = [f'asked: "{phrase}"', f"{entry.status}, presence {entry.presence:.2f}", f"there is {first}"]
         panels.append((overlay(picture_of(name), [entry], texts=False), lines + rest))
-    return side_by_side(panels, 300)
+    return side_by_side(panels, 215)
 
 
 def side_by_side(panels: Sequence[tuple[Image.Image, Sequence[str]]], height_px: int) -> Image.Image:

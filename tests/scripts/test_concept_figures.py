@@ -235,7 +235,7 @@ def test_a_word_walks_down(figures, scenes):
     found = figures.walked(scenes(figures, "astronaut"), "face")
     assert list(found) == list(figures.LAYERS)
     masses = [mass for _, mass in found.values()]
-    assert masses[:-1] == pytest.approx([1] * 5, abs=1e-4)
+    assert masses[:-1] == pytest.approx([1] * 4, abs=1e-4)
     assert f"to {masses[-1]:.2f} at the pixels of the first photograph" in page("winning-probability")
     assert all(mass == pytest.approx(float(map_.sum()), abs=1e-4) for map_, mass in found.values())
 
