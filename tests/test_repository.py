@@ -11,7 +11,6 @@ import zipfile
 import nbformat
 import pytest
 from jupyter_client import KernelManager
-from nbclient import NotebookClient
 from PIL import Image
 
 from grounding.config import LocalizerConfig, given, load
@@ -19,7 +18,7 @@ from grounding.images import sample_scene
 from grounding.training.clip.config import ClipConfig
 from grounding.training.config import TrainConfig
 from helpers.entities import write_entities
-from helpers.paths import ROOT
+from helpers.paths import ROOT, load_script
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("grounding/**/*.md"), *ROOT.glob("*/*.md")]
 DOCUMENTS = sorted({path for path in DOCUMENTS if not path.parent.name.startswith(".")})
@@ -139,14 +138,12 @@ def kernel():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks(path, tmp_path, kernel):
-    """Each begins without names, in a folder of its own."""
-    notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "notebooks are stored without outputs"
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}"))
-    client = NotebookClient(notebook, km=kernel, timeout=300)
-    client.execute()
-    client.kc.stop_channels()
-    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+    """Each begins without names, in a folder of its own, and is stored with the outputs that it gives."""
+    script, stored = load_script("run_notebooks"), nbformat.read(path, as_version=4)
+    fresh = script.executed(stored, tmp_path, kernel)
+    assert script.warnings_of(fresh) == []
+    assert script.faults(stored) == []
+    assert script.differences(stored, script.tidied(fresh, tmp_path)) == []
 
 
 def test_the_documented_configuration_is_the_default():
