@@ -52,11 +52,13 @@ def executed(notebook: NotebookNode, folder: Path, kernel: KernelManager | None 
         CellExecutionError: a cell that fails.
     """
     fresh = copy.deepcopy(notebook)
-    fresh.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {folder}"))
+    fresh.cells.insert(0, nbformat.v4.new_code_cell(f"__import__('os').chdir({str(folder)!r})\n%reset -f"))
     client = NotebookClient(fresh, km=kernel, timeout=600)
-    client.execute(stdout=DEVNULL, stderr=DEVNULL)
-    if kernel:
-        client.kc.stop_channels()
+    try:
+        client.execute(stdout=DEVNULL, stderr=DEVNULL)
+    finally:
+        if kernel and client.kc:
+            client.kc.stop_channels()
     del fresh.cells[0]
     return fresh
 
