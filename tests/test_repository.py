@@ -1,5 +1,7 @@
 """The commands and examples of the documentation, and the notebooks do what they say."""
 
+import ast
+import csv
 import importlib
 import re
 import shlex
@@ -10,7 +12,6 @@ import sys
 import nbformat
 import pytest
 from jupyter_client import KernelManager
-from nbclient import NotebookClient
 from PIL import Image
 
 from grounding.config import LocalizerConfig, given, load
@@ -18,7 +19,7 @@ from grounding.images import sample_scene
 from grounding.training.clip.config import ClipConfig
 from grounding.training.config import TrainConfig
 from helpers.entities import write_entities
-from helpers.paths import ROOT
+from helpers.paths import ROOT, load_script
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("grounding/**/*.md"), *ROOT.glob("*/*.md")]
 DOCUMENTS = sorted({path for path in DOCUMENTS if not path.parent.name.startswith(".")})
@@ -142,14 +143,41 @@ def kernel():
 @pytest.mark.slow
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebooks(path, tmp_path, kernel):
-    """Each begins without names, in a folder of its own."""
-    notebook = nbformat.read(path, as_version=4)
-    assert not any(cell.get("outputs") for cell in notebook.cells), "notebooks are stored without outputs"
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(f"%reset -f\n%cd -q {tmp_path}"))
-    client = NotebookClient(notebook, km=kernel, timeout=300)
-    client.execute()
-    client.kc.stop_channels()
-    assert any("image/png" in output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", []))
+    """Each begins without names, in a folder of its own, and is stored with the outputs that it gives."""
+    script, stored = load_script("run_notebooks"), nbformat.read(path, as_version=4)
+    fresh = script.executed(stored, tmp_path, kernel)
+    assert script.warnings_of(fresh) == []
+    assert script.faults(stored) == []
+    assert script.differences(stored, script.tidied(fresh, tmp_path)) == []
+
+
+def assigned(notebook, name):
+    """The value that a notebook writes out for a name."""
+    cells = nbformat.read(ROOT / "notebooks" / notebook, as_version=4).cells
+    trees = [ast.parse(cell.source) for cell in cells if cell.cell_type == "code"]
+    nodes = [node for tree in trees for node in tree.body if isinstance(node, ast.Assign)]
+    (value,) = [node.value for node in nodes if getattr(node.targets[0], "id", "") == name]
+    return ast.literal_eval(value)
+
+
+def test_notebooks_quote_the_results():
+    """Notebooks run in an empty folder, so they repeat what they draw from docs/results."""
+    results = ROOT / "docs" / "results"
+    page = (results / "attention.md").read_text().split("Less *none*")[1]
+    for way, pairs in assigned("attending.ipynb", "LESS_NONE").items():
+        (row,) = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| {way} |")]
+        for (value, low, high), cell, digits in zip(pairs, (row[6], row[8]), (1, 3), strict=True):
+            assert cell == f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", way
+    table = (results / "flickr30k-val.md").read_text()
+    for name, values in assigned("flickr30k.ipynb", "QUOTED").items():
+        assert f"| `{name.replace(' ', '-')}/merged-box` | {' | '.join(map(str, values))} |" in table
+    with (results / "own-words.csv").open(newline="") as file:
+        birds = [row for row in csv.DictReader(file) if row["data"] == "birds"]
+    drawn = assigned("your-words.ipynb", "POINTING") | {0: (assigned("your-words.ipynb", "NOTHING_LEARNT"),)}
+    measured = {int(row["pictures"]): () for row in birds}
+    for row in birds:
+        measured[int(row["pictures"])] += (float(row["pointing_of_four"]),)
+    assert drawn == measured
 
 
 def test_the_documented_configuration_is_the_default():
