@@ -4,8 +4,7 @@ Phrases with a box in their own photograph, and in the one before it in the spli
 counts them for presence. Of the phrases that a threshold keeps, *kept and there* is the share that is there where half
 of all phrases asked for are, and where one in ten is.
 
-    python scripts/presence_thresholds.py --images ../shared/data/flickr-val-00000.tar \\
-        --annotations ../shared/data/flickr30k_entities_trainval.zip
+    python scripts/presence_thresholds.py --images photos/ --annotations entities.zip
 """
 
 import argparse

@@ -92,12 +92,12 @@ def test_pages_load_nothing_from_elsewhere(site, pages):
 
 
 def test_the_home_names_every_page(hook):
-    """Those of the navigation; of notebooks, contributing, decisions and Python their first page is enough."""
+    """Those of the navigation; of notebooks, results, contributing, decisions and Python the first page is enough."""
     config = load_config(str(ROOT / "mkdocs.yml"))
     hook.on_config(config)
     named = set(hook.linked("docs/README.md", (ROOT / "docs" / "README.md").read_text("utf-8")))
     pages = re.findall(r"[\w./-]+\.md", json.dumps(config.nav))
-    listed = re.compile(r"README|notebooks/|contributing/|decisions/|reference/api/")
+    listed = re.compile(r"README|notebooks/|results/|contributing/|decisions/|reference/api/")
     assert {page for page in pages if not listed.match(page)} <= {hook.site_path(name) for name in named}
 
 
