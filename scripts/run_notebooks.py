@@ -204,7 +204,10 @@ def _traces(words: str) -> Iterator[str]:
     for pattern, name in ((_ABSOLUTE, "an absolute path"), (_ADDRESS, "an address in memory")):
         if match := pattern.search(words):
             yield f"{name}: {words[match.start() : match.start() + 60]!r}"
-    if re.search(rf"(?<!\w){re.escape(socket.gethostname())}(?!\w)", words):
+    machine = socket.gethostname()
+    if not machine.isalpha() and re.search(
+        rf"(?<!\w){re.escape(machine)}(?!\w)", words
+    ):  # one called `build` is no trace
         yield "the name of the machine"
 
 

@@ -163,7 +163,7 @@ def assigned(notebook, name):
 def test_notebooks_quote_the_results():
     """Notebooks run in an empty folder, so they repeat what they draw from docs/results."""
     results = ROOT / "docs" / "results"
-    page = (results / "attention.md").read_text().split("Less *none*")[1]
+    page = (results / "attention.md").read_text().split("Less *none*")[1].split("\n\n")[1]
     for way, pairs in assigned("attending.ipynb", "LESS_NONE").items():
         (row,) = [line.split(" | ") for line in page.splitlines() if line.startswith(f"| {way} |")]
         for (value, low, high), cell, digits in zip(pairs, (row[6], row[8]), (1, 3), strict=True):
