@@ -1,9 +1,10 @@
-"""How often does the colour of clothing decide between 'girl' and 'boy', or 'woman' and 'man'? See notebooks/evidence.ipynb.
+"""How often does the colour of clothing decide between 'girl' and 'boy', or 'woman' and 'man'?
 
     python scripts/measure_colour_bias.py --annotations flickr30k_entities.zip --images photos/
 
-Of the first photographs of a split of Flickr30k Entities, in its order, that have a box of clothing of at least 2% of the
-picture, the largest such box is painted as a whole in each hue; nothing else changes. The words are those of captioners.
+Of the first photographs of a split of Flickr30k Entities that have a box of clothing of at least 2% of the picture, the
+largest such box is painted as a whole in each hue; nothing else changes. The words are those of captioners.
+notebooks/evidence.ipynb says what came of it.
 """
 
 import argparse

@@ -41,7 +41,7 @@ def test_counts(capsys):
     never = [[1, 1, 3, 1, 2], [-1, -2, -2, 1, -1]]
     bias.report(np.array([pink_decides, never], float))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == "girl above boy, as it is 50% +0.00".split()
-    assert lines[5].split() == "girl above boy, pink 100% +2.00".split()
+    assert " ".join(lines[1].split()) == "girl above boy, as it is 50% +0.00"
+    assert " ".join(lines[5].split()) == "girl above boy, pink 100% +2.00"
     assert lines[6].endswith("in pink: 50%")
     assert lines[12].endswith("in pink: 50%")
