@@ -181,8 +181,10 @@ class Release:
         """An empty folder, removed at the end: environments are large."""
         path = self.folder / name
         path.mkdir()
-        yield path
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def main_job(self, python: Path, folder: Path) -> str:
         """The main command by module and by console script, without a network."""
