@@ -36,6 +36,7 @@ BUILDS = (
     (0o077, "Asia/Tokyo", {"LC_ALL": "C", "HOME": "/nowhere"}),
 )  # umask, time zone, environment
 LIMIT_S = 1800  # for one command
+LOWEST = ("--resolution", "lowest-direct")
 SUITE = ("-q", "-n", "1", "-m", "not slow and not remakes", "-p", "no:cacheprovider")
 # Base installation -> which extra the one line of the error names.
 WITHOUT: dict[str, tuple[str, ...]] = {
@@ -180,8 +181,10 @@ class Release:
         """An empty folder, removed at the end: environments are large."""
         path = self.folder / name
         path.mkdir()
-        yield path
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def main_job(self, python: Path, folder: Path) -> str:
         """The main command by module and by console script, without a network."""
@@ -233,8 +236,16 @@ class Release:
 
     def check_lowest(self) -> Iterator[Line]:
         """The lowest versions that are declared."""
-        lowest = ("--resolution", "lowest-direct")
-        yield from self.installed("lowest versions", self.pythons[0], *lowest, self.built[0])
+        with self.unpacked() as source:
+            yield from self.installed("lowest versions", self.pythons[0], *LOWEST, source)
+
+    @contextmanager
+    def unpacked(self) -> Iterator[Path]:
+        """The source of the sdist; of a folder, unlike of a wheel, uv takes the dependencies as direct ones."""
+        with self.place("unpacked") as folder:
+            shutil.unpack_archive(self.built[1], folder, filter="data")
+            (source,) = folder.iterdir()
+            yield source
 
     def installed(self, what: str, python: str, *install: object) -> Iterator[Line]:
         """Install into a fresh environment, and run the main job."""
@@ -273,34 +284,38 @@ class Release:
 
     def check_lowest_extras(self) -> Iterator[Line]:
         """Each extra alone in the lowest versions that are declared, and what it is for."""
-        yield from self.check_extras("--resolution", "lowest-direct")
+        with self.unpacked() as source:
+            for extra in self.extras:
+                yield self.used(extra, f"`{extra}` alone, lowest versions", *LOWEST, f"{source}[{extra}]")
 
-    def check_extras(self, *how: str) -> Iterator[Line]:
+    def check_extras(self) -> Iterator[Line]:
         """Each extra alone, and what it is for."""
-        said = ", lowest versions" if how else ""
         if self.base_mb is None:
             with self.place("base") as folder:
                 environment(folder / "e", self.pythons[0], self.built[0])
                 self.base_mb = size_mb(folder / "e")
         for extra in self.extras:
-            start = time.monotonic()
-            with self.place("extra") as folder:
-                try:
-                    python = environment(folder / "e", self.pythons[0], *how, f"{self.built[0]}[{extra}]")
-                    size, work = size_mb(folder / "e") - self.base_mb, folder / "w"
-                    work.mkdir()
-                    script = ROOT / "scripts" / "release_smoke.py"
-                    last = say(*alone(), python, "-P", script, extra, folder=work).strip().splitlines()[-1]
-                    yield Line(f"`{extra}` alone{said}", last.removeprefix("smoke: "), time.monotonic() - start, size)
-                except FailedError as error:
-                    yield Line(f"`{extra}` alone{said}", str(error), time.monotonic() - start, None, True)
+            yield self.used(extra, f"`{extra}` alone", f"{self.built[0]}[{extra}]")
+
+    def used(self, extra: str, what: str, *install: object) -> Line:
+        """Install an extra into a fresh environment, and use it."""
+        start = time.monotonic()
+        with self.place("extra") as folder:
+            try:
+                python = environment(folder / "e", self.pythons[0], *install)
+                added = None if self.base_mb is None else size_mb(folder / "e") - self.base_mb
+                work = folder / "w"
+                work.mkdir()
+                script = ROOT / "scripts" / "release_smoke.py"
+                last = say(*alone(), python, "-P", script, extra, folder=work).strip().splitlines()[-1]
+                return Line(what, last.removeprefix("smoke: "), time.monotonic() - start, added)
+            except FailedError as error:
+                return Line(what, str(error), time.monotonic() - start, None, True)
 
     def check_suite(self) -> Iterator[Line]:
         """The fast part of the suite, from the unpacked sdist, in each Python."""
         for python in self.pythons:
-            with self.place("suite") as folder:
-                shutil.unpack_archive(self.built[1], folder, filter="data")
-                (source,) = folder.iterdir()
+            with self.unpacked() as source, self.place("suite") as folder:
                 executable = environment(folder / "e", python, "-e", f"{source}[test]")
                 start = time.monotonic()
                 said = say(executable, "-m", "pytest", *SUITE, folder=source, accept=(0, 1), OMP_NUM_THREADS="1")

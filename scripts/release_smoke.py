@@ -114,7 +114,7 @@ def clip() -> str:
 
 
 def demo() -> str:
-    """The page, and one question through it."""
+    """The page."""
     return page("grounding.demo", "--port", 0, "--no-browser", "--offline", wanted="gradio")
 
 
