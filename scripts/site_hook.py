@@ -91,7 +91,7 @@ def page_of(place: str) -> tuple[str, dict[str, bytes]]:
     if path.suffix == ".ipynb":
         return notebook_page(path.stem, json.loads(text))
     shown = _fenced(_LANGUAGES.get(path.suffix, "text"), text.rstrip())
-    return f"---\nsearch:\n  exclude: true\n---\n# `{place}`\n\n{shown}\n", {}
+    return f"---\nhide: [navigation, toc]\nsearch: {{exclude: true}}\n---\n# `{place}`\n\n{shown}\n", {}
 
 
 def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
