@@ -91,7 +91,7 @@ def page_of(place: str) -> tuple[str, dict[str, bytes]]:
     if path.suffix == ".ipynb":
         return notebook_page(path.stem, json.loads(text))
     shown = _fenced(_LANGUAGES.get(path.suffix, "text"), text.rstrip())
-    return f"---\nsearch:\n  exclude: true\n---\n# `{place}`\n\n{shown}\n", {}
+    return f"---\nhide: [navigation, toc]\nsearch: {{exclude: true}}\n---\n# `{place}`\n\n{shown}\n", {}
 
 
 def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, bytes]]:
@@ -110,7 +110,7 @@ def notebook_page(name: str, notebook: dict[str, Any]) -> tuple[str, dict[str, b
                 pictures[file] = text.encode() if file.endswith(".svg") else base64.b64decode(text)
                 parts.append(f"![what the code above draws]({file})")
             elif "text/html" in data:
-                table = re.sub("<style.*?</style>", "", data["text/html"], flags=re.DOTALL).split("\n")
+                table = re.sub("<style.*?</style>|(?<=<table)[^>]*", "", data["text/html"], flags=re.DOTALL).split("\n")
                 parts.append("\n".join(["<div>", *filter(str.strip, table), "</div>"]))
             elif text := data.get("text/plain", "".join(output.get("text", ""))).rstrip():
                 parts.append(_fenced("{ .text .output }", text))

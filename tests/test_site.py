@@ -202,7 +202,7 @@ NOTEBOOK = {
         {"cell_type": "code", "source": "", "outputs": []},
         {"cell_type": "code", "source": "frame", "outputs": [
             {"output_type": "display_data", "data": {
-                "text/plain": "a  b", "text/html": "<style scoped>\n x\n</style>\n<table>\n\n<tr></tr></table>"}},
+                "text/plain": "a  b", "text/html": "<style scoped>\n x\n</style>\n<table border=\"1\" class=\"dataframe\">\n\n<tr></tr></table>"}},
             {"output_type": "display_data", "data": {"image/svg+xml": ["<svg", "/>"]}},
         ]},
     ]
@@ -278,7 +278,7 @@ def test_pages_are_usable_opened_as_files_in_any_scheme_and_width(site, tmp_path
             "request", lambda request: said.append(request.url) if request.url[:5] not in ("file:", "data:") else None
         )
         for name, width, scheme in (
-            ("index", 390, "dark"), ("reference/api/localizer", 1280, "light"), ("results/index", 390, "light"),
+            ("index", 390, "dark"), ("reference/api/localizer", 1280, "light"), ("notebooks/tour", 390, "light"),
         ):  # fmt: skip
             page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme)
