@@ -87,7 +87,7 @@ def _wrapped(lines: Iterable[str]) -> str:
 
 
 def _width() -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, force_jupyter=False)
     return console.width if console.is_terminal else _WIDE
 
 
@@ -107,7 +107,7 @@ def text_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]
             parts.append([0])
         parts[-1].append(at)
     widest = max(sum(widths[at] + _FRAME for at in part) + 1 for part in parts)
-    console = Console(highlight=False, width=max(width, widest))
+    console = Console(highlight=False, force_jupyter=False, width=max(width, widest))
     with console.capture() as capture:
         if title:
             console.print(Text(title), width=width)
