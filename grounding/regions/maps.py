@@ -21,6 +21,8 @@ def upsample(maps: Tensor, height: int, width: int) -> Tensor:
 def smooth(maps: Tensor, sigma_px: float) -> Tensor:
     """Blur by a Gaussian, cut off at 4 sigma, with the border values continued outwards: (..., h, w) -> (..., h, w).
 
+    A map is blurred to the same bits alone and among others.
+
     Raises:
         GroundingError: a negative or infinite sigma_px; 0 changes nothing.
     """
@@ -33,10 +35,13 @@ def smooth(maps: Tensor, sigma_px: float) -> Tensor:
     kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
     kernel = kernel / kernel.sum()
     flat = maps.reshape(1, -1, *maps.shape[-2:])  # maps as channels: a third of the time of maps as pictures
+    count = flat.shape[1]
+    if count == 1:  # PyTorch has another way for one channel, with other last bits
+        flat = flat.expand(1, 2, *flat.shape[2:])
     down, across = (kernel.reshape(shape).expand(flat.shape[1], 1, *shape) for shape in ((-1, 1), (1, -1)))
     flat = functional.conv2d(functional.pad(flat, (0, 0, radius, radius), "replicate"), down, groups=len(down))
     flat = functional.conv2d(functional.pad(flat, (radius, radius, 0, 0), "replicate"), across, groups=len(across))
-    return flat.reshape(maps.shape)
+    return flat[:, :count].reshape(maps.shape)
 
 
 def normalize(maps: Tensor) -> Tensor:

@@ -49,6 +49,13 @@ def test_smooth_keeps_the_shape_and_each_map_to_itself(leading):
         same_maps(fine[place], gaussian_by_loops(maps[place], 0.8))
 
 
+@pytest.mark.parametrize(("height", "width"), [(6, 5), (28, 28), (24, 24)])
+def test_smooth_gives_a_map_the_same_bits_alone_and_among_others(height, width):
+    maps = torch.rand(17, height, width)
+    assert torch.equal(smooth(maps[3], 2.0), smooth(maps, 2.0)[3])
+    assert torch.equal(smooth(maps[:2], 2.0), smooth(maps, 2.0)[:2])
+
+
 def test_smooth_by_nothing_changes_nothing():
     maps = torch.rand(3, 4)
     assert torch.equal(smooth(maps, 0), maps)
