@@ -9,6 +9,7 @@ notebooks/evidence.ipynb says what came of it.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def painted(picture: RgbImage, box: np.ndarray, hue: float) -> RgbImage:
     return changed
 
 
-def log_odds_apart(scores: torch.Tensor, indices: dict[str, int], pair: tuple[str, str]) -> np.ndarray:
+def log_odds_apart(scores: torch.Tensor, indices: Mapping[str, int], pair: tuple[str, str]) -> np.ndarray:
     """(V,): those of the first word less those of the second, from (V, T)."""
     one, other = (indices[word] for word in pair)
     return (scores[:, one] - scores[:, other]).numpy()

@@ -1,7 +1,7 @@
 """The contrastive MWP below a pooled linear classifier against the Class Activation Map: theorem, converse, limits.
 
-Notation, as in notebooks/contrast-and-cam.ipynb: features x >= 0 at P places, scores y = W mean_p(x) + b. Of an output,
-A and B (h, w) are what its positive and its negative weights find at each place, so that CAM = A - B (arXiv
+Notation, as in notebooks/contrast-and-cam.ipynb: features x >= 0 at P places, scores y = W mean_p(x) + b. For one
+output, A and B (h, w) are what its positive and its negative weights find at each place, so that CAM = A - B (arXiv
 1512.04150, equation 2, without the bias); Z+ and Z- are their means, and S = Z+ - Z- is the score less the bias.
 """
 

@@ -38,10 +38,10 @@ def test_only_the_box_is_painted_and_its_lights_stay():
 
 def test_counts(capsys):
     pink_decides = [[-1, -1, -1, -1, 2], [-1, -2, -2, -2, -1]]
-    never = [[1, 1, 3, 1, 2], [-1, -2, -2, 1, -1]]
+    never = [[0, 1, 3, 1, 2], [-1, -2, -2, 1, -1]]
     bias.report(np.array([pink_decides, never], float))
     lines = capsys.readouterr().out.splitlines()
-    assert " ".join(lines[1].split()) == "girl above boy, as it is 50% +0.00"
+    assert " ".join(lines[1].split()) == "girl above boy, as it is 0% -0.50"
     assert " ".join(lines[5].split()) == "girl above boy, pink 100% +2.00"
     assert lines[6].endswith("in pink: 50%")
     assert lines[12].endswith("in pink: 50%")
