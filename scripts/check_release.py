@@ -35,7 +35,7 @@ BUILDS = (
     (0o022, "UTC", {}),
     (0o077, "Asia/Tokyo", {"LC_ALL": "C", "HOME": "/nowhere"}),
 )  # umask, time zone, environment
-LIMIT_S = 1800  # for one command
+LIMIT_S = 7200  # for one command
 LOWEST = ("--resolution", "lowest-direct")
 SUITE = ("-q", "-n", "1", "-m", "not slow and not remakes", "-p", "no:cacheprovider")
 # Base installation -> which extra the one line of the error names.
