@@ -202,7 +202,7 @@ NOTEBOOK = {
         {"cell_type": "code", "source": "", "outputs": []},
         {"cell_type": "code", "source": "frame", "outputs": [
             {"output_type": "display_data", "data": {
-                "text/plain": "a  b", "text/html": "<style scoped>\n x\n</style>\n<table border=\"1\" class=\"dataframe\">\n\n<tr></tr></table>"}},
+                "text/plain": "a  b", "text/html": "<style>x\n</style>\n<table class='d'>\n\n<tr></tr></table>"}},
             {"output_type": "display_data", "data": {"image/svg+xml": ["<svg", "/>"]}},
         ]},
     ]
