@@ -2,7 +2,7 @@
 # docker run --rm --network none -v "$PWD:/work" --user "$(id -u):$(id -g)" grounding localize --image photo.jpg --caption "a man in a red hat"
 # docker run --rm -p 127.0.0.1:7860:7860 grounding demo --host 0.0.0.0 --no-browser
 #
-# With CUDA: docker build -t grounding:cuda --build-arg TORCH_INDEX=https://pypi.org/simple . and docker run --gpus all ...
+# With CUDA: docker build -t grounding:cuda --build-arg TORCH_INDEX= . and docker run --gpus all ...
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
@@ -10,7 +10,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=demo
 WORKDIR /source
 RUN python3 -m venv /opt/grounding \
-    && /opt/grounding/bin/pip install --no-cache-dir --no-compile --index-url "${TORCH_INDEX}" torch torchvision
+    && /opt/grounding/bin/pip install --no-cache-dir --no-compile ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} torch torchvision
 COPY LICENSE NOTICE README.md pyproject.toml ./
 COPY grounding grounding
 RUN /opt/grounding/bin/pip install --no-cache-dir --no-compile ".[${EXTRAS}]"

@@ -50,6 +50,8 @@ def _write_labels(options: argparse.Namespace) -> int:
 
     if options.boxes and options.boxes.resolve() == options.output.resolve():
         raise GroundingError(f"--output and --boxes are both {options.output}: expected two tables")
+    if options.boxes and options.format == "folders":
+        raise GroundingError("--boxes needs boxes, which pictures in folders do not have: leave it out")
     pictures = read_labels(options.format, options.root, options.split)
     count = write_labels(pictures, options.output)
     if options.boxes:

@@ -191,6 +191,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Let links lead to pages, and put in the help texts."""
     if page.is_homepage:
         page.meta["hide"] = ["navigation"]
+    if page.file.src_uri.startswith("repository/"):  # found, but behind what answers a question
+        page.meta.setdefault("search", {"boost": 0.3})
     markdown = as_page(_places.get(page.file.src_uri, f"docs/{page.file.src_uri}"), markdown)
     return _HELP.sub(lambda marker: help_texts(marker[1]), markdown)
 

@@ -11,19 +11,26 @@ from grounding.folders import whole_file
 if TYPE_CHECKING:
     from grounding.datasets.labelled import LabelledImages
 
-LABEL_FORMATS: Final = ("voc", "coco", "cub")
+LABEL_FORMATS: Final = ("folders", "voc", "coco", "cub")
 
 
-def read_labels(kind: str, root: Path, split: str) -> "LabelledImages":
-    """Read a split of a data set that is in `LABEL_FORMATS`.
+def read_labels(kind: str, root: Path, split: str | None) -> "LabelledImages":
+    """Read a split of a data set that is in `LABEL_FORMATS`; `folders`, one for each class, have no splits.
 
     Raises:
-        GroundingError: as the reader of that kind.
+        GroundingError: a split of folders, or none of another kind; and as the reader of that kind.
     """
+    from grounding.datasets.class_folders import read_class_folders
     from grounding.datasets.coco import read_coco
     from grounding.datasets.cub import read_cub
     from grounding.datasets.voc import read_voc
 
+    if kind == "folders":
+        if split is not None:
+            raise GroundingError(f"folders have no split '{split}': leave out --split")
+        return read_class_folders(root)
+    if split is None:
+        raise GroundingError(f"{kind} needs --split, such as trainval (voc), train2014 (coco) or train (cub)")
     return {"voc": read_voc, "coco": read_coco, "cub": read_cub}[kind](root, split)
 
 

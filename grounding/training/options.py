@@ -16,7 +16,7 @@ The classifier is written to OUTPUT/classifier; --classifier of localize and eva
 command again to go on after an interruption. docs/guides/training.md explains every key.
 
 `python -m grounding.train captions --help`: how to make a table of the captions of Flickr30k or COCO for data.sources.
-`python -m grounding.train labels --help`: the same of the classes in the pictures of VOC, COCO or CUB.
+`python -m grounding.train labels --help`: the same of the classes in folders, VOC, COCO or CUB.
 `python -m grounding.train human-maps --help`: how to unpack pictures of ClickMe with their maps for human_maps.source.
 `python -m grounding.train presence --help`: how to calibrate the presence of phrases for a trained classifier.
 
@@ -33,9 +33,12 @@ are not read."""
 
 LABELS_EPILOG = """\
 examples:
+  python -m grounding.train labels folders --root my-pictures --output labels.jsonl
   python -m grounding.train labels voc --root VOCdevkit/VOC2007 --split trainval --output voc07-trainval.jsonl
   python -m grounding.train labels coco --root coco --split train2014 --output coco-train2014.jsonl
   python -m grounding.train labels cub --root CUB_200_2011 --split train --output cub-train.jsonl
+
+`folders` are one for each class, whose name is the label: my-pictures/kitten/001.jpg.
 
 Each line of the table is {"image": path relative to the table, "labels": [classes in it], "id": its id in the data
 set}: no box is written there. Objects that are difficult or a crowd do not count, and pictures without any other are
@@ -107,7 +110,7 @@ def build_labels_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("format", choices=LABEL_FORMATS)
     parser.add_argument("--root", type=path_option, required=True, metavar="DIR", help="the data set's folder")
-    parser.add_argument("--split", required=True, help="such as trainval (voc), train2014 (coco), train (cub)")
+    parser.add_argument("--split", help="such as trainval (voc), train2014 (coco), train (cub); folders have none")
     parser.add_argument("--output", type=path_option, required=True, metavar="TABLE", help="the .jsonl to write")
     parser.add_argument(
         "--boxes", type=path_option, metavar="TABLE", help="the .jsonl to write boxes to that stand in for human maps"

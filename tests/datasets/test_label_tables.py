@@ -159,7 +159,7 @@ def test_pictures_in_an_archive(train, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "facts"),
     [
-        ([], ["format", "--root", "--split", "--output"]),
+        ([], ["format", "--root", "--output"]),
         (["imagenet", "--root", "r", "--split", "s", "--output", "t"], ["'imagenet'", *LABEL_FORMATS]),
         (["voc", "--root", "r", "--output", "t"], ["--split"]),
         (["voc", "--root", "none", "--split", "test", "--output", "t"], ["none does not exist"]),
