@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from grounding.addresses import is_address
 from grounding.commands import Parser, add_localizer_options, path_option
@@ -21,6 +22,15 @@ line; 130 interrupted, 143 terminated (a manifest with --output continues where 
 again)."""
 
 
+class _OnePicture(argparse.Action):
+    """What a shell makes of `--image *.jpg` gets an answer."""
+
+    def __call__(self, parser: argparse.ArgumentParser, options: Any, values: Any, name: str | None = None) -> None:
+        if len(values) > 1:
+            parser.error(f"--image takes one picture, {len(values)} were given: name several in a table, --manifest")
+        setattr(options, self.dest, values[0])
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Build the options, without importing anything heavy."""
     parser = Parser(
@@ -31,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to look at")
     what.add_argument("--caption", help="a sentence about the picture")
-    what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
+    one = "a picture, or - for standard input (default: a sample scene)"
+    what.add_argument("--image", nargs="+", action=_OnePicture, metavar="FILE", help=one)
     what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
     many = "many pictures: a table (CSV, TSV, JSON Lines, Parquet, COCO captions) with image, caption [, phrases]"
     what.add_argument("--manifest", type=_path_or_address, metavar="FILE", help=many)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from grounding.attention.excitation import readings
 from grounding.attention.graph import Tape, Value
 from grounding.attention.layers import image_of, layers, named_layer, same_signal
-from grounding.attention.mass import watched
+from grounding.attention.mass import NOTHING, watched
 from grounding.attention.rows import LayerRow, LayerTable
 from grounding.attention.signals import Signals, expand_signals
 from grounding.attention.spatial import grid
@@ -24,6 +24,7 @@ def layer_table(tape: Tape, signals: Signals | None) -> LayerTable:
     readable = [value for value in named if usable[value] == "yes"]
     found = readings(tape, watched(weights, "mean"), readable, contrast=False, watch="none")
     mass = {value: float(reading.maps.flatten(1).sum(1).mean()) for value, reading in zip(readable, found, strict=True)}
+    usable |= {value: "nothing gets here" for value, share in mass.items() if abs(share) < NOTHING}
     rows = (
         LayerRow(name, tuple(value.shape), _stride(tape, value), usable[value], mass.get(value))
         for value, name in named.items()
