@@ -200,9 +200,9 @@ def test_weights_of_zero_send_nothing_down():
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     nn.init.zeros_(model[-1].weight)
     tape = record(model.eval(), IMAGES)
-    assert {row.name: row.usable for row in tape.layers([0])}["1"] == "nothing gets here"
+    assert {row.name: row.usable for row in tape.layers([0])}["0"] == "nothing gets here"
     with pytest.raises(GroundingError, match=facts("no winning probability", "the classifier's weights", "are 0")):
-        mwp(tape, [0], layer="1")
+        mwp(tape, [0], layer="0")
 
 
 def test_scores_of_one_dimension():
