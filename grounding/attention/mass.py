@@ -72,8 +72,8 @@ def check_arrival(reading: Reading, layer: Value) -> None:
         shape = "x".join(map(str, layer.shape))
         raise GroundingError(
             f"no winning probability gets to the layer of shape {shape}: read one nearer to the scores "
-            "(tape.layers() lists what gets where). If nothing gets anywhere, the classifier's weights for these scores "
-            "are 0, as those of an untrained vision transformer of torchvision"
+            "(tape.layers() lists what gets where). If nothing gets anywhere, the classifier's weights for them are 0, "
+            "as those of an untrained vision transformer of torchvision"
         )
     zero = (~reading.maps.flatten(2).any(2)).nonzero().tolist() if reading.mass.numel() else []
     if zero:
