@@ -100,8 +100,6 @@ def regrouped(operation: Operation, shape: torch.Size) -> Axes:
     factors = [factor for dim in _sources(operation)[0].axes for factor in dim]
     axes: list[tuple[Factor, ...]] = []
     for size in shape:
-        if size > 1 and axes and factors and factors[0][1] == 1:  # a projection would lose it with what follows
-            axes[-1] = (*axes[-1], factors.pop(0))
         dim: list[Factor] = [factors.pop(0)] if size == 1 and factors and factors[0][1] == 1 else []
         missing = size
         while missing > 1 and factors:
