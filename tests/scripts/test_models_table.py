@@ -124,7 +124,7 @@ def test_rows_of_tiny_networks(tiny, tmp_path, capsys):
     assert by_name["broken"]["problem"] == "ZeroDivisionError: division by zero"
     assert "| tiny | 7 | 4 | 1 | 1 | 1 |" in page
     assert "| dead | tiny | a map is all zero |" in page
-    assert "[models.csv](models.csv)" in page
+    assert "[a table](models.csv)" in page
     assert "Left out: lost (no-such-library is not installed)." in page
     assert "K = 8 signals" in page
     with (tmp_path / "models.csv").open() as file:

@@ -149,11 +149,11 @@ def test_the_photographs_have_what_was_promised(pictures, localizer):
         assert re.search("CC0|public domain", getattr(pictures.data, photograph.name).__doc__)
 
 
-def test_the_pictures_are_small_and_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    for name, width in (("photographs.jpg", 1700), ("sample-scene.jpg", 1552)):
+def test_the_pictures_are_small_and_shown():
+    pages = [(ROOT / name).read_text() for name in ("README.md", "docs/guides/first-picture.md")]
+    for page, name, width in zip(pages, ("photographs.jpg", "sample-scene.jpg"), (1700, 1552), strict=True):
         path = ROOT / "docs" / "images" / name
-        assert f"docs/images/{name}" in readme
+        assert f"images/{name}" in page
         assert path.stat().st_size < 400_000
         with Image.open(path) as picture:
             assert picture.width == width
