@@ -1,8 +1,9 @@
 """The options of `python -m grounding.localize`."""
 
 import argparse
+import os
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 from grounding.addresses import is_address
 from grounding.commands import Parser, add_localizer_options, path_option
@@ -22,18 +23,16 @@ line; 130 interrupted, 143 terminated (a manifest with --output continues where 
 again)."""
 
 
-class _OnePicture(argparse.Action):
-    """What a shell makes of `--image *.jpg` gets an answer."""
-
-    def __call__(self, parser: argparse.ArgumentParser, options: Any, values: Any, name: str | None = None) -> None:
-        if len(values) > 1:
-            parser.error(f"--image takes one picture, {len(values)} were given: name several in a table, --manifest")
-        setattr(options, self.dest, values[0])
+class _Parser(Parser):
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments:") and any(map(os.path.isfile, message.split()[2:])):
+            message = f"{message}: --image takes one picture; name several in a table, --manifest"
+        super().error(message)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the options, without importing anything heavy."""
-    parser = Parser(
+    parser = _Parser(
         prog="python -m grounding.localize",
         description="Find where in a picture each phrase of a caption is, without ever having been shown a box.",
         epilog=EPILOG,
@@ -41,8 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what = parser.add_argument_group("what to look at")
     what.add_argument("--caption", help="a sentence about the picture")
-    one = "a picture, or - for standard input (default: a sample scene)"
-    what.add_argument("--image", nargs="+", action=_OnePicture, metavar="FILE", help=one)
+    what.add_argument("--image", metavar="FILE", help="a picture, or - for standard input (default: a sample scene)")
     what.add_argument("--phrases", nargs="+", metavar="PHRASE", help="ground exactly these, in this order")
     many = "many pictures: a table (CSV, TSV, JSON Lines, Parquet, COCO captions) with image, caption [, phrases]"
     what.add_argument("--manifest", type=_path_or_address, metavar="FILE", help=many)

@@ -86,18 +86,26 @@ def _fit_presence(options: argparse.Namespace) -> int:
         )
     from tqdm import tqdm
 
+    from grounding.datasets.columns import TableOptions
     from grounding.datasets.webimages import CaptionedImages
     from grounding.tagging.classifier import PRESENCE
     from grounding.tagging.presence import write_presence
     from grounding.tagging.sources import load_tag_classifier
-    from grounding.training.presence import fit_presence
+    from grounding.training.presence import FEW, fit_presence
 
-    classifier, images = load_tag_classifier(options.classifier), CaptionedImages(options.sources)
+    classifier = load_tag_classifier(options.classifier)
+    images = CaptionedImages(options.sources, TableOptions(caption_column=options.caption_column, phrases_column=""))
     with tqdm(total=min(options.limit, len(images)), unit=" pictures") as bar:
         model = fit_presence(classifier, images, options.limit, bar.update)
     write_presence(model, options.classifier / PRESENCE)
     told = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in model.recipe.items() if key != "features")
     print(f"{options.classifier / PRESENCE}: {told}; a phrase below {model.threshold:.3f} is absent")
+    if (count := model.recipe["phrases_of_others"]) < FEW:
+        print(
+            f"warning: only {counted(count, 'phrase')} of others, each of the next picture: a table that is sorted by "
+            "label wants shuffling, and a small one more pictures",
+            file=sys.stderr,
+        )
     return 0
 
 

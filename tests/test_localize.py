@@ -272,7 +272,10 @@ def test_text_of_any_kind(run):
         (["--caption", "a man", "--device", "meta"], "device 'meta' cannot be used"),
         (["--caption", "a man", "--output", "x" * 300], "name too long"),
         (["--caption", "a man", "--image", "a\nb.jpg"], "cannot be read"),
-        (["--caption", "a man", "--image", "a.jpg", "b.jpg"], "2 were given: name several in a table, --manifest"),
+        (
+            ["--caption", "a man", "--image", "a.jpg", __file__],
+            "takes one picture; name several in a table, --manifest",
+        ),
         (["--caption", "a man", "--classifier", "embeded"], "did you mean 'embedded'"),
         (["--caption", "a man", "--classifier", "torchvision:resnet51"], "did you mean 'torchvision:resnet50'"),
         (["--caption", "a man", "--set", "regions.gama=0.3"], "did you mean 'regions.gamma'"),

@@ -64,6 +64,7 @@ them to human_maps.source as they are."""
 PRESENCE_EPILOG = """\
 examples:
   python -m grounding.train presence runs/mine/classifier my-pictures
+  python -m grounding.train presence runs/mine/classifier labels.jsonl --caption-column labels
 
 Phrases of each picture's captions are told from phrases of another picture's captions that its own do not mention.
 Pictures that the classifier was not trained on are better."""
@@ -142,4 +143,5 @@ def build_presence_parser() -> argparse.ArgumentParser:
     parser.add_argument("classifier", type=path_option, help="its folder, which presence.json is written into")
     parser.add_argument("sources", nargs="+", help="pictures with captions, as data.sources of a training")
     parser.add_argument("--limit", type=int, default=4000, metavar="N", help="pictures at most (default: %(default)s)")
+    parser.add_argument("--caption-column", metavar="NAME", help="of a table, with the captions, or with labels")
     return parser

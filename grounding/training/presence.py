@@ -23,6 +23,7 @@ from grounding.text.vocabulary import Vocabulary
 from grounding.wording import counted
 
 ABSENT_SHARE: Final = 0.03  # of the phrases of a picture's own captions, that the default threshold calls absent
+FEW: Final = 50  # phrases of others: with fewer, hardly anything is learnt
 _RIDGE: Final = 1e-3
 _LEAST_STD: Final = 1e-3
 

@@ -1,5 +1,7 @@
 """Fitting a presence model: which phrases are asked of which picture, and a regression against its definition."""
 
+import json
+
 import numpy as np
 import pytest
 from torch import nn
@@ -109,7 +111,12 @@ def test_bad_commands_are_one_line_and_status_2(train, arguments, message):
 def test_the_command_writes_a_model_beside_the_classifier(train, localizer, images, tmp_path):
     localizer.classifier.save_pretrained(tmp_path / "c")
     (tmp_path / "c" / "presence.json").unlink()
-    status, out, _ = train("presence", tmp_path / "c", tmp_path / "pictures", "--limit", 6)
+    status, out, err = train("presence", tmp_path / "c", tmp_path / "pictures", "--limit", 6)
     assert status == 0
     assert "pictures 6" in out
     assert read_presence(tmp_path / "c" / "presence.json", 1000).recipe["pictures"] == 6
+    assert err[-1].startswith("warning: only 12 phrases of others, each of the next picture: a table that is sorted")
+    lines = [{"image": f"pictures/{n:02}.png", "labels": [list(COLOURS)[n % 3]]} for n in range(3)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    status, out, _ = train("presence", tmp_path / "c", tmp_path / "labels.jsonl", "--caption-column", "labels")
+    assert (status, "pictures 3" in out) == (0, True)
