@@ -196,7 +196,7 @@ class Release:
         for printed in (first, second):
             if printed.count('"localized"') != 2:
                 raise FailedError(f"not both phrases are localized: {printed[-500:]}")
-        version = say(python.parent / "grounding", "--version", folder=folder).strip()
+        version = say(python.parent / "grounding", "--version", folder=folder).split()[1]
         return f"grounding {version} ({seconds:.0f} s)"
 
     def check_build(self) -> Iterator[Line]:
