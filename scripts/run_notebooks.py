@@ -300,7 +300,10 @@ def _unit(number: str) -> float:
 
 def stored_or_checked(path: Path, check: bool, kernel: KernelManager | None = None) -> list[str]:
     """Execute a notebook; write it, or compare it with what is stored. What is wrong, a line each."""
-    notebook = nbformat.read(path, as_version=4)
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        return [f"it is no notebook that can be read: {type(error).__name__}"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         try:

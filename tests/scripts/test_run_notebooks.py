@@ -251,6 +251,14 @@ def test_a_notebook_is_stored_and_checked(script, tmp_path):
         kernel.shutdown_kernel(now=True)
 
 
+@pytest.mark.parametrize("content", [None, "", '{"cells": [', "{}"])
+def test_what_is_no_notebook(script, tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "a.ipynb").write_text(content)
+    assert script.main([str(tmp_path / "a.ipynb")]) == 1
+    assert "a.ipynb: no\n  it is no notebook that can be read" in capsys.readouterr().out
+
+
 def test_the_command_line(script, tmp_path, monkeypatch, capsys):
     asked = []
 
