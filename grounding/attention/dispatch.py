@@ -265,16 +265,6 @@ class Recorder(TorchDispatchMode):
                 value.tensor = value.tensor.clone() if plain else copy_with_graph(func, value.tensor)
 
 
-class UncompiledRecorder(Recorder):
-    """The same where `torch.compile` is in use: Dynamo passes over what it would else try to compile."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return True
-
-    __torch_dispatch__ = Recorder.__torch_dispatch__
-
-
 def _memory(tensor: Tensor) -> int:
     """Equal for tensors that share memory."""
     address: int = tensor.untyped_storage()._cdata

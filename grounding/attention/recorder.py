@@ -16,7 +16,7 @@ from grounding.attention.checks import (
     check_model,
     is_input,
 )
-from grounding.attention.dispatch import Recorder, UncompiledRecorder
+from grounding.attention.dispatch import Recorder
 from grounding.attention.gradients import Gradients, check_differentiable, check_gradient
 from grounding.attention.graph import Operation, Rule, Tape, Value
 from grounding.attention.head import join_head
@@ -27,6 +27,16 @@ from grounding.attention.signals import checked_names
 from grounding.attention.spatial import label
 from grounding.attention.table import layer_table
 from grounding.errors import GroundingError
+
+
+class UncompiledRecorder(Recorder):
+    """The same where `torch.compile` is in use: Dynamo passes over what it would else try to compile."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    __torch_dispatch__ = Recorder.__torch_dispatch__
 
 
 def record(
