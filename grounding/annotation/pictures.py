@@ -8,11 +8,11 @@ from typing import Final
 
 from grounding.annotation.decisions import can_be_seen, read_label
 from grounding.datasets.columns import TableOptions
+from grounding.datasets.pictures import ENDINGS_WITH_GIF
 from grounding.datasets.places import Spool
 from grounding.datasets.tables import TableRow, counts_lines, read_table
 from grounding.errors import GroundingError
 
-ENDINGS: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MOST_TEXT: Final = 20_000  # characters that are said about a picture in one row
 Say = Callable[[str], None]
 
@@ -64,7 +64,7 @@ def find_pictures(images: Path, without: Path, say: Say) -> list[str]:
 
 
 def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(ENDINGS)
+    return not name.startswith(".") and name.lower().endswith(ENDINGS_WITH_GIF)
 
 
 def unusable(root: Path, name: str) -> str:

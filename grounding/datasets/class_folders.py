@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 
 from grounding.datasets.labelled import ClassRegion, LabelledImage, LabelledImages
+from grounding.datasets.pictures import ENDINGS_WITH_GIF
 from grounding.errors import GroundingError
 
-_PICTURES: Final = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _NOWHERE: Final = np.zeros((0, 4), np.float32)
 
 
@@ -24,10 +24,10 @@ def read_class_folders(root: Path) -> LabelledImages:
     """
     if not root.is_dir():
         raise GroundingError(f"{root} is no folder: expected one with a folder of pictures for each class")
-    found = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.suffix.lower() in _PICTURES]
+    found = [path.relative_to(root) for path in sorted(root.rglob("*")) if path.suffix.lower() in ENDINGS_WITH_GIF]
     found = [path for path in found if len(path.parts) > 1 and not any(part.startswith(".") for part in path.parts)]
     if not found:
-        endings = " ".join(_PICTURES)
+        endings = " ".join(ENDINGS_WITH_GIF)
         raise GroundingError(
             f"{root} has no picture in a folder of its own: expected class/picture with one of {endings}"
         )

@@ -14,13 +14,12 @@ from grounding.datasets.files import Files
 from grounding.datasets.labelled import LabelledImages
 from grounding.datasets.layout import check_pictures, find_base, finder, reader, text
 from grounding.datasets.marks import NO_OBJECT, Box, Mark, known, labelled_image, number
-from grounding.datasets.pictures import read_mask, upright_size
+from grounding.datasets.pictures import ENDINGS, read_mask, upright_size
 from grounding.errors import GroundingError
 
 _LIST: Final = "labels.csv"
 _NAMES: Final = ("image", "class")
 _EDGES: Final = ("x0", "y0", "x1", "y1")
-_PICTURES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 class _Label(NamedTuple):
@@ -69,7 +68,7 @@ def read_folder(root: Path) -> LabelledImages:
         marks = _marks(files, image, group, width, height)
         if found := labelled_image(image, width, height, marks, places, left_out):
             images.append(found)
-    unlisted = (name for name in set(files.below("")) - labels.keys() if name.lower().endswith(_PICTURES))
+    unlisted = (name for name in set(files.below("")) - labels.keys() if name.lower().endswith(ENDINGS))
     left_out[NO_OBJECT] += sum(not name.startswith("masks/") for name in unlisted)
     paths = {image.id: image.id for image in images}
     check_pictures(files, paths, images)

@@ -1,6 +1,7 @@
 """What the readers of labelled pictures take from picture files: the size, and masks."""
 
 import io
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -10,6 +11,8 @@ from grounding.datasets.labelled import Mask
 from grounding.errors import GroundingError
 from grounding.images import open_picture
 
+ENDINGS: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+ENDINGS_WITH_GIF: Final = tuple(sorted((*ENDINGS, ".gif")))
 _ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
 
 

@@ -11,11 +11,10 @@ from typing import Final
 from grounding.datasets.columns import TableOptions
 from grounding.datasets.files import Files
 from grounding.datasets.marks import Box, clipped, known, number
-from grounding.datasets.pictures import upright_size
+from grounding.datasets.pictures import ENDINGS, upright_size
 from grounding.datasets.tables import read_records
 from grounding.errors import GroundingError
 
-ENDINGS: Final = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MOST_COVERED: Final = 1 / 3  # of a catch picture by its boxes; whoever paints anywhere would pass it
 _LONGEST: Final = 60  # characters of a category
 _NO_LABEL: Final = "pictures without a label"
